@@ -1,0 +1,1 @@
+"""The browser studio: asks and shows, does no work."""

@@ -1,0 +1,1 @@
+"""Scorers, statistics, comparisons and reports."""

@@ -1,0 +1,1 @@
+"""Prompt flow formats, the graph runner, batch runs, tools, connections and traces."""

@@ -1,0 +1,1 @@
+"""What is kept on disk, and the words everyone shares; imports none of ours."""

@@ -1,0 +1,68 @@
+"""Settings: one frozen value, each field an environment variable. Nothing else reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from workspace.errors import Invalid
+
+PREFIX = "STUDIOLO_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How this process behaves. Field `gateway_port` is the variable `STUDIOLO_GATEWAY_PORT`, and so on.
+
+    `home` is the workspace directory (default `.studiolo` under the current directory) and `database_url` a
+    PostgreSQL URL for teams. The ports are those of the four services on 127.0.0.1. `model` and `embedder` name
+    the models served where nothing else is asked for. `threads` are the compute threads of one engine (0: all
+    cores), `dtype` its number format. `mlflow_tracking_uri` is the one field under its own usual name.
+    """
+
+    home: Path = Path(".studiolo")
+    database_url: str = ""
+    mlflow_tracking_uri: str = ""
+    gateway_port: int = 8400
+    control_port: int = 8401
+    studio_port: int = 8402
+    mlflow_port: int = 8403
+    model: str = "smollm2-135m-instruct"
+    embedder: str = "all-minilm-l6-v2"
+    threads: int = 0
+    dtype: str = "bfloat16"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read the variables that are set; raise Invalid naming the variable whose value cannot be used."""
+        variables = os.environ if environment is None else environment
+        found: dict[str, object] = {}
+        for field in fields(cls):
+            name = variable(field.name)
+            text = variables.get(name, "")
+            if not text:
+                continue
+            kind = str(field.type)
+            if kind == "Path":
+                found[field.name] = Path(text).expanduser()
+            elif kind == "int":
+                if not text.isdecimal():
+                    raise Invalid(f"{name} must be a whole number, not {text!r}", hint=f"unset {name} to use the default")
+                found[field.name] = int(text)
+            else:
+                found[field.name] = text
+        return cls(**found)  # type: ignore[arg-type]
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("bfloat16", "float32"):
+            raise Invalid(f"STUDIOLO_DTYPE must be bfloat16 or float32, not {self.dtype!r}")
+        for name in ("gateway_port", "control_port", "studio_port", "mlflow_port"):
+            if not 0 < getattr(self, name) < 65536:
+                raise Invalid(f"{variable(name)} must be between 1 and 65535, not {getattr(self, name)}")
+
+
+def variable(field: str) -> str:
+    """Return the environment variable of a field: `variable("home") == "STUDIOLO_HOME"`."""
+    return "MLFLOW_TRACKING_URI" if field == "mlflow_tracking_uri" else PREFIX + field.upper()

@@ -1,0 +1,161 @@
+"""The tables of the system of record; `workspace/migrations` creates them, on SQLite and on PostgreSQL alike.
+
+Times are UTC seconds since the epoch (float): both engines keep them exactly and DuckDB reads them without a zone.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only for INTEGER PRIMARY KEY.
+_sequence = BigInteger().with_variant(Integer, "sqlite")
+
+assets = Table(
+    "assets",
+    metadata,
+    Column("id", _sequence, primary_key=True, autoincrement=True),
+    Column("kind", String(32), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("digest", String(71), nullable=False),  # "sha256:" and 64 hex digits
+    Column("size", BigInteger, nullable=False),
+    Column("is_folder", Boolean, nullable=False),
+    Column("properties", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("archived_at", Float),
+    UniqueConstraint("kind", "name", "version"),
+    Index(None, "digest"),
+)
+
+asset_labels = Table(
+    "asset_labels",
+    metadata,
+    Column("kind", String(32), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("label", String(64), primary_key=True),
+    Column("version", String(64), nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", String(32), primary_key=True),  # 32 hex digits, as MLflow's
+    Column("kind", String(32), nullable=False),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("status", String(16), nullable=False),  # RUNNING, FINISHED, FAILED, KILLED: MLflow's words
+    Column("started_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("params", JSON, nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("environment", JSON, nullable=False),  # git, packages, hardware
+    Column("error", Text),
+    Column("owner_host", String(255), nullable=False),
+    Column("owner_pid", Integer, nullable=False),
+    Column("owner_started_at", Float, nullable=False),
+    Column("changed", Integer, nullable=False),  # grows with every write
+    Column("carried", Integer, nullable=False),  # the `changed` that MLflow has seen
+    Index(None, "kind", "started_at"),
+)
+
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("id", _sequence, primary_key=True, autoincrement=True),
+    Column("run_id", String(32), nullable=False),
+    Column("key", String(250), nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("value", Float, nullable=False),
+    Column("ts", Float, nullable=False),
+    Index(None, "run_id", "key", "step"),
+)
+
+edges = Table(
+    "edges",
+    metadata,
+    Column("source", String(400), primary_key=True),  # "data:questions:1" or "run:<id>"; source → target is data flow
+    Column("target", String(400), primary_key=True),
+    Column("run_id", String(32), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Index(None, "target", "source"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", _sequence, primary_key=True, autoincrement=True),
+    Column("event_id", String(64), nullable=False, unique=True),
+    Column("kind", String(32), nullable=False),  # lineage, request, span
+    Column("ts", Float, nullable=False),
+    Column("run_id", String(32)),
+    Column("payload", JSON, nullable=False),
+    Index(None, "kind", "ts"),
+)
+
+endpoints = Table(
+    "endpoints",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("traffic", JSON, nullable=False),  # {deployment: percent}
+    Column("properties", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("endpoint", String(255), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("engine", String(32), nullable=False),
+    Column("model", String(400), nullable=False),  # an asset reference with its version
+    Column("properties", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),  # SHA-256 of a random 256-bit token
+    Column("role", String(32), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("revoked_at", Float),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", _sequence, primary_key=True, autoincrement=True),
+    Column("ts", Float, nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", String(400), nullable=False),
+    Column("before", JSON),
+    Column("after", JSON),
+    Column("previous", String(64), nullable=False),  # chained: each row's hash covers the row before
+    Column("digest", String(64), nullable=False),
+)
