@@ -55,6 +55,11 @@ class Settings:
                 found[field.name] = text
         return cls(**found)  # type: ignore[arg-type]
 
+    def environment(self) -> dict[str, str]:
+        """Return the variables that give a child process these same settings."""
+        values = {variable(field.name): str(getattr(self, field.name)) for field in fields(self)}
+        return {name: value for name, value in values.items() if value}
+
     def __post_init__(self) -> None:
         if self.dtype not in ("bfloat16", "float32"):
             raise Invalid(f"STUDIOLO_DTYPE must be bfloat16 or float32, not {self.dtype!r}")

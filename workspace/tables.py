@@ -159,3 +159,21 @@ audit = Table(
     Column("previous", String(64), nullable=False),  # chained: each row's hash covers the row before
     Column("digest", String(64), nullable=False),
 )
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("status", String(16), nullable=False),  # Queued, Starting, Running, CancelRequested, then one for ever
+    Column("spec", JSON, nullable=False),
+    Column("run_id", String(32)),
+    Column("exit_code", Integer),
+    Column("error", Text),
+    Column("shim_pid", Integer),
+    Column("shim_started_at", Float),
+    Column("submitted_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    Index(None, "status", "submitted_at"),
+)
