@@ -1,0 +1,158 @@
+"""The workspace: one folder (and perhaps a PostgreSQL database) with everything a project has made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from workspace.assets import Asset, Assets
+from workspace.audit import Audit
+from workspace.blobs import Blobs
+from workspace.database import Database, sqlite_url
+from workspace.errors import Unavailable
+from workspace.filesystems import close_to_others
+from workspace.migrations import migrate
+from workspace.paths import locked
+from workspace.settings import Settings
+from workspace.tokens import Tokens
+
+if TYPE_CHECKING:
+    from workspace.ledger import Table
+    from workspace.lineage import Lineage
+    from workspace.runs import Run, RunRecord, Runs
+    from workspace.spool import Spool
+
+DATABASE = "studiolo.db"
+_PRIVATE = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "token", "blobs", "checkouts", "runs", "spool", "services")
+
+
+class Workspace:
+    """Everything that is kept, and the words for it: `workspace.assets.get("data", "questions")`."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.database = database
+
+    @classmethod
+    def open(cls, where: Path | str | None = None, *, settings: Settings | None = None) -> Workspace:
+        """Open the workspace in a folder, made on first use, and bring its tables up to date.
+
+        `where` is that folder, else it is `settings.home`. The records are in SQLite in the folder, or in
+        PostgreSQL where `where` is its URL or `settings.database_url` is set.
+        """
+        settings = settings or Settings.from_environment()
+        if isinstance(where, str) and "://" in where:
+            settings = replace(settings, database_url=where)
+        elif where is not None:
+            settings = replace(settings, home=Path(where))
+        home = settings.home.expanduser().absolute()
+        settings = replace(settings, home=home)
+        _prepare(home)
+        # Two that open a new folder at once would both make its tables.
+        with locked(home / "open.lock"):
+            database = Database(settings.database_url or sqlite_url(home / DATABASE))
+            migrate(database)
+        workspace = cls(settings, database)
+        workspace.blobs.clean()
+        return workspace
+
+    @property
+    def home(self) -> Path:
+        """The folder, as an absolute path."""
+        return self.settings.home
+
+    @cached_property
+    def assets(self) -> Assets:
+        """Named and versioned content."""
+        return Assets(self.database, self.blobs, self.audit, checkouts=self.home / "checkouts")
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """Content by its digest."""
+        return Blobs(self.home / "blobs")
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """Who may come in."""
+        return Tokens(self.database, self.audit, self.home)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """Who did what."""
+        return Audit(self.database)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """What was executed."""
+        from workspace.runs import Runs
+
+        return Runs(self)
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """What came from what."""
+        from workspace.lineage import Lineage
+
+        return Lineage(self.database)
+
+    @cached_property
+    def spool(self) -> Spool:
+        """This process's inbox for events."""
+        from workspace.spool import Spool
+
+        return Spool(self.home / "spool", self.database)
+
+    def run(
+        self,
+        kind: str,
+        *,
+        name: str | None = None,
+        inputs: Sequence[Asset | RunRecord | str] = (),
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> AbstractContextManager[Run]:
+        """Record an execution: `with workspace.run("flow", inputs=[data]) as run: run.output(asset)`."""
+        return self.runs.start(kind, name=name, inputs=inputs, params=params, tags=tags)
+
+    def sql(self, query: str, *, limit: int = 10_000) -> Table:
+        """Ask the ledger, a read model of the records that no query can change."""
+        from workspace import ledger
+
+        return ledger.sql(self, query, limit=limit)
+
+    def close(self) -> None:
+        """Close what this process holds open; the workspace opens it again when it is used again."""
+        if "spool" in self.__dict__:
+            self.spool.close()
+        self.database.close()
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _prepare(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        close_to_others(home)
+        for name in _PRIVATE:
+            if (home / name).exists():
+                close_to_others(home / name)
+        # Nobody means to commit a workspace.
+        if not (home / ".gitignore").exists():
+            (home / ".gitignore").write_text("*\n")
+    except FileExistsError:
+        raise Unavailable(f"{home} is a file, not a folder", hint="set STUDIOLO_HOME to a folder") from None
+    except OSError as error:
+        raise Unavailable(
+            f"cannot use the workspace {home}: {error.strerror}", hint="run `studiolo doctor`, or set STUDIOLO_HOME"
+        ) from error
