@@ -19,14 +19,20 @@ if TYPE_CHECKING:
     from workspace.runs import RunRecord as RunRecord
     from workspace.settings import Settings as Settings
 
-_ERRORS = "Conflict Denied Invalid MissingExtra NotFound PartialFailure StudioloError Unavailable".split()
 _HOMES = {
+    "Conflict": "workspace.errors",
+    "Denied": "workspace.errors",
+    "Invalid": "workspace.errors",
+    "MissingExtra": "workspace.errors",
+    "NotFound": "workspace.errors",
+    "PartialFailure": "workspace.errors",
+    "StudioloError": "workspace.errors",
+    "Unavailable": "workspace.errors",
     "Asset": "workspace.assets",
     "Run": "workspace.runs",
     "RunRecord": "workspace.runs",
     "Settings": "workspace.settings",
     "Workspace": "workspace.home",
-    **dict.fromkeys(_ERRORS, "workspace.errors"),
 }
 
 

@@ -161,7 +161,7 @@ class Assets:
         return self._set_archived(asset, archived=False)
 
     def path(self, asset: Asset) -> Path:
-        """Return the content as a file or folder to read, made on first use; never write there: the bytes are shared."""
+        """Return the content as a file or folder, made on first use; only for reading: its bytes are shared."""
         place = self._checkouts / asset.digest.removeprefix("sha256:")
         if not asset.is_folder:
             place = place / Path(str(asset.properties.get(FILENAME) or asset.name)).name

@@ -13,9 +13,9 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 from workspace.errors import Conflict, Invalid, NotFound, Unavailable
 from workspace.paths import safe_join, unwritable
@@ -140,7 +140,7 @@ class Blobs:
                     self._keep(copy, temporary, blob.digest)
         return blob
 
-    def _shared(self, source: Path, file: BinaryIO) -> Blob | None:
+    def _shared(self, source: Path, file: BufferedIOBase) -> Blob | None:
         """Link the source into the store; None where that cannot be or where others have a name for its bytes."""
         status = os.fstat(file.fileno())
         if source.is_symlink() or status.st_nlink > 1 or status.st_dev != _made(self._incoming).stat().st_dev:
@@ -157,20 +157,21 @@ class Blobs:
         return blob
 
     def _add_folder(self, source: Path, *, share: bool) -> Blob:
-        rows = []
+        entries = []
         for path in files_of(source):
             executable = bool(path.stat().st_mode & stat.S_IXUSR)
             blob = self._add_file(path, share=share)
-            rows.append([path.relative_to(source).as_posix(), blob.digest, blob.size, executable])
-        listing = json.dumps({"files": sorted(rows)}, ensure_ascii=False, separators=(",", ":")).encode()
-        return Blob(self._add_bytes(listing).digest, sum(row[2] for row in rows), is_folder=True)
+            entries.append(Entry(path.relative_to(source).as_posix(), blob.digest, blob.size, executable))
+        rows = sorted(astuple(entry) for entry in entries)
+        listing = json.dumps({"files": rows}, ensure_ascii=False, separators=(",", ":")).encode()
+        return Blob(self._add_bytes(listing).digest, sum(entry.size for entry in entries), is_folder=True)
 
     def _place(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):
             raise Invalid(f"{digest!r} is no digest", hint="'sha256:' and 64 hex digits")
         return self._root / digest[7:9] / digest[9:]
 
-    def _keep(self, file: BinaryIO, temporary: Path, digest: str) -> None:
+    def _keep(self, file: BufferedIOBase, temporary: Path, digest: str) -> None:
         file.flush()
         os.fchmod(file.fileno(), 0o400)
         os.fsync(file.fileno())
@@ -178,7 +179,7 @@ class Blobs:
         temporary.replace(_made(place.parent) / place.name)
 
     @contextmanager
-    def _temporary(self) -> Iterator[tuple[BinaryIO, Path]]:
+    def _temporary(self) -> Iterator[tuple[BufferedIOBase, Path]]:
         with _writing(self._root):
             handle, name = tempfile.mkstemp(dir=_made(self._incoming), prefix=f"{os.getpid()}-")
             try:
@@ -248,7 +249,7 @@ def _rename_unless_there(whole: Path, target: Path) -> None:
 
 
 @contextmanager
-def _reading(source: Path) -> Iterator[BinaryIO]:
+def _reading(source: Path) -> Iterator[BufferedIOBase]:
     try:
         file = source.open("rb")
     except FileNotFoundError:
