@@ -1,0 +1,1 @@
+"""The processes that load weights and generate; only the gateway speaks to them."""

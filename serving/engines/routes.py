@@ -1,0 +1,182 @@
+"""The HTTP of an engine: OpenAI's routes for the one model it holds, and /health."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from serving.engines.chat import Answers, ChatModel
+from serving.engines.embedding import EmbeddingModel, as_base64
+from serving.engines.requests import Chat, Completion, Refused, parse, read_chat, read_completion, read_embedding
+from serving.engines.scheduler import Event
+from serving.engines.shapes import DONE, Finished, Reply, event, usage
+
+CLOSED = 499  # what proxies log when the client has gone; nobody reads it
+
+
+def create_app(model: ChatModel | EmbeddingModel, *, name: str) -> Starlette:
+    """Return the application that answers for `model` under its `name`."""
+    routes = _chat_routes(model, name) if isinstance(model, ChatModel) else _embedding_routes(model, name)
+    return Starlette(
+        routes=routes,
+        exception_handlers={Refused: _refused, HTTPException: _http_error, Exception: _crashed},
+    )
+
+
+def _chat_routes(model: ChatModel, name: str) -> list[Route]:
+    async def health(request: Request) -> Response:
+        running = model.scheduler
+        state = {"status": "failed" if running.failure else "ok", "model": name, "task": "chat"}
+        counts = {"active": running.active, "waiting": running.waiting, "context_length": model.context_length}
+        return JSONResponse({**state, **counts}, status_code=503 if running.failure else 200)
+
+    async def chat(request: Request) -> Response:
+        return await answer(request, read_chat(parse(await request.body())))
+
+    async def completions(request: Request) -> Response:
+        return await answer(request, read_completion(parse(await request.body())))
+
+    async def answer(request: Request, ask: Chat | Completion) -> Response:
+        answers = model.answers(model.prompts(ask), ask.options)
+        reply = Reply(
+            kind="chat" if isinstance(ask, Chat) else "text",
+            model=name,
+            fingerprint=model.fingerprint,
+            include_usage=ask.options.include_usage,
+        )
+        watch = asyncio.create_task(_cancel_when_gone(request, answers))
+        return await (_stream(answers, reply, watch) if ask.options.stream else _whole(answers, reply, watch))
+
+    return [
+        Route("/health", health),
+        Route("/v1/chat/completions", chat, methods=["POST"]),
+        Route("/v1/completions", completions, methods=["POST"]),
+        Route("/v1/embeddings", _not_here(f"{name!r} is a chat model; it does not embed"), methods=["POST"]),
+    ]
+
+
+def _embedding_routes(model: EmbeddingModel, name: str) -> list[Route]:
+    active = 0
+
+    async def health(request: Request) -> Response:
+        counts = {"active": active, "waiting": 0, "context_length": model.context_length}
+        return JSONResponse({"status": "ok", "model": name, "task": "embedding", **counts})
+
+    async def embeddings(request: Request) -> Response:
+        nonlocal active
+        ask = read_embedding(parse(await request.body()))
+        rows = model.tokens(ask)
+        active += 1
+        try:
+            vectors = await asyncio.to_thread(model.embed, rows)
+        finally:
+            active -= 1
+        packed = [as_base64(vector) if ask.encoding == "base64" else vector for vector in vectors]
+        items = [{"object": "embedding", "index": index, "embedding": value} for index, value in enumerate(packed)]
+        tokens = sum(len(row) for row in rows)
+        used = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return JSONResponse({"object": "list", "data": items, "model": name, "usage": used})
+
+    refuse = _not_here(f"{name!r} is an embedding model; it does not generate")
+    return [
+        Route("/health", health),
+        Route("/v1/embeddings", embeddings, methods=["POST"]),
+        Route("/v1/chat/completions", refuse, methods=["POST"]),
+        Route("/v1/completions", refuse, methods=["POST"]),
+    ]
+
+
+async def _whole(answers: Answers, reply: Reply, watch: asyncio.Task[None]) -> Response:
+    texts = [""] * len(answers)
+    reasons = [""] * len(answers)
+    try:
+        async for happened in answers:
+            if happened.reason == "cancelled":
+                return Response(status_code=CLOSED)
+            _raise_failure(happened)
+            texts[happened.index] += happened.text
+            reasons[happened.index] = happened.reason or ""
+    finally:
+        watch.cancel()
+        answers.close()
+    done = [Finished(text, reason) for text, reason in zip(texts, reasons, strict=True)]
+    return JSONResponse(reply.whole(done, usage(answers.prompt_tokens, answers.tokens)))
+
+
+async def _stream(answers: Answers, reply: Reply, watch: asyncio.Task[None]) -> Response:
+    happenings = aiter(answers)
+    try:
+        first = await anext(happenings)  # the status can still tell of a failure
+        _raise_failure(first)
+    except BaseException:
+        watch.cancel()
+        answers.close()
+        raise
+
+    async def body() -> AsyncIterator[bytes]:
+        begun: set[int] = set()
+        try:
+            for chunk in _chunks(first, reply, begun):
+                yield chunk
+            async for happened in happenings:
+                for chunk in _chunks(happened, reply, begun):
+                    yield chunk
+                if happened.reason in ("error", "cancelled"):
+                    return
+            if reply.include_usage:
+                yield reply.usage(usage(answers.prompt_tokens, answers.tokens))
+            yield DONE
+        finally:
+            watch.cancel()
+            answers.close()
+
+    return StreamingResponse(body(), media_type="text/event-stream", headers={"cache-control": "no-cache"})
+
+
+def _chunks(happened: Event, reply: Reply, begun: set[int]) -> list[bytes]:
+    if happened.reason == "error":
+        return [event(Refused(happened.message, status=500).body(), name="error")]
+    opening = None if happened.index in begun else reply.first(happened.index)
+    begun.add(happened.index)
+    text = reply.more(happened.index, happened.text) if happened.text else None
+    last = reply.last(happened.index, happened.reason) if happened.reason else None
+    return [chunk for chunk in (opening, text, last) if chunk]
+
+
+async def _cancel_when_gone(request: Request, answers: Answers) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    answers.close()
+
+
+def _raise_failure(happened: Event) -> None:
+    if happened.reason == "error":
+        raise Refused(happened.message, code="engine_failed", status=500)
+
+
+def _not_here(message: str) -> Callable[[Request], Awaitable[Response]]:
+    async def refuse(request: Request) -> Response:
+        raise Refused(message, param="model", code="model_not_found", status=404)
+
+    return refuse
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    headers = {"retry-after": "1"} if error.status in (429, 503) else None
+    return JSONResponse(error.body(), status_code=error.status, headers=headers)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse(Refused(error.detail, status=error.status_code).body(), status_code=error.status_code)
+
+
+async def _crashed(request: Request, error: Exception) -> Response:
+    return JSONResponse(Refused("the engine failed", status=500).body(), status_code=500)
