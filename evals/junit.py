@@ -1,0 +1,121 @@
+"""The report as JUnit XML: it fails exactly when the gate does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from evals import words
+from evals.compare import Comparison, Pair, Unscored
+from evals.report import Report, clip, question
+from evals.samples import Sample
+
+LONGEST_TEXT = 2_000
+# What XML 1.0 cannot carry, not even escaped.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit(report: Report) -> str:
+    """Return one test suite: the verdict as its first case, then a case for every row.
+
+    Rows that broke fail only when the verdict does; otherwise they say so in `system-out`. Rows without a score are
+    errors, an underpowered verdict is skipped, rows without a partner are skipped too.
+    """
+    comparison = report.comparison
+    cases = [_verdict(report), *_rows(report)]
+    kinds = [child.tag for case in cases for child in case]
+    counts = {
+        "tests": str(len(cases)),
+        "failures": str(kinds.count("failure")),
+        "errors": str(kinds.count("error")),
+        "skipped": str(kinds.count("skipped")),
+        "time": "0",
+    }
+    root = Element("testsuites", {"name": "studiolo eval compare", **counts})
+    suite = SubElement(root, "testsuite", {"name": _clean(f"{report.name} {comparison.metric}"), **counts})
+    properties = SubElement(suite, "properties")
+    for name, value in _properties(report):
+        SubElement(properties, "property", {"name": _clean(name), "value": _clean(value)})
+    suite.extend(cases)
+    indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, encoding="unicode")}\n'
+
+
+def _verdict(report: Report) -> Element:
+    comparison = report.comparison
+    case = _case(report, "verdict")
+    if not comparison.passed:
+        _say(case, "failure", words.headline(comparison), words.sentence(comparison), kind="regressed")
+    elif comparison.verdict == "underpowered":
+        _say(case, "skipped", words.headline(comparison), words.advice(comparison))
+    lines = (words.headline(comparison), words.sentence(comparison), *words.cautions(comparison))
+    SubElement(case, "system-out").text = _clean("\n".join(lines))
+    return case
+
+
+def _rows(report: Report) -> Iterable[Element]:
+    comparison = report.comparison
+    for pair in comparison.pairs:
+        yield _pair(report, pair)
+    for row in comparison.unscored:
+        yield _unscored(report, row)
+    for which, samples in ((report.before, comparison.only_before), (report.after, comparison.only_after)):
+        for sample in samples:
+            case = _case(report, sample.label, sample)
+            _say(case, "skipped", f"only in {which}", question(sample))
+            yield case
+
+
+def _pair(report: Report, pair: Pair) -> Element:
+    case = _case(report, pair.after.label, pair.after)
+    if pair.change < 0:
+        answers = f"expected: {pair.after.expected}\nbefore: {pair.before.answer}\nafter: {pair.after.answer}"
+        told = f"{question(pair.after)}\n{answers}"
+        if report.comparison.passed:
+            SubElement(case, "system-out").text = _clean(f"got worse\n{told}")
+        else:
+            before, after = (words.score(sample, report.comparison) for sample in (pair.before, pair.after))
+            _say(case, "failure", f"{before} before, {after} now", told, kind="flip")
+    return case
+
+
+def _unscored(report: Report, row: Unscored) -> Element:
+    case = _case(report, row.after.label, row.after)
+    _say(case, "error", row.reason, question(row.after), kind="unscored")
+    return case
+
+
+def _case(report: Report, name: str, sample: Sample | None = None) -> Element:
+    attributes = {"classname": _clean(f"{report.name}.{report.comparison.metric}"), "name": _clean(name), "time": "0"}
+    if sample and report.data_file:
+        attributes |= {"file": _clean(report.data_file), "line": str(sample.number + 1)}
+    return Element("testcase", attributes)
+
+
+def _say(case: Element, tag: str, message: str, text: str, *, kind: str | None = None) -> None:
+    attributes = {"message": _clean(message)} | ({"type": kind} if kind else {})
+    SubElement(case, tag, attributes).text = _clean(text)
+
+
+def _properties(report: Report) -> Iterable[tuple[str, str]]:
+    comparison: Comparison = report.comparison
+    measured = comparison.measured
+    yield from (
+        ("verdict", comparison.verdict),
+        ("metric", comparison.metric),
+        ("change", repr(measured.change.estimate)),
+        ("change.low", repr(measured.change.low)),
+        ("change.high", repr(measured.change.high)),
+        ("p", repr(measured.test.p)),
+        ("rows", str(len(comparison.pairs))),
+        ("visible", repr(measured.visible)),
+        ("margin", repr(comparison.margin)),
+    )
+    for fact in report.facts:
+        yield f"before.{fact.name}", fact.before
+        yield f"after.{fact.name}", fact.after
+
+
+def _clean(text: str) -> str:
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", clip(text, LONGEST_TEXT))

@@ -1,0 +1,160 @@
+"""The report as a page: one file, no script, nothing fetched, everything from outside escaped."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from evals import words
+from evals.compare import Comparison, Pair
+from evals.intervals import Interval
+from evals.report import Report, clip, question
+from evals.samples import Sample
+
+MOST_ROWS = 200
+LONGEST_DIFF = 600  # words
+
+_SYMBOLS = {"regressed": "▼", "improved": "▲", "no detectable change": "=", "underpowered": "?"}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of text, and whether the other answer lacks it."""
+
+    text: str
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """An interval on an axis from 0 to 100."""
+
+    label: str
+    low: float
+    middle: float
+    high: float
+    numbers: str
+    bounds: str
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Ticks as (place, text), the bars above them, and the band of changes too small to matter."""
+
+    ticks: tuple[tuple[float, str], ...]
+    bars: tuple[Bar, ...]
+    zero: float | None = None
+    band: tuple[float, float] | None = None
+
+
+def page(report: Report) -> str:
+    """Return the whole page as HTML."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("evals").joinpath("report.html.jinja2").read_text("utf-8"))
+    comparison = report.comparison
+    return template.render(
+        report=report,
+        comparison=comparison,
+        words=words,
+        symbol=_SYMBOLS[comparison.verdict],
+        tone=comparison.verdict.split()[0],
+        levels=_levels(report),
+        change=_change(comparison),
+        shares=_shares(comparison),
+        losses=[_row(pair) for pair in comparison.losses[:MOST_ROWS]],
+        gains=[_row(pair) for pair in comparison.gains[:MOST_ROWS]],
+        without_score=[(row.after.label, question(row.after), row.reason) for row in comparison.unscored],
+        only_before=[_alone(sample) for sample in comparison.only_before],
+        only_after=[_alone(sample) for sample in comparison.only_after],
+        most=MOST_ROWS,
+        question=question,
+        clip=clip,
+    )
+
+
+def word_diff(before: str, after: str) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+    """Split two texts into what they share and what only one of them has, word by word."""
+    old, new = (re.findall(r"\s+|\w+|[^\w\s]", text) for text in (before, after))
+    if max(len(old), len(new)) > 2 * LONGEST_DIFF:
+        return (Piece(before, before != after),), (Piece(after, before != after),)
+    left: list[Piece] = []
+    right: list[Piece] = []
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        left.append(Piece("".join(old[a:b]), kind != "equal"))
+        right.append(Piece("".join(new[c:d]), kind != "equal"))
+    return tuple(piece for piece in left if piece.text), tuple(piece for piece in right if piece.text)
+
+
+def _row(pair: Pair) -> dict[str, Any]:
+    before, after = word_diff(clip(pair.before.answer or ""), clip(pair.after.answer or ""))
+    return {"pair": pair, "before": before, "after": after}
+
+
+def _alone(sample: Sample) -> tuple[str, str, str]:
+    return sample.label, question(sample), clip(sample.answer or sample.error or "")
+
+
+def _levels(report: Report) -> Axis:
+    comparison = report.comparison
+    intervals = ((report.before, comparison.measured.before), (report.after, comparison.measured.after))
+    low = min(0.0, *(interval.low for _, interval in intervals))
+    high = max(1.0, *(interval.high for _, interval in intervals))
+    bars = tuple(
+        _bar(
+            label, interval, low, high, (words.level(interval.estimate, comparison), words.levels(interval, comparison))
+        )
+        for label, interval in intervals
+    )
+    ticks = tuple((_place(value, low, high), words.tick(value, comparison)) for value in (0.0, 0.25, 0.5, 0.75, 1.0))
+    return Axis(ticks, tuple(bars))
+
+
+def _change(comparison: Comparison) -> Axis:
+    interval = comparison.measured.change
+    step = _step(max(abs(interval.low), abs(interval.high), 1.5 * comparison.margin))
+    reach = 2 * step
+    numbers = (words.change(interval.estimate, comparison), words.span(interval, comparison))
+    bar = _bar("Change", interval, -reach, reach, numbers)
+    ticks = tuple(
+        (_place(value, -reach, reach), words.change_tick(value, comparison))
+        for value in (-reach, -step, 0.0, step, reach)
+    )
+    band = (_place(-comparison.margin, -reach, reach), _place(comparison.margin, -reach, reach))
+    return Axis(ticks, (bar,), zero=50.0, band=band)
+
+
+def _step(farthest: float) -> float:
+    """Return the smallest round step of which two reach as far."""
+    steps = (scale * size for scale in (0.001, 0.01, 0.1) for size in (1, 2, 2.5, 5))
+    return next((step for step in steps if 2 * step >= farthest * 1.05), farthest)
+
+
+def _bar(label: str, interval: Interval, low: float, high: float, numbers: tuple[str, str]) -> Bar:
+    places = (_place(value, low, high) for value in (interval.low, interval.estimate, interval.high))
+    return Bar(label, *places, *numbers)
+
+
+def _place(value: float, low: float, high: float) -> float:
+    return round(min(100.0, max(0.0, 100 * (value - low) / (high - low))), 3)
+
+
+def _shares(comparison: Comparison) -> list[tuple[str, str, int, float]]:
+    """Return (tone, what, count, percent) of the rows that broke, passed, failed and were fixed."""
+    lost, won, total = len(comparison.losses), len(comparison.gains), len(comparison.pairs)
+    if comparison.measured.binary:
+        both = round(comparison.measured.before.estimate * total) - lost
+        parts: Sequence[tuple[str, str, int]] = (
+            ("bad", "broke", lost),
+            ("kept", "passed in both", both),
+            ("none", "failed in both", total - both - lost - won),
+            ("good", "fixed", won),
+        )
+    else:
+        parts = (("bad", "got worse", lost), ("kept", "stayed", total - lost - won), ("good", "got better", won))
+    return [(tone, what, count, round(100 * count / total, 3)) for tone, what, count in parts]

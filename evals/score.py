@@ -1,0 +1,165 @@
+"""Score a flow run: every finished line becomes a sample, every scorer says what it is worth."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import flows
+from evals.intervals import Interval, bca, wilson
+from evals.samples import LOG, Sample, Score, as_line, as_text, row_id
+from evals.scorers import Scorer
+from workspace import Asset, RunRecord, Workspace
+from workspace.errors import Invalid, NotFound, did_you_mean
+
+CONCURRENCY = 8
+SCORED_RUN = "studiolo.scored_run"
+
+_REFERENCE = re.compile(r"^\$\{(data|run\.inputs|run\.outputs)\.([^{}]+)\}$")
+
+
+@dataclass(frozen=True, slots=True)
+class SampleScored:
+    """One row is done."""
+
+    sample: Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """All rows are done; `metrics` has the interval of each scorer that scored any row."""
+
+    run_id: str
+    name: str
+    rows: int
+    errors: int
+    metrics: Mapping[str, Interval]
+
+
+def score(
+    workspace: Workspace,
+    run: RunRecord,
+    scorers: Mapping[str, Scorer],
+    *,
+    expected: str | None = None,
+    answer: str | None = None,
+    name: str | None = None,
+) -> Iterator[SampleScored | Finished]:
+    """Score the lines of a flow run as a new run of kind "eval" with one log of all samples.
+
+    `expected` names the column of the data that holds the right answer, `"expected"` or `"${data.expected}"`;
+    `answer` the flow's output, needed only where it has several. A line that failed, or that a scorer cannot judge,
+    is an error of that row and no wrong answer.
+    """
+    data = _data(workspace, run)
+    samples = tuple(_samples(run, _rows(workspace, data), expected=expected, answer=answer))
+    if not samples:
+        raise Invalid(f"run {run.name!r} has no lines to score", hint="run the flow over data first")
+    params = {"run": run.name, "scorers": ",".join(scorers), "expected": expected or "", "answer": answer or ""}
+    inputs = [run, *data]
+    with workspace.run("eval", name=name, inputs=inputs, params=params, tags={SCORED_RUN: run.run_id}) as scoring:
+        done: list[Sample] = []
+        with (scoring.directory / LOG).open("a", encoding="utf-8") as log:
+            for sample in _scored(samples, scorers):
+                log.write(as_line(sample))
+                log.flush()
+                done.append(sample)
+                yield SampleScored(sample)
+            os.fsync(log.fileno())
+        metrics = summarize(done)
+        scoring.log_metrics(_flat(metrics))
+        for model in sorted(_judges(done)):
+            scoring.input(model)
+    errors = sum(any(result.value is None for result in sample.scores.values()) for sample in done)
+    yield Finished(scoring.run_id, scoring.name, len(done), errors, metrics)
+
+
+def summarize(samples: Iterable[Sample]) -> Mapping[str, Interval]:
+    """Return each scorer's mean with its interval: Wilson's for passes and failures, BCa for grades."""
+    values: dict[str, list[float]] = {}
+    for sample in samples:
+        for scorer, result in sample.scores.items():
+            if result.value is not None:
+                values.setdefault(scorer, []).append(result.value)
+    return {
+        scorer: wilson(round(sum(scores)), len(scores)) if set(scores) <= {0.0, 1.0} else bca(scores)
+        for scorer, scores in values.items()
+    }
+
+
+def _scored(samples: Sequence[Sample], scorers: Mapping[str, Scorer]) -> Iterator[Sample]:
+    def one(sample: Sample) -> Sample:
+        return replace(sample, scores={name: _apply(scorer, sample) for name, scorer in scorers.items()})
+
+    pool = ThreadPoolExecutor(CONCURRENCY)
+    try:
+        yield from pool.map(one, samples)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _apply(scorer: Scorer, sample: Sample) -> Score:
+    if sample.error is not None or sample.answer is None:
+        return Score(error=f"no answer: {sample.error}")
+    try:
+        return scorer(sample)
+    except Exception as error:  # noqa: BLE001 - a scorer may be anyone's code; its failure is this row's
+        return Score(error=f"the scorer failed: {type(error).__name__}: {error}")
+
+
+def _samples(
+    run: RunRecord, rows: Sequence[Mapping[str, Any]], *, expected: str | None, answer: str | None
+) -> Iterator[Sample]:
+    for line in flows.lines(run):
+        row = rows[line.number] if line.number < len(rows) else line.inputs
+        sample = Sample(number=line.number, row=row_id(row), inputs=line.inputs, name=_name(row))
+        if expected is not None:
+            sources = {"data": row, "run.inputs": line.inputs, "run.outputs": line.outputs or {}}
+            sample = replace(sample, expected=_expected(sources, expected))
+        if line.error is not None or not line.outputs:
+            yield replace(sample, error=str(line.error or "the line has no outputs"))
+        else:
+            yield replace(sample, answer=_answer(line.outputs, answer))
+
+
+def _expected(sources: Mapping[str, Mapping[str, Any]], reference: str) -> str | None:
+    found = _REFERENCE.match(reference)
+    source, column = (found[1], found[2]) if found else ("data", reference)
+    values = sources[source]
+    if column not in values:
+        raise NotFound(f"no {column!r} in {source}", hint=did_you_mean(column, values))
+    return None if values[column] is None else as_text(values[column])
+
+
+def _answer(outputs: Mapping[str, Any], name: str | None) -> str:
+    if name is None and len(outputs) == 1:
+        return as_text(next(iter(outputs.values())))
+    if name is None:
+        raise Invalid(f"the flow has {len(outputs)} outputs", hint=f"choose one: --answer {' | '.join(outputs)}")
+    if name not in outputs:
+        raise NotFound(f"no output {name!r}", hint=did_you_mean(name, outputs))
+    return as_text(outputs[name])
+
+
+def _name(row: Mapping[str, Any]) -> str | None:
+    own = row.get("id")
+    return str(own) if isinstance(own, str | int) and str(own).strip() else None
+
+
+def _data(workspace: Workspace, run: RunRecord) -> list[Asset]:
+    sources = [edge.source for edge in workspace.lineage.upstream(f"run:{run.run_id}", depth=1)]
+    return [workspace.assets.get("data", node.partition(":")[2]) for node in sources if node.startswith("data:")]
+
+
+def _flat(metrics: Mapping[str, Interval]) -> dict[str, float]:
+    bounds = {"": "estimate", ".low": "low", ".high": "high"}
+    return {f"{name}{suffix}": getattr(metrics[name], bound) for name in metrics for suffix, bound in bounds.items()}
+
+
+def _judges(samples: Iterable[Sample]) -> set[str]:
+    models = {str(result.details.get("model", "")) for sample in samples for result in sample.scores.values()}
+    return {model for model in models if model.startswith("model:")}
