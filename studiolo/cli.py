@@ -1,0 +1,124 @@
+"""The command line: it knows what each command is called and what it is for, and imports only the one that is run."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
+
+from workspace.errors import StudioloError
+from workspace.settings import variable
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command lives ("module:attribute", a typer app or a function), what it does, and its part of the help."""
+
+    where: str
+    help: str
+    panel: str
+
+
+STUDIO, WORK, LOOK = "The studio", "Build and measure", "Look and keep"
+COMMANDS = {
+    "up": Entry("studiolo.commands.services:up", "Start the studio on this machine.", STUDIO),
+    "down": Entry("studiolo.commands.services:down", "Stop the studio and its engines.", STUDIO),
+    "status": Entry("studiolo.commands.services:status", "Show what is running, where, and since when.", STUDIO),
+    "doctor": Entry("studiolo.commands.doctor:doctor", "Check this machine and this workspace.", STUDIO),
+    "demo": Entry("studiolo.commands.demo:demo", "Ask, score, compare and report: the whole loop in minutes.", WORK),
+    "flow": Entry("studiolo.commands.flow:app", "Test, run and check prompt flows.", WORK),
+    "eval": Entry("studiolo.commands.eval:app", "Score runs and compare them.", WORK),
+    "models": Entry("studiolo.commands.models:app", "List, prepare and show models.", WORK),
+    "runs": Entry("studiolo.commands.runs:app", "List runs and show one.", LOOK),
+    "lineage": Entry("studiolo.commands.lineage:lineage", "Print what a run or an asset was made from.", LOOK),
+    "sql": Entry("studiolo.commands.sql:sql", "Ask the ledger in SQL.", LOOK),
+    "sync": Entry("studiolo.commands.sync:sync", "Bring the ledger and MLflow up to date.", LOOK),
+}
+
+
+class _Promise(TyperCommand):
+    """A command that is known by name; `keep` imports the real one."""
+
+    def __init__(self, name: str, entry: Entry) -> None:
+        super().__init__(name, help=entry.help, rich_help_panel=entry.panel)
+        self._entry = entry
+
+    def keep(self) -> Any:
+        """Return the real command."""
+        module, attribute = self._entry.where.split(":")
+        found: typer.Typer | Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        if isinstance(found, typer.Typer):
+            command: Any = get_group(found)
+            command.name, command.help = self.name, command.help or self.help
+            command.no_args_is_help = True
+            return command
+        alone = typer.Typer(add_completion=False)
+        alone.command(self.name)(found)
+        return get_command(alone)
+
+
+class _Commands(TyperGroup):
+    """The table above as a group: the help reads the table, running one imports it."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, entry in COMMANDS.items():
+            self.add_command(_Promise(name, entry))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.keep() if isinstance(command, _Promise) else command, rest
+
+
+app = typer.Typer(name="studiolo", cls=_Commands, no_args_is_help=True, rich_markup_mode="rich")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"studiolo {version('studiolo')}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback(epilog="Start with `studiolo up`, then `studiolo demo`.")
+def _studiolo(
+    home: Annotated[
+        Path | None, typer.Option(help="The workspace folder; default .studiolo here, or STUDIOLO_HOME.")
+    ] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A whole GenAI and ML studio in one room: models, flows, evaluation, lineage."""
+    if home is not None:
+        # The same road as the variable: what is started from here works on the same workspace.
+        os.environ[variable("home")] = str(home.expanduser().absolute())
+
+
+def main() -> NoReturn:
+    """Run the command line. One of our errors ends as a line and a hint; a bug keeps its traceback."""
+    try:
+        get_command(app)(prog_name="studiolo")
+    except StudioloError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
