@@ -91,7 +91,7 @@ class Workspace:
         """What was executed."""
         from workspace.runs import Runs
 
-        return Runs(self)
+        return Runs(self.database, self.spool, folder=self.home / "runs")
 
     @cached_property
     def lineage(self) -> Lineage:

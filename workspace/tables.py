@@ -85,7 +85,7 @@ metrics = Table(
     Column("run_id", String(32), nullable=False),
     Column("key", String(250), nullable=False),
     Column("step", BigInteger, nullable=False),
-    Column("value", Float, nullable=False),
+    Column("value", Float),  # NULL: not a number, which SQLite cannot keep
     Column("ts", Float, nullable=False),
     Index(None, "run_id", "key", "step"),
 )
