@@ -136,8 +136,8 @@ def _step(farthest: float) -> float:
 
 
 def _bar(label: str, interval: Interval, low: float, high: float, numbers: tuple[str, str]) -> Bar:
-    places = (_place(value, low, high) for value in (interval.low, interval.estimate, interval.high))
-    return Bar(label, *places, *numbers)
+    left, middle, right = (_place(value, low, high) for value in (interval.low, interval.estimate, interval.high))
+    return Bar(label, left, middle, right, *numbers)
 
 
 def _place(value: float, low: float, high: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from evals.markdown import markdown
 from evals.page import page
 from evals.report import Fact, Report
 from evals.score import SCORED_RUN
-from workspace import Asset, RunRecord, Workspace
+from workspace import Asset, Run, RunRecord, Workspace
 from workspace.errors import Invalid, NotFound
 from workspace.paths import write_atomically
 
@@ -51,7 +52,7 @@ def publish(
             raise Invalid(f"no report ends in {path.suffix!r}: {str(path)!r}", hint=f"use {', '.join(FILES)}")
     old, new = scored(workspace, before), scored(workspace, after)
     comparison = compare(samples.read(old.directory), samples.read(new.directory), metric, margin=margin)
-    name = name or f"{_subject(old)}-{_subject(new)}"
+    name = name or re.sub(r"[^\w.-]+", "-", f"{_subject(old)}-{_subject(new)}", flags=re.ASCII)[:200]
     params = {"before": old.name, "after": new.name, "metric": comparison.metric, "margin": margin}
     with workspace.run("comparison", inputs=[old, new], params=params, tags={"verdict": comparison.verdict}) as run:
         run.log_metrics(_metrics(comparison))
@@ -61,7 +62,7 @@ def publish(
             after=_subject(new),
             comparison=comparison,
             facts=_facts(workspace, old, new, comparison.metric),
-            lineage=_lineage(workspace, name, run.name, (old, new)),
+            lineage=_lineage(workspace, name, run),
             run_id=run.run_id,
             written=f"{datetime.now(UTC):%-d %B %Y, %H:%M} UTC",
             data_file=_data_file(workspace, new),
@@ -157,7 +158,7 @@ def _facts(workspace: Workspace, before: RunRecord, after: RunRecord, metric: st
 def _settings(workspace: Workspace, scoring: RunRecord, metric: str) -> dict[str, str]:
     """Return what a scored run was made of, each setting by the name people give it."""
     run = workspace.runs.get(scoring.tags[SCORED_RUN])
-    found = {"run": run.name, "run id": run.run_id}
+    found = {"run id": run.run_id}
     for asset in _made_of(workspace, run):
         key, told = asset.kind, f"{asset.name}:{asset.version}"
         found[key] = f"{found[key]}, {told}" if key in found else told
@@ -175,7 +176,7 @@ def _settings(workspace: Workspace, scoring: RunRecord, metric: str) -> dict[str
 
 
 def _made_of(workspace: Workspace, run: RunRecord) -> list[Asset]:
-    sources = [edge.source for edge in workspace.lineage.upstream(f"run:{run.run_id}", depth=1)]
+    sources = [edge.source for edge in workspace.lineage.upstream(run, depth=1)]
     nodes = sorted(node for node in sources if not node.startswith("run:"))
     order = {"flow": 0, "data": 1, "model": 2}
     assets = [workspace.assets.get(*node.split(":", 1)) for node in nodes]
@@ -185,14 +186,10 @@ def _made_of(workspace: Workspace, run: RunRecord) -> list[Asset]:
 def _data_file(workspace: Workspace, scoring: RunRecord) -> str:
     run = workspace.runs.get(scoring.tags[SCORED_RUN])
     data = [asset for asset in _made_of(workspace, run) if asset.kind == "data"]
-    return str(data[0].properties.get("file", data[0].name)) if data else ""
+    return str(data[0].properties.get("filename", data[0].name)) if data else ""
 
 
-def _lineage(workspace: Workspace, name: str, run: str, scorings: Sequence[RunRecord]) -> str:
-    lines = [f"report {name}", f"└─ {run} (comparison)"]
-    for index, scoring in enumerate(scorings):
-        last = index == len(scorings) - 1
-        first, *rest = workspace.lineage.tree(f"run:{scoring.run_id}").splitlines()
-        lines.append(f"   {'└─' if last else '├─'} {first}")
-        lines += [f"   {'  ' if last else '│ '} {line}" for line in rest]
-    return "\n".join(lines)
+def _lineage(workspace: Workspace, name: str, run: Run) -> str:
+    """Draw what the report will be made from; its own run is about to end."""
+    first, *rest = workspace.lineage.tree(run.ref).splitlines()
+    return "\n".join((f"report {name}", f"└─ {first.removesuffix(' (RUNNING)')}", *(f"   {line}" for line in rest)))

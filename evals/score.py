@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,12 +58,18 @@ def score(
     `answer` the flow's output, needed only where it has several. A line that failed, or that a scorer cannot judge,
     is an error of that row and no wrong answer.
     """
+    if run.kind != "flow" or not run.ended:
+        what = "still runs" if run.kind == "flow" else f"is no flow run but of kind {run.kind!r}"
+        raise Invalid(f"run {run.name!r} {what}", hint="score a flow run that has ended")
     data = _data(workspace, run)
-    samples = tuple(_samples(run, _rows(workspace, data), expected=expected, answer=answer))
+    rows = _rows(workspace, data)
+    samples = tuple(_samples(run, rows, expected=expected, answer=answer))
     if not samples:
         raise Invalid(f"run {run.name!r} has no lines to score", hint="run the flow over data first")
+    if expected is not None and all(sample.expected is None for sample in samples):
+        raise NotFound(f"no row has {expected!r}", hint=did_you_mean(expected, rows[0] if rows else samples[0].inputs))
     params = {"run": run.name, "scorers": ",".join(scorers), "expected": expected or "", "answer": answer or ""}
-    inputs = [run, *data]
+    inputs: list[Asset | RunRecord | str] = [run, *data]
     with workspace.run("eval", name=name, inputs=inputs, params=params, tags={SCORED_RUN: run.run_id}) as scoring:
         done: list[Sample] = []
         with (scoring.directory / LOG).open("a", encoding="utf-8") as log:
@@ -72,6 +81,8 @@ def score(
             os.fsync(log.fileno())
         metrics = summarize(done)
         scoring.log_metrics(_flat(metrics))
+        if not metrics:
+            scoring.fail("no row could be scored")
         for model in sorted(_judges(done)):
             scoring.input(model)
     errors = sum(any(result.value is None for result in sample.scores.values()) for sample in done)
@@ -130,9 +141,7 @@ def _expected(sources: Mapping[str, Mapping[str, Any]], reference: str) -> str |
     found = _REFERENCE.match(reference)
     source, column = (found[1], found[2]) if found else ("data", reference)
     values = sources[source]
-    if column not in values:
-        raise NotFound(f"no {column!r} in {source}", hint=did_you_mean(column, values))
-    return None if values[column] is None else as_text(values[column])
+    return None if values.get(column) is None else as_text(values[column])
 
 
 def _answer(outputs: Mapping[str, Any], name: str | None) -> str:
@@ -150,14 +159,26 @@ def _name(row: Mapping[str, Any]) -> str | None:
     return str(own) if isinstance(own, str | int) and str(own).strip() else None
 
 
+def _rows(workspace: Workspace, data: Sequence[Asset]) -> list[Mapping[str, Any]]:
+    """Read the rows that the run was given; without them the inputs of its lines have to do."""
+    if len(data) != 1 or data[0].is_folder:
+        return []
+    path = workspace.assets.path(data[0])
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        if path.suffix in (".csv", ".tsv"):
+            return [*csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")]
+        return [json.loads(line) for line in file if line.strip()]
+
+
 def _data(workspace: Workspace, run: RunRecord) -> list[Asset]:
-    sources = [edge.source for edge in workspace.lineage.upstream(f"run:{run.run_id}", depth=1)]
+    sources = [edge.source for edge in workspace.lineage.upstream(run, depth=1)]
     return [workspace.assets.get("data", node.partition(":")[2]) for node in sources if node.startswith("data:")]
 
 
 def _flat(metrics: Mapping[str, Interval]) -> dict[str, float]:
     bounds = {"": "estimate", ".low": "low", ".high": "high"}
-    return {f"{name}{suffix}": getattr(metrics[name], bound) for name in metrics for suffix, bound in bounds.items()}
+    flat = {f"{name}{suffix}": getattr(metrics[name], bound) for name in metrics for suffix, bound in bounds.items()}
+    return {name: value for name, value in flat.items() if math.isfinite(value)}
 
 
 def _judges(samples: Iterable[Sample]) -> set[str]:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from evals import judge, publish, score, scorers, words
+from evals import judge, publish, samples, score, scorers, words
 from evals.compare import MARGIN
 from workspace import Workspace
 from workspace.errors import Invalid, PartialFailure
@@ -41,7 +41,7 @@ def score_command(
         record = workspace.runs.get(run)
         for event in score.score(workspace, record, chosen, expected=expected, answer=answer, name=name):
             if isinstance(event, score.Finished):
-                _print_scores(event, as_json=as_json)
+                _print_scores(event, run, as_json=as_json)
                 if event.errors:
                     raise PartialFailure(f"{event.errors} of {event.rows} rows could not be scored")
             elif sys.stderr.isatty():
@@ -104,13 +104,13 @@ def show_command(
     """Show every row of a scored RUN with its answer and scores."""
     with Workspace.open() as workspace:
         record = publish.scored(workspace, run)
-        rows = publish.samples.read(record.directory)
+        rows = samples.read(record.directory)
     for sample in rows:
         values = {name: result.value for name, result in sample.scores.items()}
         if failed and all(value == 1 for value in values.values()):
             continue
         if as_json:
-            typer.echo(publish.samples.as_line(sample), nl=False)
+            typer.echo(samples.as_line(sample), nl=False)
             continue
         marks = " ".join(f"{name}={'error' if value is None else f'{value:g}'}" for name, value in values.items())
         typer.echo(f"{sample.label:<12} {marks:<20} {sample.answer if sample.error is None else sample.error}")
@@ -136,7 +136,7 @@ def _scorers(
         yield chosen | {"judge": judge.judge(chat, text)}
 
 
-def _print_scores(event: score.Finished, *, as_json: bool) -> None:
+def _print_scores(event: score.Finished, run: str, *, as_json: bool) -> None:
     if sys.stderr.isatty():
         typer.echo("\r", nl=False, err=True)
     if as_json:
@@ -145,7 +145,7 @@ def _print_scores(event: score.Finished, *, as_json: bool) -> None:
         return
     for name, interval in event.metrics.items():
         typer.echo(f"{name} {interval.estimate:.3f} (95 % interval {interval.low:.3f} to {interval.high:.3f})")
-    typer.echo(f"{event.rows} rows in {event.name}; compare: studiolo eval compare BEFORE {event.name}")
+    typer.echo(f"{event.rows} rows in {event.name}; compare: studiolo eval compare BEFORE {run}")
 
 
 def _rates(metrics: Mapping[str, float]) -> str:
