@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workspace.errors import Invalid, Location, NotFound, did_you_mean
+
+if TYPE_CHECKING:
+    from ruamel.yaml.nodes import Node
 
 LARGEST = 1_000_000  # bytes
 DEEPEST = 50  # levels
 MOST_ALIASES = 100
+MOST_VALUES = 500_000  # a small file with aliases can stand for very many
 
 Step = str | int
+Steps = tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,7 @@ class Document:
 
     path: Path
     root: Any
-    _places: Mapping[tuple[Step, ...], tuple[int, int]] = field(repr=False, default_factory=dict)
+    _places: Mapping[Steps, tuple[int, int]] = field(repr=False, default_factory=dict)
 
     def at(self, *steps: Step) -> Location:
         """Return where the key or item was written: `document.at("nodes", 0, "name")`; else its nearest parent."""
@@ -80,61 +85,123 @@ def parse_yaml(text: str, *, path: Path = Path("<text>")) -> Document:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-    _refuse_bombs(text, path)
     try:
-        tree = YAML(typ="rt", pure=True).load(text)
+        tree = YAML(typ="safe", pure=True).compose(text)
+        return _Reading(path).document(tree)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = Location(path, mark.line + 1, mark.column + 1) if mark else Location(path)
         raise Invalid(f"not YAML: {error.problem or error.context}", at=at) from None
     except (YAMLError, ValueError) as error:
-        raise Invalid(f"not YAML: {error}", at=Location(path)) from None
-    places: dict[tuple[Step, ...], tuple[int, int]] = {(): (0, 0)}
-    return Document(path, _plain(tree, (), places), places)
+        raise Invalid(f"not YAML: {str(error).splitlines()[0]}", at=Location(path)) from None
+    except RecursionError:
+        raise Invalid(f"nested deeper than {DEEPEST} levels", at=Location(path)) from None
 
 
-def _refuse_bombs(text: str, path: Path) -> None:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+class _Reading:
+    """One walk over the nodes of a file: plain values out, places noted, what is unsafe refused."""
 
-    depth = aliases = 0
-    try:
-        for event in YAML(typ="rt", pure=True).parse(text):
-            depth += isinstance(event, CollectionStartEvent)
-            depth -= isinstance(event, CollectionEndEvent)
-            aliases += isinstance(event, AliasEvent)
-            if depth > DEEPEST or aliases > MOST_ALIASES:
-                what = f"nested deeper than {DEEPEST}" if depth > DEEPEST else f"more than {MOST_ALIASES} aliases"
-                raise Invalid(what, at=Location(path, event.start_mark.line + 1, event.start_mark.column + 1))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        at = Location(path, mark.line + 1, mark.column + 1) if mark else Location(path)
-        raise Invalid(f"not YAML: {error.problem or error.context}", at=at) from None
-    except YAMLError as error:
-        raise Invalid(f"not YAML: {error}", at=Location(path)) from None
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._places: dict[Steps, tuple[int, int]] = {(): (0, 0)}
+        self._seen: set[int] = set()
+        self._aliases = 0
+        self._values = 0
+
+    def document(self, tree: Node | None) -> Document:
+        return Document(self._path, None if tree is None else self._value(tree, ()), self._places)
+
+    def _value(self, node: Node, steps: Steps) -> Any:
+        if len(steps) > DEEPEST:
+            raise self._refused(f"nested deeper than {DEEPEST} levels", node)
+        self._values += 1
+        if self._values > MOST_VALUES:
+            raise self._refused(f"more than {MOST_VALUES:,} values", node)
+        if not isinstance(node.value, list):
+            return self._scalar(node)
+        # A node met again stands for an alias, and all that is under it is copied once more.
+        self._aliases += id(node) in self._seen
+        self._seen.add(id(node))
+        if self._aliases > MOST_ALIASES:
+            raise self._refused(f"more than {MOST_ALIASES} aliases", node)
+        if node.tag == f"{_CORE}seq":
+            return [self._item(child, (*steps, index)) for index, child in enumerate(node.value)]
+        if node.tag == f"{_CORE}map":
+            return self._mapping(node, steps)
+        raise self._refused(f"tag {_shown(node.tag)} is not allowed", node, hint="write the plain value")
+
+    def _item(self, node: Node, steps: Steps) -> Any:
+        self._note(node, steps)
+        return self._value(node, steps)
+
+    def _mapping(self, node: Node, steps: Steps) -> dict[Any, Any]:
+        found: dict[Any, Any] = {}
+        merged: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == f"{_CORE}merge":
+                for source in reversed(value_node.value if value_node.tag == f"{_CORE}seq" else [value_node]):
+                    if source.tag != f"{_CORE}map":
+                        raise self._refused("only mappings can be merged with <<", source)
+                    merged |= self._value(source, steps)
+                continue
+            if isinstance(key_node.value, list):
+                raise self._refused("a key must be text or a number", key_node)
+            key = self._scalar(key_node)
+            if key in found:
+                raise self._refused(f"key {key!r} is here twice", key_node, hint="keep one of them")
+            self._note(key_node, (*steps, key))
+            found[key] = self._value(value_node, (*steps, key))
+        return found | {key: value for key, value in merged.items() if key not in found}
+
+    def _scalar(self, node: Node) -> Any:
+        read = _SCALARS.get(node.tag)
+        if read is None:
+            raise self._refused(f"tag {_shown(node.tag)} is not allowed", node, hint="write the plain value")
+        try:
+            return read(node.value)
+        except ValueError:
+            raise self._refused(f"{node.value!r} is no {_shown(node.tag)[2:]}", node) from None
+
+    def _note(self, node: Node, steps: Steps) -> None:
+        self._places[steps] = (node.start_mark.line, node.start_mark.column)
+
+    def _refused(self, what: str, node: Node, *, hint: str | None = None) -> Invalid:
+        return Invalid(what, hint=hint, at=Location(self._path, node.start_mark.line + 1, node.start_mark.column + 1))
 
 
-def _plain(node: Any, steps: tuple[Step, ...], places: dict[tuple[Step, ...], tuple[int, int]]) -> Any:
-    if isinstance(node, dict):
-        for key in node:
-            if place := (node.lc.data or {}).get(key):
-                places[(*steps, key)] = (place[0], place[1])
-        return {_scalar(key): _plain(value, (*steps, key), places) for key, value in node.items()}
-    if isinstance(node, list):
-        for index in range(len(node)):
-            if place := (node.lc.data or {}).get(index):
-                places[(*steps, index)] = (place[0], place[1])
-        return [_plain(value, (*steps, index), places) for index, value in enumerate(node)]
-    return _scalar(node)
+def _whole(text: str) -> int:
+    digits = text.replace("_", "")
+    return int(digits) if digits.lstrip("+-").isdecimal() else int(digits, 0)
 
 
-def _scalar(value: Any) -> Any:
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            # ScalarBoolean is an int to Python; its class name is the only sign.
-            return bool(value) if type(value).__name__ == "ScalarBoolean" else kind(value)
-    return value
+def _float(text: str) -> float:
+    # YAML writes ".inf" and ".nan" where Python writes "inf" and "nan".
+    digits = text.replace("_", "").lower()
+    return float(digits.replace(".", "", 1) if digits.endswith(("inf", "nan")) else digits)
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+_CORE = "tag:yaml.org,2002:"
+_SCALARS: Mapping[str, Callable[[str], Any]] = {
+    f"{_CORE}str": str,
+    f"{_CORE}int": _whole,
+    f"{_CORE}float": _float,
+    f"{_CORE}bool": _truth,
+    f"{_CORE}null": lambda _: None,
+    # YAML 1.2 has no dates: "2024-05-01" is text, as it is in JSON.
+    f"{_CORE}timestamp": str,
+    f"{_CORE}merge": str,
+    f"{_CORE}value": str,
+}
+
+
+def _shown(tag: str) -> str:
+    return "!!" + tag.removeprefix(_CORE) if tag.startswith(_CORE) else tag
 
 
 def _kind(value: object) -> str:

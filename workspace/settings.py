@@ -49,7 +49,7 @@ class Settings:
                 found[field.name] = Path(text).expanduser()
             elif kind == "int":
                 if not text.isdecimal():
-                    raise Invalid(f"{name} must be a whole number, not {text!r}", hint=f"unset {name} to use the default")
+                    raise Invalid(f"{name} must be a whole number, not {text!r}", hint=f"unset {name}: a default follows")
                 found[field.name] = int(text)
             else:
                 found[field.name] = text
