@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 import re
 import shutil
 import threading
@@ -194,7 +195,7 @@ class Run:
 def refuse_names(names: Iterable[str]) -> None:
     """Raise Invalid for a parameter, metric or tag name that MLflow would refuse later."""
     for name in names:
-        if not _KEY.fullmatch(name) or name.startswith("/") or ".." in name.split("/") or "//" in name:
+        if not _KEY.fullmatch(name) or posixpath.normpath(name) != name or name.startswith(("/", "..")) or name == ".":
             raise Invalid(
                 f"{name!r} cannot name a parameter, metric or tag", hint="letters, digits and _ - . / : space"
             )
