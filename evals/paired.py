@@ -14,6 +14,7 @@ from workspace.errors import Invalid
 
 EXACT_BELOW = 25  # discordant rows
 DRAWS = 10_000
+FEWEST_DRAWS = 1_000
 # One draw costs as many coin throws as there are sizes of change: bounds a test to about a second.
 MOST_THROWS = 5_000_000
 MOST_TO_ENUMERATE = 12  # changes, 4,096 ways to flip them
@@ -56,7 +57,8 @@ def paired_t(changes: Sequence[float]) -> Test:
 def sign_flip(changes: Sequence[float], *, draws: int = DRAWS, seed: int = 0) -> Test:
     """Test a mean change by flipping signs: all ways for up to 12 changes, else seeded draws.
 
-    Needs no assumption but that, without an effect, a change up is as likely as the same change down.
+    Needs no assumption but that, without an effect, a change up is as likely as the same change down. Above 5,000
+    different sizes of change it is Student's test, which is then as good.
     """
     sizes = Counter(abs(change) for change in changes if change)
     moved = sizes.total()
@@ -65,7 +67,9 @@ def sign_flip(changes: Sequence[float], *, draws: int = DRAWS, seed: int = 0) ->
         flat = list(sizes.elements())
         sums = [sum(map(float.__mul__, map(float, flat), signs)) for signs in product((-1.0, 1.0), repeat=moved)]
         return Test(sum(abs(total) >= observed for total in sums) / len(sums), "exact sign-flip permutation")
-    draws = max(1_000, min(draws, MOST_THROWS // len(sizes)))
+    if len(sizes) * FEWEST_DRAWS > MOST_THROWS:
+        return paired_t(changes)
+    draws = min(draws, MOST_THROWS // len(sizes))
     chance = random.Random(seed)  # noqa: S311 - statistics, not secrets
     groups = tuple(sizes.items())
     # Flipping m equal changes is throwing m coins: one random integer of m bits, its ones counted.

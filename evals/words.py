@@ -22,11 +22,11 @@ def sentence(comparison: Comparison) -> str:
     """Return what was measured, in one sentence with its interval and p-value."""
     measured = comparison.measured
     rows = f"{len(comparison.pairs):,} rows"
+    before, after = (level(side.estimate, comparison) for side in (measured.before, measured.after))
     moved = measured.change.estimate
-    verb = "rose" if moved > 0 else "fell" if moved < 0 else "stayed,"
+    told = f"{'rose' if moved > 0 else 'fell'} from {before} to {after}" if moved else f"stayed at {before}"
     return (
-        f"{comparison.metric!r} {verb} from {level(measured.before.estimate, comparison)} "
-        f"to {level(measured.after.estimate, comparison)}: {change(moved, comparison)} "
+        f"{comparison.metric!r} {told}: {change(moved, comparison)} "
         f"(95 % interval {span(measured.change, comparison)}), {p_value(measured.test.p)}, {rows} paired."
     )
 
