@@ -1,0 +1,118 @@
+"""MLflow's own server on the workspace's runs, behind the guard, and the loop that feeds it.
+
+One process does both because importing MLflow costs seconds and 170 MB: here it is paid once. `mlflow server` would
+pay it twice (a parent and a worker) and would let in every process of this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from studiolo.guard import Guard
+from studiolo.services import HOST
+from workspace import tracking
+from workspace.errors import MissingExtra, StudioloError
+from workspace.home import Workspace
+from workspace.settings import Settings
+
+EVERY = 2.0  # seconds between two looks for runs that changed
+LARGEST_UPLOAD = 10_000_000_000  # model weights go through here
+PROXIED = "mlflow-artifacts:/"  # what clients log goes through this server
+_log = logging.getLogger("studiolo.tracking_server")
+
+
+def create_app(workspace: Workspace, *, port: int) -> Guard:
+    """Return MLflow's pages and API over the workspace's runs; every path but /health needs a token."""
+    uri = tracking.tracking_uri(workspace)
+    app = _elsewhere(uri) if uri.startswith("http") else _mlflow(uri, tracking.artifact_root(workspace), port)
+    return Guard(app, check=workspace.tokens.check, port=port, largest_body=LARGEST_UPLOAD)
+
+
+def _elsewhere(uri: str) -> Any:
+    """Return the way to the server that MLFLOW_TRACKING_URI names: there the runs are."""
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import PlainTextResponse, RedirectResponse
+    from starlette.routing import Route
+
+    def health(_request: Request) -> PlainTextResponse:
+        return PlainTextResponse("OK")
+
+    def leave(_request: Request) -> RedirectResponse:
+        return RedirectResponse(uri)
+
+    return Starlette(routes=[Route("/health", health), Route("/{path:path}", leave)])
+
+
+def _mlflow(uri: str, artifacts: Path, port: int) -> Any:
+    artifacts.mkdir(mode=0o700, exist_ok=True)
+    try:
+        _configure(uri, artifacts, port)
+        from mlflow.server.fastapi_app import app
+        from mlflow.server.handlers import initialize_backend_stores
+    except ImportError:
+        raise MissingExtra("the MLflow server", hint="pip install 'studiolo[studio]'") from None
+    initialize_backend_stores(uri, uri, PROXIED)
+    return app
+
+
+def _configure(uri: str, artifacts: Path, port: int) -> None:
+    """Set what `mlflow server` would set for its worker; MLflow reads it from the environment only."""
+    from mlflow.server import constants
+
+    variables: dict[str, Any] = {
+        constants.BACKEND_STORE_URI_ENV_VAR: uri,
+        constants.REGISTRY_STORE_URI_ENV_VAR: uri,
+        constants.ARTIFACT_ROOT_ENV_VAR: PROXIED,
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: artifacts.as_uri(),
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+        "_MLFLOW_IN_JOB_EXECUTOR": "false",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": f"{HOST}:{port},localhost:{port}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
+    os.environ.update(variables)
+
+
+def feed(workspace: Workspace, stop: threading.Event) -> None:
+    """Carry runs that changed into MLflow, until `stop`; what cannot be carried now is carried later."""
+    while True:
+        try:
+            tracking.carry(workspace)
+        except StudioloError as error:
+            _log.warning("%s", error)
+        if stop.wait(EVERY):
+            return
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="studiolo.tracking_server")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    arguments = parser.parse_args()
+    with Workspace.open(arguments.home, settings=Settings.from_environment()) as workspace:
+        app = create_app(workspace, port=arguments.port)
+        stop = threading.Event()
+        loop = threading.Thread(target=feed, args=(workspace, stop), name="feed")
+        loop.start()
+        try:
+            uvicorn.run(
+                app, host=HOST, port=arguments.port,
+                log_level="warning", server_header=False, timeout_graceful_shutdown=3,
+            )  # fmt: skip
+        finally:
+            stop.set()
+            loop.join(10.0)
+
+
+if __name__ == "__main__":
+    main()
