@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
 
+from catalog.embedded import prepare
 from workspace.home import Workspace
+from workspace.runs import RunRecord
 from workspace.settings import Settings
 
 
@@ -25,3 +29,79 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """A new workspace on SQLite."""
     with Workspace.open(settings=Settings(home=tmp_path / "home")) as opened:
         yield opened
+
+
+@pytest.fixture
+def answered(workspace: Workspace, tmp_path: Path) -> Callable[..., RunRecord]:
+    """Run a flow without a model over ten rows: `answered("mine", wrong={1}, broken={2})` says which lines go wrong."""
+
+    def run(name: str, *, wrong: Collection[int] = (), broken: Collection[int] = ()) -> RunRecord:
+        import flows
+
+        folder, data = tmp_path / name, tmp_path / "rows.jsonl"
+        rows = [{"id": f"q{number}", "question": f"Q{number}", "answer": f"A{number}"} for number in range(10)]
+        data.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        folder.mkdir()
+        (folder / "flow.dag.yaml").write_text(_FLOW)
+        (folder / "say.py").write_text(_SAY.format(wrong=sorted(wrong), broken=sorted(broken)))
+        mapping = {"question": "${data.question}"}
+        for _ in flows.run(workspace, flows.load(folder), data, column_mapping=mapping, connections={}, name=name):
+            pass
+        return workspace.runs.get(name)
+
+    return run
+
+
+_FLOW = """\
+inputs:
+  question:
+    type: string
+outputs:
+  answer:
+    type: string
+    reference: ${say.output}
+nodes:
+- name: say
+  type: python
+  source:
+    type: code
+    path: say.py
+  inputs:
+    question: ${inputs.question}
+"""
+
+_SAY = """\
+from promptflow.core import tool
+
+
+@tool
+def say(question: str) -> str:
+    number = int(question[1:])
+    if number in {broken}:
+        raise ValueError("cannot answer " + question)
+    return "wrong" if number in {wrong} else "A" + question[1:]
+"""
+
+
+@pytest.fixture(scope="session")
+def model_workspace(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """A workspace with the embedded models, one for the whole run; tests only add to it.
+
+    The models are converted once a machine, into STUDIOLO_TEST_CACHE or pytest's own cache.
+    """
+    cache = Path(os.environ.get("STUDIOLO_TEST_CACHE") or request.config.cache.mkdir("models")).absolute()
+    settings = Settings(home=tmp_path_factory.mktemp("models") / "home")
+    with Workspace.open(settings=Settings(home=cache / _recipe())) as shelf, Workspace.open(settings=settings) as opened:
+        for _ in prepare(shelf):
+            pass
+        for asset in shelf.assets.list("model"):
+            opened.assets.put("model", asset.name, shelf.assets.path(asset), properties=asset.properties)
+        yield opened
+
+
+def _recipe() -> str:
+    """Name what the converted models depend on, so that a changed recipe converts again."""
+    root = Path(__file__).parent.parent
+    sources = [*(root / "catalog").rglob("*.md"), root / "catalog/embedded.py", root / "catalog/conversion.py"]
+    sources += (root / "workspace/migrations/versions").glob("*.py")
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()[:16]

@@ -125,7 +125,7 @@ def read_completion(body: Mapping[str, Any]) -> Completion:
 
 def read_embedding(body: Mapping[str, Any]) -> Embedding:
     """Read the body of /v1/embeddings."""
-    encoding = body.get("encoding_format") or "float"
+    encoding: Literal["float", "base64"] = body.get("encoding_format") or "float"
     if encoding not in ("float", "base64"):
         raise Refused(f"'encoding_format' must be 'float' or 'base64', not {encoding!r}", param="encoding_format")
     return Embedding(_texts(body, "input"), encoding, _whole(body, "dimensions", 1, None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -30,7 +31,7 @@ def create_app(model: ChatModel | EmbeddingModel, *, name: str) -> Starlette:
 
 
 def _chat_routes(model: ChatModel, name: str) -> list[Route]:
-    async def health(request: Request) -> Response:
+    async def health(_: Request) -> Response:
         running = model.scheduler
         state = {"status": "failed" if running.failure else "ok", "model": name, "task": "chat"}
         counts = {"active": running.active, "waiting": running.waiting, "context_length": model.context_length}
@@ -64,7 +65,7 @@ def _chat_routes(model: ChatModel, name: str) -> list[Route]:
 def _embedding_routes(model: EmbeddingModel, name: str) -> list[Route]:
     active = 0
 
-    async def health(request: Request) -> Response:
+    async def health(_: Request) -> Response:
         counts = {"active": active, "waiting": 0, "context_length": model.context_length}
         return JSONResponse({"status": "ok", "model": name, "task": "embedding", **counts})
 
@@ -161,22 +162,22 @@ def _raise_failure(happened: Event) -> None:
 
 
 def _not_here(message: str) -> Callable[[Request], Awaitable[Response]]:
-    async def refuse(request: Request) -> Response:
+    async def refuse(_: Request) -> Response:
         raise Refused(message, param="model", code="model_not_found", status=404)
 
     return refuse
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
+async def _refused(_: Request, error: Exception) -> Response:
+    error = cast(Refused, error)
     headers = {"retry-after": "1"} if error.status in (429, 503) else None
     return JSONResponse(error.body(), status_code=error.status, headers=headers)
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+async def _http_error(_: Request, error: Exception) -> Response:
+    error = cast(HTTPException, error)
     return JSONResponse(Refused(error.detail, status=error.status_code).body(), status_code=error.status_code)
 
 
-async def _crashed(request: Request, error: Exception) -> Response:
+async def _crashed(_: Request, __: Exception) -> Response:
     return JSONResponse(Refused("the engine failed", status=500).body(), status_code=500)

@@ -1,4 +1,4 @@
-"""The engine that runs a model with PyTorch: `python -m serving.engines.torch --model DIR --name NAME --socket PATH`."""
+"""The engine that runs a model with PyTorch: `python -m serving.engines.torch --model DIR --name N --socket PATH`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from workspace.errors import Conflict, Invalid, StudioloError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 LONGEST_SOCKET = 107  # bytes of a unix socket's path, Linux's limit
 
@@ -37,9 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def serve(
-    model: Path, name: str, *, task: Literal["chat", "embedding"], path: Path, threads: int, dtype: str
-) -> None:
+def serve(model: Path, name: str, *, task: Literal["chat", "embedding"], path: Path, threads: int, dtype: str) -> None:
     """Serve one model on the unix socket `path` until SIGTERM."""
     import uvicorn
 
@@ -54,7 +55,7 @@ def serve(
         path.unlink(missing_ok=True)
 
 
-def _load(model: Path, name: str, *, task: str, threads: int, dtype: str) -> object:
+def _load(model: Path, name: str, *, task: str, threads: int, dtype: str) -> Starlette:
     import torch
 
     from serving.engines.chat import load_chat
