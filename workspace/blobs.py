@@ -154,6 +154,7 @@ class Blobs:
                 _made(place.parent)
                 with contextlib.suppress(FileExistsError):
                     place.hardlink_to(source)
+                _sync(place.parent)
         return blob
 
     def _add_folder(self, source: Path, *, share: bool) -> Blob:
@@ -177,6 +178,7 @@ class Blobs:
         os.fsync(file.fileno())
         place = self._place(digest)
         temporary.replace(_made(place.parent) / place.name)
+        _sync(place.parent)
 
     @contextmanager
     def _temporary(self) -> Iterator[tuple[BufferedIOBase, Path]]:
@@ -225,8 +227,19 @@ def files_of(folder: Path) -> Iterator[Path]:
 
 
 def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _sync(folder.parent)
     return folder
+
+
+def _sync(folder: Path) -> None:
+    # The name of a file is kept by its folder: without this a power cut could take the name and leave the bytes.
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _runs(pid: str) -> bool:
