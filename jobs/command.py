@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from workspace.documents import Document, read_yaml
-from workspace.errors import Invalid, Location, did_you_mean
+from workspace.errors import Invalid, did_you_mean
 
 KEYS = frozenset(
-    "$schema type name display_name experiment_name description tags properties command code inputs outputs "
-    "environment environment_variables compute limits".split()
-)
+    {
+        "$schema", "type", "name", "display_name", "experiment_name", "description", "tags", "properties", "command",
+        "code", "inputs", "outputs", "environment", "environment_variables", "compute", "limits",
+    }
+)  # fmt: skip
 EXPRESSION = re.compile(r"\$\{\{\s*(\S*?)\s*\}\}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
+
+HERE = (None, "local", "azureml:local")
 
 Literal = str | int | float | bool
 
@@ -69,14 +73,16 @@ def read_command_job(path: Path) -> CommandJob:
         timeout=_timeout(document),
         tags={k: str(v) for k, v in _mapping(document, "tags").items()},
         description=str(root.get("description") or ""),
-        unused=tuple(key for key in ("environment", "compute") if root.get(key) not in (None, "local", "azureml:local")),
+        unused=tuple(
+            key for key in ("environment", "compute") if root.get(key) not in (None, "local", "azureml:local")
+        ),
     )
     _refuse_undeclared(job, document)
     return job
 
 
 def resolve(command: str, values: Mapping[str, str]) -> str:
-    """Fill `${{inputs.x}}` and `${{outputs.y}}`: `resolve("cat ${{inputs.x}}", {"inputs.x": "a.txt"}) == "cat a.txt"`."""
+    """Fill in expressions: `resolve("cat ${{inputs.x}}", {"inputs.x": "a.txt"}) == "cat a.txt"`."""
     return EXPRESSION.sub(lambda match: values[match[1]], command)
 
 
@@ -119,13 +125,11 @@ def _input(document: Document, name: str, value: Any) -> Literal | InputPath:
     if not path.startswith("azureml:"):
         local = (document.path.parent / path.removeprefix("file:")).resolve()
         if not local.exists():
-            raise Invalid(f"no file or folder at {path!r}", hint="paths are relative to the job file", at=_at(document, name))
+            raise Invalid(
+                f"no file or folder at {path!r}", hint="paths are relative to the job file", at=_at(document, name)
+            )
         path = str(local)
     return InputPath(path)
-
-
-def _at(document: Document, name: str) -> Location:
-    return document.at("inputs", name, "path")
 
 
 def _timeout(document: Document) -> float | None:

@@ -84,7 +84,7 @@ def wait(workspace: Workspace, name: str, *, seconds: float | None = None) -> Jo
 
 
 def cancel(workspace: Workspace, name: str) -> JobRecord:
-    """Ask a job to end: SIGTERM to all its processes, SIGKILL ten seconds later. A job that has ended stays as it is."""
+    """Ask a job to end: SIGTERM to all its processes, SIGKILL ten seconds later. An ended job stays as it is."""
     if not records.move(workspace, name, old=("Queued",), new="Canceled", ended_at=time.time()):
         records.move(workspace, name, old=("Starting", "Running"), new="CancelRequested")
     return records.get(workspace, name)

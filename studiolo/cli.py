@@ -38,6 +38,7 @@ COMMANDS = {
     "demo": Entry("studiolo.commands.demo:demo", "Ask, score, compare and report: the whole loop in minutes.", WORK),
     "flow": Entry("studiolo.commands.flow:app", "Test, run and check prompt flows.", WORK),
     "eval": Entry("studiolo.commands.eval:app", "Score runs and compare them.", WORK),
+    "job": Entry("studiolo.commands.job:app", "Submit command jobs, follow and cancel them.", WORK),
     "models": Entry("studiolo.commands.models:app", "List, prepare and show models.", WORK),
     "runs": Entry("studiolo.commands.runs:app", "List runs and show one.", LOOK),
     "lineage": Entry("studiolo.commands.lineage:lineage", "Print what a run or an asset was made from.", LOOK),

@@ -1,0 +1,96 @@
+"""`studiolo job`: submit command jobs, follow them, look at them, cancel them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import studiolo
+from jobs import records, submit
+from jobs.command import read_command_job
+from workspace.errors import StudioloError
+
+app = typer.Typer(help="Submit command jobs, follow them, look at them, cancel them.")
+
+Name = Annotated[str, typer.Argument(help="The job's name.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def create(
+    file: Annotated[Path, typer.Option("--file", "-f", help="The job file.")],
+    stream: Annotated[bool, typer.Option("--stream", "-s", help="Follow the log to the end.")] = False,
+) -> None:
+    """Submit a job; it goes on when this terminal closes."""
+    job = read_command_job(file)
+    err = Console(stderr=True, highlight=False)
+    for key in job.unused:
+        err.print(f"note: `{key}` has no effect yet: the command runs on this machine in this Python environment")
+    with studiolo.open_workspace() as workspace:
+        record = submit.submit(workspace, job)
+        print(record.name)  # noqa: T201
+        if stream:
+            _follow(record.name)
+        else:
+            err.print(f"next: studiolo job stream {record.name}")
+
+
+@app.command()
+def stream(name: Name) -> None:
+    """Follow a job's log until the job ends; exit with 1 where it did not complete."""
+    _follow(name)
+
+
+@app.command()
+def show(name: Name, as_json: AsJson = False) -> None:
+    """Show one job."""
+    with studiolo.open_workspace() as workspace:
+        job = records.get(workspace, name)
+    if as_json:
+        fields = ("name", "kind", "status", "exit_code", "error", "run_id", "submitted_at", "started_at", "ended_at")
+        print(json.dumps({field: getattr(job, field) for field in fields}))  # noqa: T201
+        return
+    for label, value in (("name", job.name), ("status", job.status), ("exit code", job.exit_code), ("error", job.error),
+                         ("run", job.run_id), ("command", job.spec["command"])):  # fmt: skip
+        if value is not None:
+            print(f"{label:10} {value}")  # noqa: T201
+
+
+@app.command("list")
+def list_command(as_json: AsJson = False) -> None:
+    """List jobs, newest first."""
+    with studiolo.open_workspace() as workspace:
+        found = records.list_jobs(workspace)
+    if as_json:
+        print(json.dumps([{"name": job.name, "status": job.status, "exit_code": job.exit_code} for job in found]))  # noqa: T201
+        return
+    table = Table("name", "status", "exit", "submitted", box=None)
+    for job in found:
+        moment = f"{datetime.fromtimestamp(job.submitted_at, UTC):%Y-%m-%d %H:%M}"
+        table.add_row(job.name, job.status, "" if job.exit_code is None else str(job.exit_code), moment)
+    Console().print(table)
+
+
+@app.command()
+def cancel(name: Name) -> None:
+    """End a job: SIGTERM to its processes, SIGKILL ten seconds later."""
+    with studiolo.open_workspace() as workspace:
+        print(submit.cancel(workspace, name).status)  # noqa: T201
+
+
+def _follow(name: str) -> None:
+    with studiolo.open_workspace() as workspace:
+        for chunk in submit.stream(workspace, name):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        job = records.get(workspace, name)
+    if job.status != "Completed":
+        ended = f" with exit code {job.exit_code}" if job.exit_code is not None else ""
+        raise StudioloError(f"job {name!r} {job.status.lower()}{ended}", hint=job.error or f"studiolo job show {name}")
