@@ -126,7 +126,9 @@ def _input(document: Document, name: str, value: Any) -> Literal | InputPath:
         local = (document.path.parent / path.removeprefix("file:")).resolve()
         if not local.exists():
             raise Invalid(
-                f"no file or folder at {path!r}", hint="paths are relative to the job file", at=_at(document, name)
+                f"no file or folder at {path!r}",
+                hint="paths are relative to the job file",
+                at=document.at("inputs", name),
             )
         path = str(local)
     return InputPath(path)

@@ -44,7 +44,7 @@ def test_a_job_as_published_files_have_it_is_read(tmp_path: Path) -> None:
     [
         ("comand: echo hi\n", ":1:1", "did you mean 'command'?"),
         ("command: echo ${{inputs.nme}}\ninputs:\n  name: x\n", ":1:1", "did you mean 'inputs.name'?"),
-        ("command: echo\ninputs:\n  rows:\n    path: gone.csv\n", ":4:5", "relative to the job file"),
+        ("command: echo\ninputs:\n  rows:\n    path: gone.csv\n", ":3:3", "relative to the job file"),
         ("command: echo\nlimits:\n  timeout: soon\n", ":3:3", "seconds"),
         ("command: echo\nname: 'no/slash'\n", ":2:1", "name"),
         ("type: sweep\ncommand: echo\n", ":1:1", "command"),
