@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from workspace.assets import Asset, Assets
+from workspace.assets import Assets
 from workspace.audit import Audit
 from workspace.blobs import Blobs
 from workspace.database import Database, sqlite_url
@@ -23,8 +23,8 @@ from workspace.tokens import Tokens
 
 if TYPE_CHECKING:
     from workspace.ledger import Table
-    from workspace.lineage import Lineage
-    from workspace.runs import Run, RunRecord, Runs
+    from workspace.lineage import Lineage, Node
+    from workspace.runs import Run, Runs
     from workspace.spool import Spool
 
 DATABASE = "studiolo.db"
@@ -112,7 +112,7 @@ class Workspace:
         kind: str,
         *,
         name: str | None = None,
-        inputs: Sequence[Asset | RunRecord | str] = (),
+        inputs: Sequence[Node | str] = (),
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> AbstractContextManager[Run]:

@@ -133,7 +133,8 @@ class Spool:
 
         def work(connection: Connection) -> int:
             database.hold(connection, "events")  # numbered in the order of commit: readers go by the number
-            new = connection.execute(new_only(events, connection), batch).rowcount if batch else 0
+            counted = new_only(events, connection).execution_options(preserve_rowcount=True)
+            new = connection.execute(counted, batch).rowcount if batch else 0
             if found := [edge for event in batch if event["kind"] == "lineage" for edge in _edges(event)]:
                 connection.execute(new_only(edges, connection), found)
             return new

@@ -91,7 +91,7 @@ def _waiting(workspace: Workspace) -> list[str]:
 
 def _store(workspace: Workspace) -> AbstractStore:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # it is tried again anyway
     try:
         from mlflow.exceptions import MlflowException
         from mlflow.tracking._tracking_service.utils import _get_store
