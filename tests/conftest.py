@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from catalog.embedded import prepare
+from serving.local import Gateway, local_gateway
 from workspace.home import Workspace
 from workspace.runs import RunRecord
 from workspace.settings import Settings
@@ -97,6 +98,13 @@ def model_workspace(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
         for asset in shelf.assets.list("model"):
             opened.assets.put("model", asset.name, shelf.assets.path(asset), properties=asset.properties)
         yield opened
+
+
+@pytest.fixture(scope="session")
+def gateway(model_workspace: Workspace) -> Iterator[Gateway]:
+    """A gateway of its own process over `model_workspace`, one for the whole run; engines start when first asked."""
+    with local_gateway(model_workspace) as running:
+        yield running
 
 
 def _recipe() -> str:

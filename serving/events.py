@@ -1,0 +1,87 @@
+"""Server-sent events on their way through the gateway: only whole ones leave, and the token counts are read.
+
+The gateway asks every engine for the counts, because it records them; `Events` takes them out again where the
+client did not ask.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LONGEST = 4_000_000  # bytes of one event
+_END = re.compile(rb"\r?\n\r?\n")
+# In JSON a quote inside a string follows a backslash, so these match the member itself and never some text.
+_NO_COUNTS = re.compile(rb',\s*"usage"\s*:\s*null')
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(?=\{)')
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens read and written."""
+
+    prompt: int
+    completion: int
+
+
+class Events:
+    """One stream. `feed` returns the whole events among what came so far."""
+
+    def __init__(self, *, counts_wanted: bool) -> None:
+        self.usage: Usage | None = None
+        self._counts_wanted = counts_wanted
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return events that are complete, each with its empty line; what is not waits for the next chunk."""
+        buffer = self._rest + chunk
+        ends = [found.end() for found in _END.finditer(buffer)]
+        end = ends[-1] if ends else 0
+        whole, self._rest = buffer[:end], buffer[end:]
+        if len(self._rest) > LONGEST:
+            raise ValueError(f"an event longer than {LONGEST:,} bytes")
+        return self._read(whole) if b'"usage"' in whole else whole
+
+    def _read(self, events: bytes) -> bytes:
+        kept, start = [], 0
+        for end in _END.finditer(events):
+            event = events[start : end.end()]
+            start = end.end()
+            found = usage(event)
+            self.usage = found or self.usage
+            if self._counts_wanted:
+                kept.append(event)
+            elif not (found and _NO_CHOICES.search(event)):
+                kept.append(_NO_COUNTS.sub(b"", event))
+        return b"".join(kept)
+
+
+def usage(text: bytes) -> Usage | None:
+    """Return the token counts in an answer or an event, found without reading all of it as JSON."""
+    starts = [match.end() for match in _USAGE.finditer(text)]
+    if not starts:
+        return None
+    try:
+        # The counts are near the end, and short.
+        found, _ = json.JSONDecoder().raw_decode(text[starts[-1] : starts[-1] + 4_096].decode("utf-8", "replace"))
+        return Usage(int(found.get("prompt_tokens") or 0), int(found.get("completion_tokens") or 0))
+    except (ValueError, TypeError):
+        return None
+
+
+def asking_for_counts(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request of a stream so that its end tells the token counts."""
+    options = request.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        return dict(request)  # wrong: the engine says so
+    return {**request, "stream_options": {**(options or {}), "include_usage": True}}
+
+
+def wants_counts(request: Mapping[str, Any]) -> bool:
+    """Whether the client itself asked for the counts of its stream."""
+    options = request.get("stream_options")
+    return isinstance(options, dict) and bool(options.get("include_usage"))

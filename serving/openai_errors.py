@@ -1,0 +1,68 @@
+"""What went wrong, in the shape that OpenAI clients read: `{"error": {message, type, param, code}}`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from workspace.errors import Conflict, Denied, Invalid, NotFound, StudioloError, Unavailable
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "invalid_request_error",
+    429: "rate_limit_error",
+}
+_STATUS: Mapping[type[StudioloError], tuple[int, str]] = {
+    Denied: (403, "denied"),
+    NotFound: (404, "not_found"),
+    Invalid: (400, "invalid_value"),
+    Conflict: (409, "conflict"),
+    Unavailable: (503, "unavailable"),
+}
+
+
+class Refusal(StudioloError):  # noqa: N818  named as its siblings in workspace.errors
+    """A request that is answered with an error: `Refusal(404, "no model 'x'", code="model_not_found")`."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.param = param
+        self.headers = dict(headers or {})
+
+    @property
+    def body(self) -> bytes:
+        """The answer as JSON."""
+        fallback = "server_error" if self.status >= 500 else "invalid_request_error"
+        error = {
+            "message": self.message,
+            "type": _TYPES.get(self.status, fallback),
+            "param": self.param,
+            "code": self.code,
+        }
+        return json.dumps({"error": error}, ensure_ascii=False).encode()
+
+    @property
+    def event(self) -> bytes:
+        """The same as a server-sent event: headers are gone already, the client must still learn of it."""
+        return b"event: error\ndata: " + self.body + b"\n\n"
+
+
+def refusal(error: StudioloError) -> Refusal:
+    """Return how one of our errors is told to a client: its message, its hint and the status that fits."""
+    if isinstance(error, Refusal):
+        return error
+    status, code = next((found for kind, found in _STATUS.items() if isinstance(error, kind)), (500, "server_error"))
+    message = f"{error} ({error.hint})" if error.hint else str(error)
+    return Refusal(status, message, code=code, headers={"retry-after": "2"} if status == 503 else None)
