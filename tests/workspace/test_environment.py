@@ -39,3 +39,11 @@ def test_packages_and_hardware_of_this_machine_are_named(tmp_path: Path) -> None
     assert "sqlalchemy" in found["packages"]
     assert found["hardware"]["cores"] >= 1
     assert found["hardware"]["memory"] > 100_000_000
+
+
+def test_gpus_are_named_by_their_driver_without_a_question(tmp_path: Path) -> None:
+    for bus in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / "gpus" / bus).mkdir(parents=True)
+        (tmp_path / "gpus" / bus / "information").write_text("Model: \t\t NVIDIA H200\nIRQ:   \t\t 17\n")
+    assert [gpu["name"] for gpu in environment.gpus(tmp_path)] == ["NVIDIA H200", "NVIDIA H200"]
+    assert environment.gpus(tmp_path / "none") == []

@@ -181,3 +181,29 @@ def test_a_full_disk_is_said_and_the_next_line_starts_clean(workspace: Workspace
     with pytest.raises(Unavailable, match="cannot write"):
         workspace.spool.append("request", {})
     assert own
+
+
+def test_no_acknowledged_line_is_lost_however_often_the_writer_is_killed(workspace: Workspace) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from workspace.spool import Spool
+spool = Spool(Path({str(workspace.spool.folder)!r}))
+while True:
+    sys.stdout.write(spool.append("request", {{"status": 200}}) + "\\n")
+    sys.stdout.flush()
+"""
+    told: set[str] = set()
+    for round_ in range(4):
+        writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert writer.stdout
+        told |= {writer.stdout.readline().strip() for _ in range(50 * (round_ + 1))}
+        workspace.spool.ingest()
+        writer.kill()
+        rest = writer.communicate()[0]
+        told |= {line.strip() for line in rest.splitlines(keepends=True) if line.endswith("\n")}
+    workspace.spool.ingest()
+    with workspace.database.read() as connection:
+        kept = set(connection.scalars(select(events.c.event_id)))
+    assert told <= kept
+    assert list(workspace.spool.folder.iterdir()) == []
