@@ -1,1 +1,41 @@
-"""Prompt flow formats, the graph runner, batch runs, tools, connections and traces."""
+"""Prompt flow formats, the graph runner and batch runs: `load` a flow, `test` it once, `run` it over rows."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flows.batch import Finished as Finished
+    from flows.batch import LineDone as LineDone
+    from flows.batch import Started as Started
+    from flows.batch import lines as lines
+    from flows.batch import run as run
+    from flows.connections import Connection as Connection
+    from flows.dag import Flow as Flow
+    from flows.graph import load as load
+    from flows.once import FlowResult as FlowResult
+    from flows.once import test as test
+    from flows.results import LineRecord as LineRecord
+    from flows.results import NodeRecord as NodeRecord
+
+_HOMES = {
+    "Connection": "flows.connections",
+    "Finished": "flows.batch",
+    "Flow": "flows.dag",
+    "FlowResult": "flows.once",
+    "LineDone": "flows.batch",
+    "LineRecord": "flows.results",
+    "NodeRecord": "flows.results",
+    "Started": "flows.batch",
+    "lines": "flows.batch",
+    "load": "flows.graph",
+    "run": "flows.batch",
+    "test": "flows.once",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'flows' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
