@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from serving.engines.packing import pack
 from serving.engines.requests import Chat, Completion, Options, Refused
 from serving.engines.scheduler import Answer, Event, Scheduler
 from serving.engines.weights import context_length, device, dtype_of, fingerprint, loading
@@ -109,4 +110,5 @@ def load_chat(folder: Path, *, dtype: str) -> ChatModel:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype_of(dtype), local_files_only=True)
     model = model.to(device()).eval()
+    pack(model)
     return ChatModel(tokenizer, Scheduler(model, tokenizer), context_length(model, tokenizer), fingerprint(model))

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", required=True, help="what the model is called in answers")
     parser.add_argument("--task", choices=["chat", "embedding"], default="chat")
     parser.add_argument("--socket", type=Path, required=True, help="unix socket to listen on (created, mode 0600)")
-    parser.add_argument("--threads", type=int, default=0, help="compute threads; 0: all cores")
+    parser.add_argument("--threads", type=int, default=0, help="compute threads; 0: half the cores")
     parser.add_argument(
         "--dtype", choices=["bfloat16", "float32"], default="bfloat16", help="of chat models; embeddings: float32"
     )
@@ -62,7 +62,8 @@ def _load(model: Path, name: str, *, task: str, threads: int, dtype: str) -> Sta
     from serving.engines.embedding import load_embedding
     from serving.engines.routes import create_app
 
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    # Two threads lose to one as soon as a neighbour needs a core, and here there is always a neighbour.
+    torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // 2))
     loaded = load_chat(model, dtype=dtype) if task == "chat" else load_embedding(model)
     return create_app(loaded, name=name)
 

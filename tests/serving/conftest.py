@@ -1,0 +1,173 @@
+"""For the gateway's tests: an OpenAI server that follows a script, and a gateway in front of it, all on one loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from openai import AsyncOpenAI
+
+from serving import endpoints
+from serving.forward import Limits
+from serving.gateway import create_app
+from workspace.home import Workspace
+
+Script = Callable[["Wire"], Awaitable[None]]
+
+
+@dataclass
+class Wire:
+    """One connection to the scripted server, after its request was read."""
+
+    request: dict[str, Any]
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def stream(self, *texts: str) -> None:
+        """Begin a stream, chunked, and send a delta for each text."""
+        await self.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        for text in texts:
+            await self.event(delta(text))
+
+    async def event(self, value: object) -> None:
+        text = value if isinstance(value, str) else json.dumps(value)
+        await self.chunk(f"data: {text}\n\n".encode())
+
+    async def chunk(self, data: bytes) -> None:
+        await self.send(b"%x\r\n%b\r\n" % (len(data), data))
+
+    async def json(self, value: object, *, status: int = 200) -> None:
+        body = json.dumps(value).encode()
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        await self.send(head.encode() + body)
+
+    async def closed(self) -> None:
+        """Return when the other side has hung up."""
+        while await self.reader.read(65_536):
+            pass
+
+
+@dataclass
+class Scripted:
+    """The scripted server; set `script` before a request is sent."""
+
+    script: Script
+    port: int = 0
+    wires: list[Wire] = field(default_factory=list)
+    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
+            wire = Wire(json.loads(await reader.readexactly(length)), reader, writer)
+            self.wires.append(wire)
+            await self.script(wire)
+        except ConnectionError:
+            self.hung_up.set()
+        finally:
+            writer.close()
+
+
+@dataclass
+class House:
+    """A gateway over the scripted server: the endpoint is "mock"."""
+
+    workspace: Workspace
+    upstream: Scripted
+    base_url: str
+    token: str
+    client: AsyncOpenAI
+    http: httpx.AsyncClient
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows that were kept of requests."""
+        lines = [line for path in (self.workspace.home / "spool").glob("*.jsonl") for line in path.open()]
+        return [event["payload"] for event in map(json.loads, lines) if event["kind"] == "request"]
+
+
+def delta(text: str) -> dict[str, Any]:
+    """Return a piece of a streamed answer."""
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": [choice],
+        "usage": None,
+    }
+
+
+async def answer(wire: Wire) -> None:
+    """Answer as an OpenAI server does, in a stream where that is asked for."""
+    used = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+    if not wire.request.get("stream"):
+        choice = {"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}
+        await wire.json(
+            {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": used}
+        )
+        return
+    await wire.stream("Hel", "lo")
+    if wire.request.get("stream_options", {}).get("include_usage"):
+        await wire.event({**delta(""), "choices": [], "usage": used})
+    await wire.event("[DONE]")
+    await wire.send(b"0\r\n\r\n")
+
+
+@pytest.fixture
+async def house(workspace: Workspace) -> AsyncIterator[House]:
+    upstream = Scripted(answer)
+    server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+    upstream.port = server.sockets[0].getsockname()[1]
+    endpoints.put(workspace, "mock")
+    endpoints.put_deployment(
+        workspace,
+        "mock",
+        "blue",
+        engine="openai",
+        model="m",
+        properties={"base_url": f"http://127.0.0.1:{upstream.port}/v1"},
+    )
+    endpoints.put(workspace, "mock", traffic={"blue": 100})
+    token = workspace.tokens.local()
+    limits = Limits(first_token=1.0, between_tokens=0.5, total=10.0, loading=10.0)
+    async with server, listening(create_app(workspace, limits=limits)) as base_url:
+        headers = {"authorization": f"Bearer {token}"}
+        async with (
+            httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30) as http,
+            AsyncOpenAI(base_url=f"{base_url}/v1", api_key=token, max_retries=0) as client,
+        ):
+            yield House(workspace, upstream, base_url, token, client, http)
+
+
+class listening:  # noqa: N801  reads as a sentence: `async with listening(app) as url`
+    """Serve an ASGI application on a free port of this loop."""
+
+    def __init__(self, app: Any) -> None:
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app, http="httptools", ws="none", lifespan="off", log_level="warning", timeout_graceful_shutdown=1
+            )
+        )
+
+    async def __aenter__(self) -> str:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        # Not `serve`, which would take over the signals of the test run.
+        self._task = asyncio.create_task(self._server._serve([self._socket]))
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        await self._task
