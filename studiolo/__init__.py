@@ -8,6 +8,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from serving.local import Gateway as Gateway
+    from studiolo.ancestry import Family as Family
+    from studiolo.ancestry import family as family
+    from studiolo.chat import Chat as Chat
+    from studiolo.chat import Measured as Measured
+    from studiolo.chat import Sampling as Sampling
+    from studiolo.chat import Turn as Turn
+    from studiolo.chat import as_curl as as_curl
+    from studiolo.chat import as_python as as_python
+    from studiolo.chat import ask as ask
+    from studiolo.chat import ask_again as ask_again
+    from studiolo.chat import chat_models as chat_models
+    from studiolo.chat import load_chat as load_chat
+    from studiolo.chat import new_chat as new_chat
+    from studiolo.chat import reply as reply
+    from studiolo.chat import running_gateway as running_gateway
+    from studiolo.flow_shelf import FlowFolder as FlowFolder
+    from studiolo.flow_shelf import flow_folder as flow_folder
+    from studiolo.flow_shelf import flow_folders as flow_folders
+    from studiolo.flow_trials import Trial as Trial
+    from studiolo.flow_trials import load_trial as load_trial
+    from studiolo.flow_trials import try_flow as try_flow
+    from studiolo.run_files import Artifact as Artifact
+    from studiolo.run_files import artifact as artifact
+    from studiolo.run_files import artifacts as artifacts
+    from studiolo.run_search import find_runs as find_runs
+    from studiolo.run_search import flow_lines as flow_lines
+    from studiolo.run_search import mlflow_address as mlflow_address
+    from studiolo.run_search import starting_points as starting_points
     from workspace.assets import Asset as Asset
     from workspace.errors import Conflict as Conflict
     from workspace.errors import Denied as Denied
@@ -24,19 +53,48 @@ if TYPE_CHECKING:
 
 # Where each public name lives; it is imported when it is first used.
 _HOMES = {
+    "Artifact": "studiolo.run_files",
     "Asset": "workspace.assets",
+    "Chat": "studiolo.chat",
     "Conflict": "workspace.errors",
     "Denied": "workspace.errors",
+    "Family": "studiolo.ancestry",
+    "FlowFolder": "studiolo.flow_shelf",
+    "Gateway": "serving.local",
     "Invalid": "workspace.errors",
+    "Measured": "studiolo.chat",
     "MissingExtra": "workspace.errors",
     "NotFound": "workspace.errors",
     "PartialFailure": "workspace.errors",
     "Run": "workspace.runs",
     "RunRecord": "workspace.runs",
+    "Sampling": "studiolo.chat",
     "Settings": "workspace.settings",
     "StudioloError": "workspace.errors",
+    "Trial": "studiolo.flow_trials",
+    "Turn": "studiolo.chat",
     "Unavailable": "workspace.errors",
     "Workspace": "workspace.home",
+    "artifact": "studiolo.run_files",
+    "artifacts": "studiolo.run_files",
+    "as_curl": "studiolo.chat",
+    "as_python": "studiolo.chat",
+    "ask": "studiolo.chat",
+    "ask_again": "studiolo.chat",
+    "chat_models": "studiolo.chat",
+    "family": "studiolo.ancestry",
+    "find_runs": "studiolo.run_search",
+    "flow_folder": "studiolo.flow_shelf",
+    "flow_folders": "studiolo.flow_shelf",
+    "flow_lines": "studiolo.run_search",
+    "load_chat": "studiolo.chat",
+    "load_trial": "studiolo.flow_trials",
+    "mlflow_address": "studiolo.run_search",
+    "new_chat": "studiolo.chat",
+    "reply": "studiolo.chat",
+    "running_gateway": "studiolo.chat",
+    "starting_points": "studiolo.run_search",
+    "try_flow": "studiolo.flow_trials",
 }
 
 

@@ -1,0 +1,1 @@
+"""One file a page; each asks the library and shows the answer."""

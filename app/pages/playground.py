@@ -1,0 +1,117 @@
+"""Playground: talk to any endpoint or model of the gateway, and see what each answer cost."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from itertools import chain
+
+import streamlit as st
+
+import studiolo
+from app import parts
+
+
+@parts.guarded
+def show() -> None:
+    """Show a conversation: its id and every parameter stand in the address."""
+    workspace = parts.workspace()
+    st.title("Playground")
+    gateway = studiolo.running_gateway(workspace)
+    sampling = _sampling(studiolo.chat_models(gateway))
+    if sampling is None:
+        parts.empty("No model yet", "Prepare the two that come with Studiolo:", "studiolo models prepare")
+        return
+    chat = _chat(workspace)
+    _tools(gateway, chat, sampling)
+    for turn in chat.turns:
+        _turn(turn)
+    if not chat.turns:
+        parts.empty("Say something", "The conversation is kept under this page's address; reload or send it freely.")
+    question = st.chat_input("Ask the model", submit_mode="stop", key="question")
+    if question:
+        chat = studiolo.ask(workspace, chat, question)
+        st.query_params["chat"] = chat.id
+        _turn(chat.turns[-1])
+    if chat.open_question and (question or st.session_state.pop("again", False)):
+        _answer(gateway, chat, sampling)
+    elif chat.turns:
+        st.button("Regenerate" if not chat.open_question else "Answer", icon=":material/refresh:", on_click=_again)
+
+
+def _sampling(models: list[str]) -> studiolo.Sampling | None:
+    if not models:
+        return None
+    model = st.selectbox("Endpoint or model", models, key="model", bind="query-params")
+    with st.popover("Parameters", icon=":material/tune:"):
+        system = st.text_area("System prompt", key="system", bind="query-params", placeholder="You are …")
+        left, right = st.columns(2)
+        temperature = left.slider("Temperature", 0.0, 2.0, 0.7, 0.05, key="temperature", bind="query-params")
+        top_p = right.slider("Top p", 0.05, 1.0, 1.0, 0.05, key="top_p", bind="query-params")
+        most = left.number_input("Most tokens", 1, 8192, 256, key="max_tokens", bind="query-params")
+        seed = right.number_input(
+            "Seed", 0, 2**31 - 1, None, key="seed", bind="query-params", placeholder="any",
+            help="With a seed the same question gets the same answer",
+        )  # fmt: skip
+    return studiolo.Sampling(
+        model=model, system=system, temperature=temperature, top_p=top_p, max_tokens=int(most), seed=seed
+    )
+
+
+def _chat(workspace: studiolo.Workspace) -> studiolo.Chat:
+    identifier = st.query_params.get("chat")
+    return studiolo.load_chat(workspace, identifier) if identifier else studiolo.new_chat()
+
+
+def _tools(gateway: studiolo.Gateway, chat: studiolo.Chat, sampling: studiolo.Sampling) -> None:
+    with st.container(horizontal=True):
+        if chat.turns:
+            st.button("New chat", icon=":material/add:", on_click=_forget)
+        with st.popover("View code", icon=":material/code:", width="content"):
+            curl, python = st.tabs(["curl", "Python"])
+            curl.code(studiolo.as_curl(gateway, chat, sampling), language="bash")
+            python.code(studiolo.as_python(gateway, chat, sampling), language="python")
+
+
+def _turn(turn: studiolo.Turn) -> None:
+    with st.chat_message(turn.role):
+        if turn.role == "user":
+            st.text(turn.text)
+        else:
+            st.markdown(turn.text or "*The model said nothing.*")
+        if turn.measured:
+            _measured(turn.measured)
+
+
+def _answer(gateway: studiolo.Gateway, chat: studiolo.Chat, sampling: studiolo.Sampling) -> None:
+    with st.chat_message("assistant"):
+        waiting = st.empty()
+        waiting.caption("Waiting for the first token; a model that is asked for the first time is loaded first …")
+        with closing(studiolo.reply(parts.workspace(), gateway, chat, sampling)) as pieces:
+            first = next(pieces, "")
+            waiting.empty()
+            st.write_stream(chain([first], pieces))
+    st.rerun()
+
+
+def _measured(measured: studiolo.Measured) -> None:
+    speed, first = measured.tokens_per_second, measured.first_token
+    said = [
+        f"{measured.prompt_tokens} → {measured.completion_tokens} tokens" if measured.completion_tokens else "",
+        f"first token {parts.duration(first)}" if first is not None else "",
+        f"{speed:.1f} tokens/s" if speed else "",
+        f"{parts.duration(measured.seconds)} in all",
+        "stopped" if measured.stopped else "",
+        parts.plain(measured.deployment),
+        parts.plain(measured.model),
+    ]
+    st.caption(" · ".join(part for part in said if part))
+
+
+def _forget() -> None:
+    st.query_params.pop("chat", None)
+
+
+def _again() -> None:
+    workspace = parts.workspace()
+    studiolo.ask_again(workspace, studiolo.load_chat(workspace, st.query_params["chat"]))
+    st.session_state["again"] = True

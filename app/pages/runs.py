@@ -1,0 +1,152 @@
+"""Runs: what was executed, found by kind, status and name; one run in full at its own address."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import streamlit as st
+
+import studiolo
+from app import parts, places
+
+_MOST = 10_000
+
+
+@parts.guarded
+def show() -> None:
+    """Show the table, or the run that the address names."""
+    if chosen := st.query_params.get("run"):
+        with st.container():
+            places.link("runs", "All runs", icon="arrow_back")
+        _detail(parts.workspace().runs.get(chosen))
+    else:
+        st.title("Runs")
+        _table()
+
+
+def _table() -> None:
+    runs = studiolo.find_runs(parts.workspace(), limit=_MOST)
+    if not runs:
+        parts.empty("Nothing has run yet", "The demo makes a handful of runs in a few minutes:", "studiolo demo")
+        return
+    kinds, statuses = sorted({run.kind for run in runs}), sorted({run.status for run in runs})
+    left, middle, right = st.columns([2, 2, 3])
+    kind = left.multiselect("Kind", kinds, key="kind", bind="query-params", placeholder="any")
+    status = middle.multiselect("Status", statuses, key="status", bind="query-params", placeholder="any")
+    text = right.text_input("Name", key="name", bind="query-params", placeholder="part of a name")
+    found = studiolo.find_runs(parts.workspace(), kinds=kind, statuses=status, text=text, limit=_MOST)
+    st.caption(f"{len(found):,} of {len(runs):,} runs, the newest first. Click a row to open it.")
+    if found:
+        _rows(found)
+    else:
+        parts.empty("No run is like that", "Take a filter away to see more.")
+    parts.command("studiolo runs list")
+
+
+def _rows(found: list[studiolo.RunRecord]) -> None:
+    frame = pd.DataFrame(
+        {
+            "Name": [run.name for run in found],
+            "Status": [f"{parts.SIGNS.get(run.status, '·')} {run.status.capitalize()}" for run in found],
+            "Kind": [run.kind for run in found],
+            "Started": pd.to_datetime([run.started_at for run in found], unit="s", utc=True),
+            "Took": [parts.duration(run.duration) for run in found],
+            "Metrics": [
+                ", ".join(f"{key} {value:.4g}" for key, value in list(run.metrics.items())[:4]) for run in found
+            ],
+        }
+    )
+    table = st.dataframe(
+        frame,
+        hide_index=True,
+        key="runs table",
+        on_select="rerun",
+        selection_mode="single-cell",
+        column_config={
+            "Started": st.column_config.DatetimeColumn(format="distance", width="small"),
+            "Name": st.column_config.TextColumn(width="medium"),
+            "Metrics": st.column_config.TextColumn(width="large"),
+        },
+        alt="The runs that match the filters",
+    )
+    if cells := table.selection.cells:
+        places.go("runs", run=found[cells[0][0]].run_id)
+
+
+def _detail(run: studiolo.RunRecord) -> None:
+    st.title(parts.plain(run.name))
+    st.markdown(
+        f"{parts.status(run.status)} · {parts.plain(run.kind)} run · began {parts.ago(run.started_at)}, "
+        f"took {parts.duration(run.duration)} · `{run.run_id}`"
+    )
+    with st.container(horizontal=True):
+        places.link("lineage", "Lineage", icon="share", node=run.ref)
+        if address := studiolo.mlflow_address(parts.workspace(), run):
+            st.page_link(address, label="Open in MLflow", icon=":material/open_in_new:")
+    if run.error:
+        st.error("The run failed", icon=":material/error:")
+        st.code(run.error, language=None, wrap_lines=True)
+    if run.metrics:
+        _metrics(run)
+    for title, content in (("Parameters", run.params), ("Tags", run.tags)):
+        if content:
+            st.subheader(title)
+            _pairs(content)
+    _artifacts(run)
+    _lines(run)
+    if run.environment:
+        with st.expander("Environment: commit, packages and hardware", icon=":material/memory:"):
+            st.json(dict(run.environment), expanded=1)
+    parts.command(f"studiolo runs show {run.name!r}")
+
+
+def _metrics(run: studiolo.RunRecord) -> None:
+    st.subheader("Metrics")
+    with st.container(horizontal=True):
+        for key, value in run.metrics.items():
+            st.metric(parts.plain(key), f"{value:.6g}", border=True, width=190)
+
+
+def _pairs(content: object) -> None:
+    pairs = dict(content)  # type: ignore[call-overload]
+    shown = [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in pairs.values()]
+    st.dataframe({"name": list(pairs), "value": shown}, hide_index=True)
+
+
+def _artifacts(run: studiolo.RunRecord) -> None:
+    found = studiolo.artifacts(parts.workspace(), run.run_id)
+    if not found:
+        return
+    st.subheader("Artifacts")
+    for each in found:
+        address = f"/files/{run.run_id}/{each.name}"
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"{parts.plain(each.name)} · {parts.size(each.size)}", width="content")
+            if each.name.endswith(".html"):
+                st.link_button("Open", address, icon=":material/open_in_new:", type="tertiary")
+            st.link_button("Download", f"{address}?download=1", icon=":material/download:", type="tertiary")
+    for report in (each for each in found if each.name.endswith("report.html")):
+        with st.expander("The report", expanded=True, icon=":material/lab_profile:"):
+            st.iframe(f"/files/{run.run_id}/{report.name}", height=720)
+
+
+def _lines(run: studiolo.RunRecord) -> None:
+    if run.kind != "flow":
+        return
+    st.subheader("Lines")
+    page = studiolo.flow_lines(run)
+    st.dataframe(
+        [
+            {
+                "line": line.number,
+                "status": line.status,
+                "inputs": json.dumps(line.inputs, ensure_ascii=False),
+                "outputs": json.dumps(line.outputs, ensure_ascii=False),
+                "error": line.error or "",
+            }
+            for line in page
+        ],
+        hide_index=True,
+        alt="The lines of the flow run",
+    )

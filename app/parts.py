@@ -1,0 +1,107 @@
+"""What every page shows alike: the workspace, errors with their hint, the command that does the same, plain words."""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+import studiolo
+from studiolo import StudioloError, Workspace
+
+_MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:&])")
+TONES = {"FINISHED": "green", "RUNNING": "blue", "FAILED": "red", "KILLED": "orange"}
+SIGNS = {"FINISHED": "✓", "RUNNING": "●", "FAILED": "✕", "KILLED": "■"}
+
+
+@st.cache_resource(show_spinner="Opening the workspace …")
+def workspace() -> Workspace:
+    """Return the workspace of this studio, opened once for all visitors."""
+    return studiolo.open_workspace()
+
+
+def guarded(show: Callable[[], None]) -> Callable[[], None]:
+    """Make a page the edge where an error of ours becomes a message and a hint; anything else is a bug."""
+
+    @functools.wraps(show)
+    def page() -> None:
+        with errors_shown():
+            show()
+
+    return page
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Show an error of ours where it happens, and go on below."""
+    try:
+        yield
+    except StudioloError as error:
+        problem(error)
+
+
+def problem(error: StudioloError) -> None:
+    """Show what happened and what to try."""
+    hint = f"  \n{plain(error.hint)}" if error.hint else ""
+    st.error(f"**{plain(str(error))}**{hint}", icon=":material/error:")
+
+
+def command(line: str, *, language: str = "bash") -> None:
+    """Show the command that does the same as the page."""
+    with st.expander("The same from the command line", icon=":material/terminal:"):
+        st.code(line, language=language)
+
+
+def empty(title: str, text: str, line: str | None = None) -> None:
+    """Show that there is nothing yet, and how something comes to be."""
+    with st.container(border=True):
+        st.markdown(f"**{title}**")
+        st.markdown(text)
+        if line:
+            st.code(line, language="bash")
+
+
+def plain(text: str) -> str:
+    """Return a text so that Markdown shows it letter by letter: nobody's name becomes a link or a heading."""
+    return _MARKUP.sub(r"\\\1", text.replace("\r", " ").replace("\n", " "))
+
+
+def status(word: str) -> str:
+    """Return a run's status in its colour, with a sign for those who do not see colours."""
+    return f":{TONES.get(word, 'gray')}[{SIGNS.get(word, '·')} {word.capitalize()}]"
+
+
+def ago(moment: float | None) -> str:
+    """Return how long ago a moment was: "3 min ago"."""
+    return "" if moment is None else f"{duration(time.time() - moment)} ago"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time span in the unit that suits it: "0.31 s", "4 min", "2 h".
+
+    >>> duration(0.0312)
+    '31 ms'
+    """
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def size(count: float | None) -> str:
+    """Return a number of bytes in the unit that suits it: "1.2 MB"."""
+    if count is None:
+        return ""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

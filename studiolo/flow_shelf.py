@@ -1,0 +1,64 @@
+"""Where the flows of a project are: those registered as assets, and folders that hold a flow.dag.yaml."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from workspace.errors import NotFound, did_you_mean
+from workspace.home import Workspace
+
+FILE = "flow.dag.yaml"
+_DEEP = 6
+_MOST = 500
+_SKIPPED = {"node_modules", "build", "dist", "site-packages", "venv", "__pycache__"}
+
+
+@dataclass(frozen=True, slots=True)
+class FlowFolder:
+    """A flow that can be opened: `ref` is what addresses and commands call it, `path` where it lies."""
+
+    ref: str
+    path: Path
+    origin: str  # "project", "asset" or "demo"
+
+
+def flow_folders(workspace: Workspace) -> list[FlowFolder]:
+    """Return the flows of the project that holds the workspace, then registered ones, then the demo."""
+    project = workspace.home.parent
+    found = [FlowFolder(path.relative_to(project).as_posix(), path, "project") for path in _walk(project)]
+    found += [
+        FlowFolder(asset.ref, workspace.assets.path(asset), "asset")
+        for asset in workspace.assets.list("flow")
+        if asset.is_folder
+    ]
+    demo = Path(str(files("studiolo") / "demo_flow"))
+    if demo not in (folder.path for folder in found):
+        found.append(FlowFolder("demo", demo, "demo"))
+    return found
+
+
+def flow_folder(workspace: Workspace, ref: str) -> FlowFolder:
+    """Return the flow that an address names; NotFound where it is not among `flow_folders`."""
+    known = {folder.ref: folder for folder in flow_folders(workspace)}
+    if ref not in known:
+        raise NotFound(f"no flow {ref!r}", hint=did_you_mean(ref, known))
+    return known[ref]
+
+
+def _walk(project: Path) -> Iterator[Path]:
+    left = _MOST
+    for here, folders, names in os.walk(project):
+        path = Path(here)
+        if FILE in names and left:
+            left -= 1
+            yield path
+        deep = len(path.relative_to(project).parts) >= _DEEP
+        folders[:] = [] if deep or not left else sorted(name for name in folders if not _is_skipped(path / name))
+
+
+def _is_skipped(folder: Path) -> bool:
+    return folder.name.startswith(".") or folder.name in _SKIPPED or (folder / "pyvenv.cfg").exists()
