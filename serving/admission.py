@@ -24,7 +24,7 @@ _HOST = re.compile(rb"(?:\[(?P<v6>[0-9a-fA-F:]+)\]|(?P<name>[^:\[\]]+))(?::\d{1,
 Headers = Mapping[bytes, bytes]
 
 
-class Gone(Exception):  # noqa: N818  no error: the client hung up
+class Gone(Exception):
     """The client left while it still spoke."""
 
 

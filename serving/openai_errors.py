@@ -23,7 +23,7 @@ _STATUS: Mapping[type[StudioloError], tuple[int, str]] = {
 }
 
 
-class Refusal(StudioloError):  # noqa: N818  named as its siblings in workspace.errors
+class Refusal(StudioloError):
     """A request that is answered with an error: `Refusal(404, "no model 'x'", code="model_not_found")`."""
 
     def __init__(

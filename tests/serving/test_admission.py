@@ -27,7 +27,7 @@ async def http(workspace: Workspace) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.mark.parametrize("value", ["", "Bearer", "Bearer st_0_0", "Basic abc", "Bearer \xff", "Bearer a b"])
 async def test_without_a_valid_token_every_route_says_the_same(http: httpx.AsyncClient, path: str, value: str) -> None:
     method = "POST" if path in FORWARDED else "GET"
-    response = await http.request(method, path, headers={"authorization": value.encode("latin-1")})
+    response = await http.request(method, path, headers=[(b"authorization", value.encode("latin-1"))])
     assert response.status_code == 401
     assert response.json()["error"] == {
         "message": "a valid token is needed: Authorization: Bearer TOKEN",
