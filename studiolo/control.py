@@ -16,7 +16,8 @@ from serving import endpoints
 from studiolo import nodes
 from studiolo.guard import Guard
 from studiolo.plain import plain
-from studiolo.services import HOST, describe
+from studiolo.services import HOST
+from studiolo.status import describe
 from workspace.errors import Conflict, Denied, Invalid, NotFound, StudioloError, Unavailable
 from workspace.home import Workspace
 from workspace.settings import Settings

@@ -184,7 +184,8 @@ def _ports(home: Path, settings: Settings) -> Iterator[Check]:
             record = ours[service.port]
             well = record.state in ("ready", "starting")
             hint = "" if well else f"see {home / 'logs' / f'{service.name}.log'}"
-            yield Check(name, "ok" if well else "fail", f"{service.title}: {record.message if not well else record.state}", hint)
+            message = f"{service.title}: {record.state if well else record.message}"
+            yield Check(name, "ok" if well else "fail", message, hint)
         elif is_free(service.port):
             yield Check(name, "ok", f"free for {service.title}")
         else:

@@ -19,7 +19,6 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 
-COOKIE = "studiolo_session"
 LARGEST_BODY = 10_000_000
 REMEMBERED = 2.0  # seconds for which a token that was good is not looked up again; revoking acts within them
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -34,8 +33,8 @@ _HEADERS = (
 class Guard:
     """Wrap an ASGI app: known Host, own Origin, a valid token, a bounded body; `open_paths` need no token.
 
-    A token comes as `Authorization: Bearer …` or in the studio's login cookie. A request that changes something and
-    carries only the cookie must say by its Origin that it comes from this very service.
+    A token comes as `Authorization: Bearer …`; where `cookie` is named, the studio's login cookie will do as well. A
+    request that changes something and carries only the cookie must say by its Origin that it is from this service.
     """
 
     def __init__(
@@ -44,11 +43,15 @@ class Guard:
         *,
         check: Callable[[str], object],
         port: int,
+        cookie: str = "",
+        check_cookie: Callable[[str], object] | None = None,
         open_paths: tuple[str, ...] = ("/health",),
         largest_body: int = LARGEST_BODY,
     ) -> None:
         self._app = app
         self._check = check
+        self._cookie = cookie
+        self._check_cookie = check_cookie
         self._open_paths = open_paths
         self._largest_body = largest_body
         self._origins = re.compile(rf"http://(127\.0\.0\.1|localhost|\[::1\]):{port}")
@@ -79,19 +82,24 @@ class Guard:
         if scope["path"] in self._open_paths:
             return None
         bearer = _bearer(headers)
-        token = bearer or _cookie(headers)
-        if not token or not await self._opens(token):
+        if not await self._admits(headers, bearer):
             return 401, "a valid token is needed: Authorization: Bearer <token>"
         if unsafe and not bearer and origin is None:
             return 403, "a request that changes something needs an Origin or a Bearer token"
         return None
 
-    async def _opens(self, token: str) -> bool:
-        key = hashlib.sha256(token.encode()).hexdigest()
+    async def _admits(self, headers: dict[str, str], bearer: str) -> bool:
+        if bearer:
+            return await self._opens(self._check, bearer)
+        given = _cookie(headers, self._cookie)
+        return bool(given) and self._check_cookie is not None and await self._opens(self._check_cookie, given)
+
+    async def _opens(self, check: Callable[[str], object], secret: str) -> bool:
+        key = hashlib.sha256(secret.encode()).hexdigest()
         if self._known.get(key, 0.0) > time.monotonic():
             return True
         try:
-            await run_sync(self._check, token)
+            await run_sync(check, secret)
         except Denied:
             return False
         if len(self._known) > 1000:
@@ -105,9 +113,9 @@ def _bearer(headers: dict[str, str]) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _cookie(headers: dict[str, str]) -> str:
+def _cookie(headers: dict[str, str], name: str) -> str:
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        found = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:
         return ""
     return found.value if found else ""

@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -152,16 +151,6 @@ def holder(port: int) -> str:
     return "a process of another user"
 
 
-def engines(home: Path) -> list[dict[str, Any]]:
-    """Return the records of the engines that live now; the gateway writes them."""
-    found = []
-    for path in sorted((home / "services").glob("engine-*.json")):
-        content = _read_json(path)
-        if content is not None and is_alive(Identity(content["pid"], content["started_at"])):
-            found.append(content | {"name": content.get("name", path.stem.removeprefix("engine-"))})
-    return found
-
-
 def end(identities: list[Identity], *, patience: float) -> None:
     """End processes and the groups they lead: asked first, made to after `patience` seconds."""
     waiting = [who for who in identities if is_alive(who)]
@@ -173,58 +162,6 @@ def end(identities: list[Identity], *, patience: float) -> None:
         waiting = [who for who in waiting if is_alive(who)]
     for who in waiting:
         _signal(who, signal.SIGKILL)
-
-
-def end_engines(home: Path) -> int:
-    """End the engines of a workspace; return how many there were."""
-    living = [Identity(each["pid"], each["started_at"]) for each in engines(home)]
-    end(living, patience=5.0)
-    for path in (home / "services").glob("engine-*.json"):
-        path.unlink(missing_ok=True)
-    return len(living)
-
-
-def describe(home: Path) -> dict[str, Any]:
-    """Return what runs in a workspace, as `studiolo status --json` and `GET /api/status` show it."""
-    house = read_house(home)
-    standing = house is not None and house.standing
-    return {
-        "home": str(home),
-        "running": standing,
-        "supervisor": house.identity.pid if house and standing else None,
-        "services": list(_described(house)) if house and standing else [],
-        "engines": [_with_memory(each) for each in engines(home)],
-    }
-
-
-def _described(house: House) -> Iterator[dict[str, Any]]:
-    for each in house.services:
-        alive = is_alive(each.identity)
-        yield {
-            "name": each.name,
-            "title": each.title,
-            "state": each.state if alive or each.state in ("waiting", "failed") else "waiting",
-            "url": f"http://{HOST}:{each.port}",
-            "port": each.port,
-            "pid": each.pid if alive else None,
-            "seconds": round(time.time() - each.since, 1) if alive else None,
-            "memory": _memory(each.pid) if alive else None,
-            "restarts": each.restarts,
-            "message": each.message,
-        }
-
-
-def _with_memory(engine: dict[str, Any]) -> dict[str, Any]:
-    return {**engine, "memory": _memory(engine["pid"])}
-
-
-def _memory(pid: int) -> int | None:
-    try:
-        process = psutil.Process(pid)
-        family = (process, *process.children(recursive=True))
-        return sum(int(each.memory_info().rss) for each in family)
-    except psutil.Error:
-        return None
 
 
 def _signal(who: Identity, number: signal.Signals) -> None:

@@ -31,7 +31,6 @@ from studiolo.services import (
     answers,
     check_ports,
     end,
-    end_engines,
     read_house,
     services,
     write_house,
@@ -41,10 +40,11 @@ from workspace.processes import Identity, identity_of, own_identity
 from workspace.settings import Settings
 
 POLL = 0.2
-QUICK = 10.0  # a process that dies sooner than this died quickly
+QUICK = 10.0  # a process that was ready for less than this died quickly
 PATIENCE = 5  # quick deaths in a row before a service is given up
+LONGEST_START = 120.0  # a process that does not answer for so long never will
 LONGEST_PAUSE = 10.0
-GRACE = 8.0  # seconds between SIGTERM and SIGKILL
+GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 LARGE = 5_000_000  # bytes of a log that are enough
 LAST_LINES = 3
 NOBODY = Identity(0, 0.0)
@@ -61,6 +61,7 @@ class Event:
     seconds: float = 0.0
     message: str = ""
     hint: str = ""
+    detail: str = ""
 
     def line(self) -> str:
         """Return the event as one line of JSON."""
@@ -77,6 +78,8 @@ class _Child:
     state: State = "starting"
     first_start: float = field(default_factory=time.monotonic)
     started: float = 0.0
+    ready: float = 0.0
+    log_start: int = 0
     since: float = 0.0
     restarts: int = 0
     quick_deaths: int = 0
@@ -146,15 +149,6 @@ def launch(home: Path, settings: Settings, *, leashed: bool) -> tuple[subprocess
     return process, log, offset
 
 
-def last_words(home: Path, name: str) -> str:
-    """Return the last lines of a service's log."""
-    try:
-        text = _log_file(home, name).read_text(errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(text.strip().splitlines()[-LAST_LINES:])
-
-
 def _look_after(home: Path, child: _Child, children: list[_Child]) -> Iterator[Event]:
     now = time.monotonic()
     name = child.service.name
@@ -167,15 +161,23 @@ def _look_after(home: Path, child: _Child, children: list[_Child]) -> Iterator[E
         yield _buried(home, child, child.process.pid, code)
         _record(home, children)
     elif child.state == "starting" and answers(child.service.port):
-        child.state = "ready"
+        child.state, child.ready, child.message = "ready", now, ""
         _record(home, children)
         yield Event(kind="ready", service=name, seconds=now - child.started)
+    elif child.state == "starting" and now - child.started > LONGEST_START:
+        end([child.identity], patience=GRACE)
+        child.process.wait()
+        child.process, child.state = None, "failed"
+        child.message = f"did not answer within {LONGEST_START:.0f} s"
+        _record(home, children)
+        yield _event("failed", home, child)
 
 
 def _start(home: Path, child: _Child) -> None:
     path = _log_file(home, child.service.name)
     if path.exists() and path.stat().st_size > LARGE:
         path.replace(path.with_suffix(".log.1"))
+    child.log_start = path.stat().st_size if path.exists() else 0
     with path.open("ab") as output:
         child.process = subprocess.Popen(
             child.service.command,
@@ -187,25 +189,29 @@ def _start(home: Path, child: _Child) -> None:
             preexec_fn=_dying_with_parent(signal.SIGKILL),
         )
     child.identity = identity_of(child.process.pid) or Identity(child.process.pid, 0.0)
-    child.state, child.started, child.since = "starting", time.monotonic(), time.time()
+    child.state, child.started, child.ready, child.since = "starting", time.monotonic(), 0.0, time.time()
 
 
 def _buried(home: Path, child: _Child, pid: int, code: int) -> Event:
     _end_group(pid)
     child.process = None
     now = time.monotonic()
-    lived = now - child.started
+    lived = now - child.ready if child.ready else 0.0
     child.quick_deaths = child.quick_deaths + 1 if lived < QUICK else 1
     why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-    name = child.service.name
     if child.quick_deaths >= PATIENCE:
-        child.state = "failed"
-        child.message = f"{why} {PATIENCE} times in a row; see {_log_file(home, name)}"
-        return Event(kind="failed", service=name, seconds=lived, message=child.message)
+        child.state, child.message = "failed", f"given up: {why} {PATIENCE} times in a row"
+        return _event("failed", home, child)
     child.state, child.message = "waiting", why
     child.restarts += 1
     child.next_start = now + min(0.25 * 2 ** (child.quick_deaths - 1), LONGEST_PAUSE)
-    return Event(kind="died", service=name, seconds=lived, message=why)
+    return _event("died", home, child)
+
+
+def _event(kind: Kind, home: Path, child: _Child) -> Event:
+    """Return an event with the last words that the process left in its log."""
+    words = _last_words(_log_file(home, child.service.name), child.log_start)
+    return Event(kind=kind, service=child.service.name, message=child.message, detail=words)
 
 
 def _end_group(leader: int) -> None:
@@ -218,7 +224,9 @@ def _end_group(leader: int) -> None:
 
 def _end(home: Path, children: list[_Child]) -> None:
     end([child.identity for child in children if child.process], patience=GRACE)
-    end_engines(home)
+    from serving.replicas import stop_all  # here, because it brings the database's libraries along
+
+    stop_all(home)
     for child in children:
         if child.process:
             child.process.wait()
@@ -256,6 +264,13 @@ def _alone(home: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _last_words(log: Path, start: int) -> str:
+    with log.open("rb") as file:
+        file.seek(max(start, log.stat().st_size - 4000))
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return "\n".join(lines[-LAST_LINES:])
 
 
 def _log_file(home: Path, name: str) -> Path:

@@ -17,6 +17,7 @@ import uvicorn
 
 from studiolo.guard import Guard
 from studiolo.services import HOST
+from studiolo.sessions import Sessions
 from workspace import tracking
 from workspace.errors import MissingExtra, StudioloError
 from workspace.home import Workspace
@@ -32,7 +33,15 @@ def create_app(workspace: Workspace, *, port: int) -> Guard:
     """Return MLflow's pages and API over the workspace's runs; every path but /health needs a token."""
     uri = tracking.tracking_uri(workspace)
     app = _elsewhere(uri) if uri.startswith("http") else _mlflow(uri, tracking.artifact_root(workspace), port)
-    return Guard(app, check=workspace.tokens.check, port=port, largest_body=LARGEST_UPLOAD)
+    return Guard(
+        app,
+        check=workspace.tokens.check,
+        port=port,
+        # Whoever is logged in at the studio may follow its links to here: a browser sends cookies to every port.
+        cookie=f"studiolo_{workspace.settings.studio_port}",
+        check_cookie=Sessions(workspace).holder,
+        largest_body=LARGEST_UPLOAD,
+    )
 
 
 def _elsewhere(uri: str) -> Any:

@@ -28,5 +28,5 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         if check.hint:
             console.print(f"{'':17} → {check.hint}", markup=False, style="dim")
     if as_json:
-        print(json.dumps(plain(checks), indent=2))  # noqa: T201
+        print(json.dumps(plain(checks), indent=2))
     raise typer.Exit(1 if any(check.status == "fail" for check in checks) else 0)

@@ -21,4 +21,4 @@ def lineage(
         if as_json:
             print_json({"node": found, "upstream": workspace.lineage.upstream(found, depth)})
         else:
-            print(workspace.lineage.tree(found, depth))  # noqa: T201
+            print(workspace.lineage.tree(found, depth))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,17 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from serving.replicas import stop_all
 from studiolo import open_workspace
 from studiolo.commands.models import prepare_models
 from studiolo.commands.show import megabytes, print_json, print_table, span
-from studiolo.services import HOST, describe, end, end_engines, read_house, services
-from studiolo.supervisor import Event, clear_the_way, follow, last_words, launch
+from studiolo.services import HOST, end, read_house, services
+from studiolo.status import describe
+from studiolo.supervisor import Event, clear_the_way, follow, launch
 from workspace.errors import Unavailable
 
 if TYPE_CHECKING:
     from workspace.home import Workspace
 
-LONGEST_START = 300.0
 LONGEST_STOP = 30.0
 
 
@@ -60,7 +60,7 @@ def down() -> None:
         if house is not None:
             end([house.identity], patience=LONGEST_STOP)
             end([each.identity for each in house.services if each.pid], patience=5.0)
-        engines = end_engines(home)
+        engines = stop_all(home)
     Console(highlight=False).print("stopped" if standing or engines else "nothing was running")
 
 
@@ -72,7 +72,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         print_json(found)
         return
     if not found["running"] and not found["engines"]:
-        print("the studio is not running; start it with `studiolo up`")  # noqa: T201
+        print("the studio is not running; start it with `studiolo up`")
     else:
         headings = ("service", "state", "address", "pid", "up for", "memory", "restarts")
         print_table(headings, _rows(found), right=("pid", "memory", "restarts"))
@@ -81,27 +81,16 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 def _await_ready(workspace: Workspace, events: Iterator[Event], console: Console) -> bool:
     """Print how each service comes up until all are ready or given up; return whether all are ready."""
     well = True
-    started = time.monotonic()
     for event in events:
         if event.kind == "settled":
-            console.print(f"{'ready' if well else 'ready in part'} after {event.seconds:.1f} s")
+            words = "ready" if well else "not all is ready; the rest runs"
+            console.print(f"{words} after {event.seconds:.1f} s")
             return well
         if event.kind == "refused":
             raise Unavailable(event.message, hint=event.hint or None)
         well = well and event.kind != "failed"
-        _print_event(workspace, event, console)
-        if time.monotonic() - started > LONGEST_START:
-            break
-    raise Unavailable("the studio did not start", hint=f"see {workspace.home / 'logs'}")
-
-
-def _print_event(workspace: Workspace, event: Event, console: Console) -> None:
-    if event.kind == "ready":
-        console.print(f"  {event.service:<8} ready after {event.seconds:.1f} s")
-    elif event.kind in ("died", "failed"):
-        console.print(f"  {event.service:<8} {event.message}", markup=False)
-        if words := last_words(workspace.home, event.service):
-            console.print(words, markup=False, style="dim")
+        _print_event(event, console)
+    raise Unavailable("the studio did not start", hint=f"see {workspace.home / 'logs' / 'supervisor.log'}")
 
 
 def _stay(process: subprocess.Popen[bytes], events: Iterator[Event], console: Console) -> None:
@@ -109,8 +98,7 @@ def _stay(process: subprocess.Popen[bytes], events: Iterator[Event], console: Co
     console.print("Ctrl-C stops it.")
     try:
         for event in events:
-            if event.kind in ("died", "ready", "failed"):
-                console.print(f"  {event.service}: {event.kind} {event.message}".rstrip(), markup=False)
+            _print_event(event, console)
     except KeyboardInterrupt:
         console.print("stopping")
         process.send_signal(signal.SIGTERM)
@@ -121,15 +109,24 @@ def _stay(process: subprocess.Popen[bytes], events: Iterator[Event], console: Co
         raise Unavailable("the supervisor ended unexpectedly", hint="see logs/supervisor.log, then `studiolo up`")
 
 
+def _print_event(event: Event, console: Console) -> None:
+    if event.kind == "ready":
+        console.print(f"  {event.service:<8} ready after {event.seconds:.1f} s")
+    elif event.kind in ("died", "failed"):
+        console.print(f"  {event.service:<8} {event.message}", markup=False)
+        if event.kind == "failed" and event.detail:
+            console.print(event.detail, markup=False, style="dim")
+
+
 def _print_addresses(workspace: Workspace) -> None:
     settings = workspace.settings
     studio = f"http://{HOST}:{settings.studio_port}"
     # Plain print: a link that is wrapped or styled cannot be clicked or piped.
-    print(f"studio    {studio}/login?token={workspace.tokens.local()}")  # noqa: T201
-    print(f"gateway   http://{HOST}:{settings.gateway_port}/v1   (OpenAI; the key is the token above)")  # noqa: T201
-    print(f"REST      http://{HOST}:{settings.control_port}/api")  # noqa: T201
-    print(f"MLflow    http://{HOST}:{settings.mlflow_port}")  # noqa: T201
-    print("next      studiolo demo")  # noqa: T201
+    print(f"studio    {studio}/login?token={workspace.tokens.local()}")
+    print(f"gateway   http://{HOST}:{settings.gateway_port}/v1   (OpenAI; the key is the token above)")
+    print(f"REST      http://{HOST}:{settings.control_port}/api")
+    print(f"MLflow    http://{HOST}:{settings.mlflow_port}")
+    print("next      studiolo demo")
 
 
 def _rows(found: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
@@ -145,4 +142,4 @@ def _rows(found: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
             each["restarts"] or "",
         )
     for each in found["engines"]:
-        yield f"engine {each['name']}", "running", "", each["pid"], "", megabytes(each["memory"]), ""
+        yield f"engine {each['name']}", "running", "", each["pid"], span(each["seconds"]), megabytes(each["memory"]), ""

@@ -16,7 +16,7 @@ from studiolo.plain import plain
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on stdout."""
-    print(json.dumps(plain(value), indent=2, ensure_ascii=False))  # noqa: T201
+    print(json.dumps(plain(value), indent=2, ensure_ascii=False))
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> None:

@@ -36,4 +36,4 @@ def sql(
     else:
         print_table(table.columns, table.rows)
     if table.truncated:
-        print(f"only the first {limit} rows are shown; --limit gives more", file=sys.stderr)  # noqa: T201
+        print(f"only the first {limit} rows are shown; --limit gives more", file=sys.stderr)

@@ -23,4 +23,4 @@ def sync(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     if as_json:
         print_json(found)
     else:
-        print(f"{events} events taken in, {runs} runs in the ledger, {carried} carried into MLflow")  # noqa: T201
+        print(f"{events} events taken in, {runs} runs in the ledger, {carried} carried into MLflow")

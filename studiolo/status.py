@@ -1,0 +1,67 @@
+"""What runs in a workspace now: the services, the engines, and what they take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from serving.replicas import Replica, living
+from studiolo.services import HOST, House, read_house
+from workspace.processes import is_alive
+
+
+def describe(home: Path) -> dict[str, Any]:
+    """Return what runs in a workspace, as `studiolo status --json` and `GET /api/status` show it."""
+    house = read_house(home)
+    standing = house is not None and house.standing
+    return {
+        "home": str(home),
+        "running": standing,
+        "supervisor": house.identity.pid if house and standing else None,
+        "services": list(_services(house)) if house and standing else [],
+        "engines": [_engine(each) for each in living(home)],
+    }
+
+
+def _services(house: House) -> Iterator[dict[str, Any]]:
+    for each in house.services:
+        alive = is_alive(each.identity)
+        yield {
+            "name": each.name,
+            "title": each.title,
+            "state": "waiting" if not alive and each.state in ("starting", "ready") else each.state,
+            "url": f"http://{HOST}:{each.port}",
+            "port": each.port,
+            "pid": each.pid if alive else None,
+            "seconds": round(time.time() - each.since, 1) if alive else None,
+            "memory": _memory(each.pid) if alive else None,
+            "restarts": each.restarts,
+            "message": each.message,
+        }
+
+
+def _engine(replica: Replica) -> dict[str, Any]:
+    try:
+        seconds = round(time.time() - psutil.Process(replica.pid).create_time(), 1)
+    except psutil.Error:
+        seconds = None
+    return {
+        "name": replica.key,
+        "model": replica.model,
+        "pid": replica.pid,
+        "seconds": seconds,
+        "memory": _memory(replica.pid),
+    }
+
+
+def _memory(pid: int) -> int | None:
+    try:
+        process = psutil.Process(pid)
+        family = (process, *process.children(recursive=True))
+        return sum(int(each.memory_info().rss) for each in family)
+    except psutil.Error:
+        return None
