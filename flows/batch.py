@@ -102,7 +102,7 @@ def lines(run: RunRecord) -> Iterator[LineRecord]:
 def _recorded(
     workspace: Workspace, flow: Flow, data: Path, mapping: Mapping[str, str], name: str | None, resume: str | None
 ) -> AbstractContextManager[Run]:
-    flow_asset = workspace.assets.put("flow", _asset_name(flow.name), flow.folder, properties={"digest": flow.digest})
+    flow_asset = workspace.assets.put("flow", _asset_name(flow.name), flow.folder)
     data_asset = workspace.assets.put("data", _asset_name(data.stem), data, properties={"file": data.name})
     params: dict[str, Any] = {
         "flow": flow_asset.ref,

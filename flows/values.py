@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 TYPES = frozenset({"int", "double", "bool", "string", "list", "object", "image", "secret", "prompt_template",
