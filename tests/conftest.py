@@ -92,7 +92,10 @@ def model_workspace(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
     """
     cache = Path(os.environ.get("STUDIOLO_TEST_CACHE") or request.config.cache.mkdir("models")).absolute()
     settings = Settings(home=tmp_path_factory.mktemp("models") / "home")
-    with Workspace.open(settings=Settings(home=cache / _recipe())) as shelf, Workspace.open(settings=settings) as opened:
+    with (
+        Workspace.open(settings=Settings(home=cache / _recipe())) as shelf,
+        Workspace.open(settings=settings) as opened,
+    ):
         for _ in prepare(shelf):
             pass
         for asset in shelf.assets.list("model"):

@@ -86,7 +86,7 @@ class Blobs:
         if target.exists():
             return target
         with _writing(target):
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _made(target.parent)
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
                 whole = Path(temporary) / "content"
                 if blob.is_folder:
@@ -191,7 +191,7 @@ class Blobs:
                 Path(name).unlink(missing_ok=True)
 
     def _link(self, digest: str, target: Path, *, executable: bool) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _made(target.parent)
         source = self.path(digest)
         try:
             if executable:  # links share one mode
@@ -228,7 +228,8 @@ def files_of(folder: Path) -> Iterator[Path]:
 
 def _made(folder: Path) -> Path:
     if not folder.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _made(folder.parent)  # mkdir(parents=True) would leave the folders above open to others
+        folder.mkdir(exist_ok=True, mode=0o700)
         _sync(folder.parent)
     return folder
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LARGEST = 1_000_000  # bytes
 DEEPEST = 50  # levels
 MOST_ALIASES = 100
-MOST_VALUES = 500_000  # a small file with aliases can stand for very many
+MOST_VALUES = 100_000  # a small file with aliases can stand for very many
 
 Step = str | int
 Steps = tuple[Step, ...]
@@ -83,19 +83,22 @@ def read_yaml(path: Path) -> Document:
 def parse_yaml(text: str, *, path: Path = Path("<text>")) -> Document:
     """Parse YAML text as `read_yaml` does; `path` is what messages call it."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.composer import MaxDepthExceededError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    yaml = YAML(typ="safe", pure=True)
+    yaml.max_depth = DEEPEST + 1
     try:
-        tree = YAML(typ="safe", pure=True).compose(text)
+        tree = yaml.compose(text)
         return _Reading(path).document(tree)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = Location(path, mark.line + 1, mark.column + 1) if mark else Location(path)
-        raise Invalid(f"not YAML: {error.problem or error.context}", at=at) from None
+        too_deep = isinstance(error, MaxDepthExceededError)
+        what = f"nested deeper than {DEEPEST} levels" if too_deep else f"not YAML: {error.problem or error.context}"
+        raise Invalid(what, at=at) from None
     except (YAMLError, ValueError) as error:
         raise Invalid(f"not YAML: {str(error).splitlines()[0]}", at=Location(path)) from None
-    except RecursionError:
-        raise Invalid(f"nested deeper than {DEEPEST} levels", at=Location(path)) from None
 
 
 class _Reading:
@@ -154,7 +157,7 @@ class _Reading:
         return found | {key: value for key, value in merged.items() if key not in found}
 
     def _scalar(self, node: Node) -> Any:
-        read = _SCALARS.get(node.tag)
+        read = _SCALARS.get(str(node.tag))
         if read is None:
             raise self._refused(f"tag {_shown(node.tag)} is not allowed", node, hint="write the plain value")
         try:
@@ -200,7 +203,8 @@ _SCALARS: Mapping[str, Callable[[str], Any]] = {
 }
 
 
-def _shown(tag: str) -> str:
+def _shown(tag: str | None) -> str:
+    tag = str(tag)
     return "!!" + tag.removeprefix(_CORE) if tag.startswith(_CORE) else tag
 
 

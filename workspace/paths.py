@@ -35,7 +35,10 @@ def safe_join(root: Path, relative: str) -> Path:
     ):
         raise Invalid(f"path {relative!r} is not allowed", hint="give a path relative to the folder, without '..'")
     base = root.resolve()
-    joined = (base / relative).resolve()
+    try:
+        joined = (base / relative).resolve()
+    except (OSError, RuntimeError, ValueError):
+        raise Invalid(f"path {relative[:80]!r} leads nowhere", hint="its links go in a circle") from None
     if not joined.is_relative_to(base):
         raise Invalid(f"path {relative!r} leads out of its folder", hint="links may not point outside")
     return joined
@@ -79,4 +82,6 @@ def locked(path: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
+        # Said, and not left to close: a child forked meanwhile has the handle too and would keep the lock.
+        fcntl.flock(handle, fcntl.LOCK_UN)
         os.close(handle)

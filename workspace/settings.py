@@ -18,8 +18,8 @@ class Settings:
 
     `home` is the workspace directory (default `.studiolo` under the current directory) and `database_url` a
     PostgreSQL URL for teams. The ports are those of the four services on 127.0.0.1. `model` and `embedder` name
-    the models served where nothing else is asked for. `threads` are the compute threads of one engine (0: all
-    cores), `dtype` its number format. `mlflow_tracking_uri` is the one field under its own usual name.
+    the models served where nothing else is asked for. `threads` are the compute threads of one engine (0: half
+    the cores), `dtype` its number format. `mlflow_tracking_uri` is the one field under its own usual name.
     """
 
     home: Path = Path(".studiolo")
@@ -49,7 +49,9 @@ class Settings:
                 found[field.name] = Path(text).expanduser()
             elif kind == "int":
                 if not text.isdecimal():
-                    raise Invalid(f"{name} must be a whole number, not {text!r}", hint=f"unset {name}: a default follows")
+                    raise Invalid(
+                        f"{name} must be a whole number, not {text!r}", hint=f"unset {name}: a default follows"
+                    )
                 found[field.name] = int(text)
             else:
                 found[field.name] = text

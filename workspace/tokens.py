@@ -53,6 +53,8 @@ class Tokens:
         """Return a new token; this is the only time anybody sees it."""
         if role not in ROLES:
             raise Invalid(f"no role {role!r}", hint=did_you_mean(role, ROLES))
+        if days is not None and days <= 0:
+            raise Invalid(f"a token must last more than {days} days", hint="leave days out for one without an end")
         identifier = secrets.token_hex(8)
         token = f"{_MARK}_{identifier}_{secrets.token_urlsafe(32)}"
         now = time.time()

@@ -50,7 +50,7 @@ def postgres_server() -> Iterator[URL]:
         _wait_for(url, server)
         yield url
     finally:
-        server.send_signal(signal.SIGINT)
+        server.send_signal(signal.SIGQUIT)  # nobody needs its data again
         server.wait(20)
         shutil.rmtree(folder)
 
@@ -103,7 +103,7 @@ def _free_port() -> int:
 
 
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(1, signal.SIGQUIT)  # PR_SET_PDEATHSIG
 
 
 def _wait_for(url: URL, server: subprocess.Popen[bytes]) -> None:

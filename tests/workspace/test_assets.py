@@ -73,7 +73,8 @@ def test_every_way_to_write_a_reference_finds_its_version(any_workspace: Workspa
     ],
 )
 def test_what_is_not_there_is_said_with_what_is(any_workspace: Workspace, ref: str, message: str, hint: str) -> None:
-    any_workspace.assets.label([put(any_workspace, text) for text in "ab"][0], "champion")
+    first, _ = (put(any_workspace, text) for text in "ab")
+    any_workspace.assets.label(first, "champion")
     with pytest.raises(NotFound, match=message) as missing:
         any_workspace.assets.get("data", ref)
     assert missing.value.hint == hint

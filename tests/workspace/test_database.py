@@ -19,7 +19,13 @@ FORK = multiprocessing.get_context("fork")
 
 
 def endpoint(name: str) -> dict[str, object]:
-    return {"name": name, "traffic": {"a": 90, "b": 10}, "properties": {"é": [1, None]}, "created_at": 0.1, "updated_at": 2e9}
+    return {
+        "name": name,
+        "traffic": {"a": 90, "b": 10},
+        "properties": {"é": [1, None]},
+        "created_at": 0.1,
+        "updated_at": 2e9,
+    }
 
 
 def names(database: Database) -> set[str]:
@@ -35,7 +41,7 @@ def test_what_was_written_is_read_back_exactly(any_workspace: Workspace) -> None
 
 
 def test_a_write_that_fails_leaves_nothing(any_workspace: Workspace) -> None:
-    with pytest.raises(ZeroDivisionError), any_workspace.database.write() as connection:
+    with pytest.raises(ZeroDivisionError), any_workspace.database.write() as connection:  # noqa: PT012
         connection.execute(insert(endpoints).values(**endpoint("chat")))
         raise ZeroDivisionError
     assert names(any_workspace.database) == set()
@@ -196,7 +202,8 @@ def test_a_full_disk_is_named_and_the_rows_before_are_kept(workspace: Workspace)
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"this is a text of more than sixteen bytes" * 99, "not a database"), (None, "cannot open")]
+    ("content", "reason"),
+    [(b"this is a text of more than sixteen bytes" * 99, "not a database"), (None, "cannot open")],
 )
 def test_a_file_that_is_no_database_is_named(tmp_path: Path, content: bytes | None, reason: str) -> None:
     path = tmp_path / "x.db"

@@ -32,7 +32,9 @@ def test_the_deepest_and_last_mount_holds_a_path(path: str, kind: str) -> None:
     assert filesystem_of(Path(path), mounts=MOUNTS) == kind
 
 
-@pytest.mark.parametrize(("path", "network"), [("/srv", False), ("/home", True), ("/mnt/my share", True), ("/mnt/a", True)])
+@pytest.mark.parametrize(
+    ("path", "network"), [("/srv", False), ("/home", True), ("/mnt/my share", True), ("/mnt/a", True)]
+)
 def test_what_several_machines_share_is_a_network_file_system(path: str, network: bool) -> None:
     assert is_network(Path(path), mounts=MOUNTS) is network
 
