@@ -139,9 +139,9 @@ def test_a_killed_run_resumes_without_losing_or_repeating_a_line(
 ) -> None:
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps({"n": number + 10, "pause": 0.02}) + "\n" for number in range(120)))
-    (doubling / "double.py").write_text(
-        (doubling / "double.py").read_text().replace("    return", f"    open({str(tmp_path / 'calls')!r}, 'a').write(f'{{x}}\\n')\n    return")
-    )  # fmt: skip
+    note = f"    open({str(tmp_path / 'calls')!r}, 'a').write(f'{{x}}\\n')\n    return"
+    tool = doubling / "double.py"
+    tool.write_text(tool.read_text().replace("    return", note))
     command = [sys.executable, "-c", RUN, str(workspace.home), str(doubling), str(data)]
     child = subprocess.Popen([*command, ""], stderr=subprocess.DEVNULL)
     log = wait_for_lines(workspace, 10 + 25 * round_)

@@ -86,7 +86,7 @@ def test_a_variant_that_does_not_exist_is_refused(tmp_path: Path, variant: str) 
         ('"3"', '"three"', ":4:5", "no int"),
         ("    reference: ${second.output}\n", "", ":6:3", "reference"),
         ("- name: second\n", "- name: first\n", ":15:3", "two nodes"),
-        ("type: python\n  source: {type: code, path: tool.py}\n  inputs:\n    x: ${inputs.x}", "type: pyhton", ":16:3", "python"),
+        ("- name: first\n  type: python", "- name: first\n  type: pyhton", ":16:3", "python"),
         ("path: tool.py}\n  inputs:\n    x: ${first", "path: ../tool.py}\n  inputs:\n    x: ${first", ":12:", "out of"),
         ("path: tool.py}\n  inputs:\n    x: ${first", "path: gone.py}\n  inputs:\n    x: ${first", ":12:", "no file"),
         ("${first.output}", "${first.result}", ":14:5", "`.output`"),
@@ -94,7 +94,7 @@ def test_a_variant_that_does_not_exist_is_refused(tmp_path: Path, variant: str) 
         ("${first.output}", "${third.output}", "", "does not exist"),
         ("${inputs.x}", "${second.output}", "", "circle"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_right_is_refused_with_its_line(
     tmp_path: Path, old: str, new: str, place: str, words: str
 ) -> None:
