@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,8 @@ def serve(model: Path, name: str, *, task: Literal["chat", "embedding"], path: P
     """Serve one model on the unix socket `path` until SIGTERM."""
     import uvicorn
 
+    # uvicorn ends its connections on SIGTERM and then raises it again: this way the socket is removed as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     listener = listen(path)
     try:
         app = _load(model, name, task=task, threads=threads, dtype=dtype)
