@@ -13,8 +13,8 @@ from studiolo.cli import COMMANDS
 
 HEAVY = {
     "alembic", "chromadb", "duckdb", "fastapi", "flask", "httpx", "huggingface_hub", "jinja2", "mlflow", "numpy",
-    "openai", "pandas", "psutil", "pydantic", "ray", "ruamel", "sklearn", "sqlalchemy", "starlette", "streamlit", "torch",
-    "transformers", "uvicorn",
+    "openai", "pandas", "psutil", "pydantic", "ray", "ruamel", "sklearn", "sqlalchemy", "starlette", "streamlit",
+    "torch", "transformers", "uvicorn",
 }  # fmt: skip
 
 HELP = """
