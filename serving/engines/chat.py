@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from serving.engines.packing import pack
-from serving.engines.requests import Chat, Completion, Options, Refused
+from serving.engines.requests import Chat, Completion, Options, wrong
 from serving.engines.scheduler import Answer, Event, Scheduler
 from serving.engines.weights import context_length, device, dtype_of, fingerprint, loading
 
@@ -30,12 +30,12 @@ class ChatModel:
         if isinstance(ask, Completion):
             return [self._tokens(prompt) for prompt in ask.prompts]
         if not self.tokenizer.chat_template:
-            raise Refused("this model has no chat template; use /v1/completions", param="messages")
+            raise wrong("this model has no chat template; use /v1/completions", param="messages")
         messages = [{"role": role, "content": text} for role, text in ask.messages]
         try:
             text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         except TemplateError as error:
-            raise Refused(f"the model's chat template refuses this: {error}", param="messages") from error
+            raise wrong(f"the model's chat template refuses this: {error}", param="messages") from error
         return [self.tokenizer(text, add_special_tokens=False)["input_ids"]]
 
     def answers(self, prompts: Sequence[Sequence[int]], options: Options) -> Answers:
@@ -49,13 +49,13 @@ class ChatModel:
             tokens: list[int] = self.tokenizer(prompt)["input_ids"]
             return tokens or [self.tokenizer.bos_token_id or 0]
         if max(prompt) >= len(self.tokenizer):
-            raise Refused(f"token {max(prompt)} is not in the vocabulary of {len(self.tokenizer)}", param="prompt")
+            raise wrong(f"token {max(prompt)} is not in the vocabulary of {len(self.tokenizer)}", param="prompt")
         return list(prompt)
 
     def _room(self, prompt: int, asked: int | None, param: str | None) -> int:
         wanted = prompt + (asked or 1)
         if wanted > self.context_length:
-            raise Refused(
+            raise wrong(
                 f"this model's context is {self.context_length} tokens, and {wanted} were asked for "
                 f"({prompt} in the prompt, {asked or 1} in the answer)",
                 param=param or "messages",
@@ -102,8 +102,8 @@ class Answers:
         self._scheduler.cancel(self._answers)
 
 
-def load_chat(folder: Path, *, dtype: str) -> ChatModel:
-    """Load a causal language model and start its decode thread."""
+def load_chat(folder: Path, *, dtype: str, died: Callable[[], None]) -> ChatModel:
+    """Load a causal language model and start its decode thread; `died` is called if the model fails for good."""
     with loading(folder):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -111,4 +111,5 @@ def load_chat(folder: Path, *, dtype: str) -> ChatModel:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype_of(dtype), local_files_only=True)
     model = model.to(device()).eval()
     pack(model)
-    return ChatModel(tokenizer, Scheduler(model, tokenizer), context_length(model, tokenizer), fingerprint(model))
+    scheduler = Scheduler(model, tokenizer, died=died)
+    return ChatModel(tokenizer, scheduler, context_length(model, tokenizer), fingerprint(model))

@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 
-from serving.engines.requests import Embedding, Refused
+from serving.engines.requests import Embedding, wrong
+from serving.engines.sampling import NOT_FINITE
 from serving.engines.weights import context_length, device, loading
+from serving.openai_errors import Refusal
 
 AT_ONCE = 32  # texts computed together; sorted by length, so that little padding is computed
 
@@ -32,14 +34,14 @@ class EmbeddingModel:
     def tokens(self, ask: Embedding) -> list[list[int]]:
         """Return the inputs of a request as token numbers, or refuse what the model cannot read."""
         if ask.dimensions not in (None, self.dimensions):
-            raise Refused(f"this model's vectors have {self.dimensions} dimensions", param="dimensions")
+            raise wrong(f"this model's vectors have {self.dimensions} dimensions", param="dimensions")
         rows = [
             self.tokenizer(item, truncation=False)["input_ids"] if isinstance(item, str) else self._checked(item)
             for item in ask.inputs
         ]
         longest = max(len(row) for row in rows)
         if longest > self.context_length:
-            raise Refused(
+            raise wrong(
                 f"this model reads {self.context_length} tokens, and an input has {longest}",
                 param="input",
                 code="context_length_exceeded",
@@ -55,7 +57,7 @@ class EmbeddingModel:
             with self.lock, torch.inference_mode():
                 found = self._mean([rows[row] for row in chosen])
             if not torch.isfinite(found).all():
-                raise Refused("the model produced numbers that are not finite", status=500)
+                raise Refusal(500, NOT_FINITE, code="engine_failed")
             vectors.update(zip(chosen, found.tolist(), strict=True))
         return [vectors[row] for row in range(len(rows))]
 
@@ -72,7 +74,7 @@ class EmbeddingModel:
 
     def _checked(self, tokens: Sequence[int]) -> list[int]:
         if max(tokens) >= len(self.tokenizer):
-            raise Refused(f"token {max(tokens)} is not in the vocabulary of {len(self.tokenizer)}", param="input")
+            raise wrong(f"token {max(tokens)} is not in the vocabulary of {len(self.tokenizer)}", param="input")
         return list(tokens)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from workspace.errors import StudioloError
+from serving.openai_errors import Refusal
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 MOST_CHOICES = 16
@@ -35,21 +35,6 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "top_logprobs": (0,),
     "web_search_options": (),
 }
-
-
-class Refused(StudioloError):
-    """A request that is not answered: the HTTP status, the field at fault and OpenAI's code for it."""
-
-    def __init__(self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> None:
-        super().__init__(message)
-        self.param = param
-        self.code = code
-        self.status = status
-
-    def body(self) -> dict[str, Any]:
-        """Return the error as OpenAI writes it."""
-        kind = "invalid_request_error" if self.status < 500 else "server_error"
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +83,19 @@ class Embedding:
     dimensions: int | None
 
 
+def wrong(message: str, *, param: str | None = None, code: str = "invalid_value") -> Refusal:
+    """Return the refusal of a request that cannot be right, naming the field at fault."""
+    return Refusal(400, message, code=code, param=param)
+
+
 def parse(raw: bytes) -> Mapping[str, Any]:
     """Return the JSON object in a request body."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
-        raise Refused("the body is not JSON") from None
+        raise wrong("the body is not JSON") from None
     if not isinstance(body, dict):
-        raise Refused("the body must be a JSON object")
+        raise wrong("the body must be a JSON object")
     return body
 
 
@@ -113,7 +103,7 @@ def read_chat(body: Mapping[str, Any]) -> Chat:
     """Read the body of /v1/chat/completions."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise Refused("'messages' must be a list with at least one message", param="messages")
+        raise wrong("'messages' must be a list with at least one message", param="messages")
     read = tuple(_message(message, f"messages.{index}") for index, message in enumerate(messages))
     return Chat(read, _options(body, longest=None))
 
@@ -127,18 +117,18 @@ def read_embedding(body: Mapping[str, Any]) -> Embedding:
     """Read the body of /v1/embeddings."""
     encoding: Literal["float", "base64"] = body.get("encoding_format") or "float"
     if encoding not in ("float", "base64"):
-        raise Refused(f"'encoding_format' must be 'float' or 'base64', not {encoding!r}", param="encoding_format")
+        raise wrong(f"'encoding_format' must be 'float' or 'base64', not {encoding!r}", param="encoding_format")
     return Embedding(_texts(body, "input"), encoding, _whole(body, "dimensions", 1, None))
 
 
 def _message(message: object, where: str) -> tuple[str, str]:
     if not isinstance(message, dict):
-        raise Refused(f"'{where}' must be an object with 'role' and 'content'", param=where)
+        raise wrong(f"'{where}' must be an object with 'role' and 'content'", param=where)
     role = message.get("role")
     if role not in ROLES:
-        raise Refused(f"role {role!r} is not one of {', '.join(ROLES)}", param=f"{where}.role")
+        raise wrong(f"role {role!r} is not one of {', '.join(ROLES)}", param=f"{where}.role")
     if message.get("tool_calls"):
-        raise Refused("this engine does not call tools", param=f"{where}.tool_calls", code="unsupported_parameter")
+        raise wrong("this engine does not call tools", param=f"{where}.tool_calls", code="unsupported_parameter")
     return ROLES[role], _content(message.get("content"), f"{where}.content", required=role != "assistant")
 
 
@@ -148,14 +138,14 @@ def _content(content: object, where: str, *, required: bool) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise Refused(f"'{where}' must be text or a list of parts", param=where)
+        raise wrong(f"'{where}' must be text or a list of parts", param=where)
     texts = []
     for index, part in enumerate(content):
         kind = part.get("type") if isinstance(part, dict) else None
         if kind != "text":
-            raise Refused(f"content of type {kind!r} is not supported, only 'text'", param=f"{where}.{index}.type")
+            raise wrong(f"content of type {kind!r} is not supported, only 'text'", param=f"{where}.{index}.type")
         if not isinstance(part.get("text"), str):
-            raise Refused("a text part needs 'text'", param=f"{where}.{index}.text")
+            raise wrong("a text part needs 'text'", param=f"{where}.{index}.text")
         texts.append(part["text"])
     return "".join(texts)
 
@@ -171,7 +161,7 @@ def _texts(body: Mapping[str, Any], field: str) -> tuple[str | tuple[int, ...], 
             return (tuple(value),)
         if all(isinstance(item, list) and item and _are_tokens(item) for item in value):
             return tuple(tuple(item) for item in value)
-    raise Refused(f"'{field}' must be text, a list of texts, or token numbers", param=field)
+    raise wrong(f"'{field}' must be text, a list of texts, or token numbers", param=field)
 
 
 def _are_tokens(items: list[object]) -> bool:
@@ -182,7 +172,7 @@ def _options(body: Mapping[str, Any], *, longest: int | None) -> Options:
     for field, neutral in NEUTRAL.items():
         value = body.get(field)
         if value is not None and value not in neutral:
-            raise Refused(f"{field!r} is not supported by this engine", param=field, code="unsupported_parameter")
+            raise wrong(f"{field!r} is not supported by this engine", param=field, code="unsupported_parameter")
     return Options(
         sampling=Sampling(
             temperature=_number(body, "temperature", 0, 2),
@@ -207,9 +197,9 @@ def _include_usage(body: Mapping[str, Any]) -> bool:
     if options is None:
         return False
     if not isinstance(options, dict):
-        raise Refused("'stream_options' must be an object", param="stream_options")
+        raise wrong("'stream_options' must be an object", param="stream_options")
     if not _flag(body, "stream"):
-        raise Refused("'stream_options' needs 'stream': true", param="stream_options")
+        raise wrong("'stream_options' needs 'stream': true", param="stream_options")
     return _flag(options, "include_usage", where="stream_options.")
 
 
@@ -217,16 +207,16 @@ def _stops(body: Mapping[str, Any]) -> tuple[str, ...]:
     value = body.get("stop")
     stops = [] if value is None else [value] if isinstance(value, str) else value
     if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
-        raise Refused("'stop' must be text or a list of texts", param="stop")
+        raise wrong("'stop' must be text or a list of texts", param="stop")
     if len(stops) > MOST_STOPS:
-        raise Refused(f"'stop' takes at most {MOST_STOPS} texts", param="stop")
+        raise wrong(f"'stop' takes at most {MOST_STOPS} texts", param="stop")
     return tuple(stop for stop in stops if stop)
 
 
 def _flag(body: Mapping[str, Any], field: str, *, where: str = "") -> bool:
     value = body.get(field)
     if value is not None and not isinstance(value, bool):
-        raise Refused(f"'{where}{field}' must be true or false", param=f"{where}{field}")
+        raise wrong(f"'{where}{field}' must be true or false", param=f"{where}{field}")
     return bool(value)
 
 
@@ -235,7 +225,7 @@ def _number(body: Mapping[str, Any], field: str, low: float, high: float) -> flo
     if value is None:
         return 1.0
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise Refused(f"{field!r} must be a number from {low} to {high}, not {value!r}", param=field)
+        raise wrong(f"{field!r} must be a number from {low} to {high}, not {value!r}", param=field)
     return float(value)
 
 
@@ -245,5 +235,5 @@ def _whole(body: Mapping[str, Any], field: str, low: int, high: int | None) -> i
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
         span = f"from {low} to {high}" if high is not None else f"of at least {low}"
-        raise Refused(f"{field!r} must be a whole number {span}, not {value!r}", param=field)
+        raise wrong(f"{field!r} must be a whole number {span}, not {value!r}", param=field)
     return value

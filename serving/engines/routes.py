@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import cast
 
 from starlette.applications import Starlette
@@ -14,9 +15,10 @@ from starlette.routing import Route
 
 from serving.engines.chat import Answers, ChatModel
 from serving.engines.embedding import EmbeddingModel, as_base64
-from serving.engines.requests import Chat, Completion, Refused, parse, read_chat, read_completion, read_embedding
+from serving.engines.requests import Chat, Completion, parse, read_chat, read_completion, read_embedding
 from serving.engines.scheduler import Event
-from serving.engines.shapes import DONE, Finished, Reply, event, usage
+from serving.engines.shapes import DONE, Finished, Reply, usage
+from serving.openai_errors import Refusal
 
 CLOSED = 499  # what proxies log when the client has gone; nobody reads it
 
@@ -24,9 +26,17 @@ CLOSED = 499  # what proxies log when the client has gone; nobody reads it
 def create_app(model: ChatModel | EmbeddingModel, *, name: str) -> Starlette:
     """Return the application that answers for `model` under its `name`."""
     routes = _chat_routes(model, name) if isinstance(model, ChatModel) else _embedding_routes(model, name)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        if isinstance(model, ChatModel):
+            model.scheduler.close()
+
     return Starlette(
         routes=routes,
-        exception_handlers={Refused: _refused, HTTPException: _http_error, Exception: _crashed},
+        lifespan=lifespan,
+        exception_handlers={Refusal: _refused, HTTPException: _http_error, Exception: _crashed},
     )
 
 
@@ -142,7 +152,7 @@ async def _stream(answers: Answers, reply: Reply, watch: asyncio.Task[None]) -> 
 
 def _chunks(happened: Event, reply: Reply, begun: set[int]) -> list[bytes]:
     if happened.reason == "error":
-        return [event(Refused(happened.message, status=500).body(), name="error")]
+        return [_failure(happened).event]
     opening = None if happened.index in begun else reply.first(happened.index)
     begun.add(happened.index)
     text = reply.more(happened.index, happened.text) if happened.text else None
@@ -158,26 +168,32 @@ async def _cancel_when_gone(request: Request, answers: Answers) -> None:
 
 def _raise_failure(happened: Event) -> None:
     if happened.reason == "error":
-        raise Refused(happened.message, code="engine_failed", status=500)
+        raise _failure(happened)
+
+
+def _failure(happened: Event) -> Refusal:
+    return Refusal(500, happened.message, code="engine_failed")
 
 
 def _not_here(message: str) -> Callable[[Request], Awaitable[Response]]:
     async def refuse(_: Request) -> Response:
-        raise Refused(message, param="model", code="model_not_found", status=404)
+        raise Refusal(404, message, code="model_not_found", param="model")
 
     return refuse
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    error = cast(Refused, error)
-    headers = {"retry-after": "1"} if error.status in (429, 503) else None
-    return JSONResponse(error.body(), status_code=error.status, headers=headers)
+    return _answer(cast(Refusal, error))
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
     error = cast(HTTPException, error)
-    return JSONResponse(Refused(error.detail, status=error.status_code).body(), status_code=error.status_code)
+    return _answer(Refusal(error.status_code, error.detail, code="not_found"))
 
 
 async def _crashed(_: Request, __: Exception) -> Response:
-    return JSONResponse(Refused("the engine failed", status=500).body(), status_code=500)
+    return _answer(Refusal(500, "the engine failed", code="engine_failed"))
+
+
+def _answer(refusal: Refusal) -> Response:
+    return Response(refusal.body, refusal.status, refusal.headers, media_type="application/json")

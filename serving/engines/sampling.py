@@ -9,6 +9,8 @@ import torch
 
 from serving.engines.requests import Sampling
 
+NOT_FINITE = "the model produced numbers that are not finite"
+
 
 class Chooser:
     """One answer's way of choosing, with its own random numbers: the same seed gives the same choices."""

@@ -13,14 +13,16 @@ import torch
 from transformers import DynamicCache
 
 from serving.engines.batch import Batch
-from serving.engines.requests import Refused, Sampling
-from serving.engines.sampling import Chooser, choose
+from serving.engines.requests import Sampling
+from serving.engines.sampling import NOT_FINITE, Chooser, choose
 from serving.engines.text import AnswerText
+from serving.openai_errors import Refusal
 
 MOST_ROWS = 32  # answers that decode together
 MOST_POSITIONS = 65_536  # rows times width: bounds the memory of keys and values (1.5 GB for the embedded model)
 MOST_WAITING = 256
 PART = 512  # tokens of a prompt read between two steps, so that running answers hardly pause
+SOON = {"retry-after": "1"}
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +67,20 @@ class Answer:
 class Scheduler:
     """Continuous batching: `submit` an answer, `cancel` it, `close` to stop; everything else happens in its thread."""
 
-    def __init__(self, model: Any, tokenizer: Any, *, rows: int = MOST_ROWS, positions: int = MOST_POSITIONS) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        rows: int = MOST_ROWS,
+        positions: int = MOST_POSITIONS,
+        died: Callable[[], None] = lambda: None,
+    ) -> None:
         self._tokenizer = tokenizer
         self._ends = _end_tokens(model, tokenizer)
         self._rows = rows
         self._positions = positions
+        self._died = died
         self._batch = Batch(model)
         self._waiting: deque[Answer] = deque()
         self._reading: Answer | None = None
@@ -90,15 +101,16 @@ class Scheduler:
         return len(self._waiting)
 
     def submit(self, answers: Sequence[Answer]) -> None:
-        """Queue the answers to one request, or raise Refused (503) where there is no room for them."""
+        """Queue the answers to one request, or raise Refusal where there is no room for them."""
         for answer in answers:
             answer.text = AnswerText(self._decode, answer.sampling.stop)
             answer.chooser = Chooser(answer.sampling)
         with self._changed:
             if self.failure or self._closed:
-                raise Refused(self.failure or "the engine is stopping", code="engine_failed", status=503)
+                message = self.failure or "the engine is stopping"
+                raise Refusal(503, message, code="engine_failed", headers=SOON)
             if len(self._waiting) + len(answers) > MOST_WAITING:
-                raise Refused("too many requests are waiting", code="rate_limit_exceeded", status=429)
+                raise Refusal(429, "too many requests are waiting", code="rate_limit_exceeded", headers=SOON)
             self._waiting.extend(answers)
             self._changed.notify()
 
@@ -132,6 +144,7 @@ class Scheduler:
             log.exception("the model died")
             self.failure = f"the model died: {type(error).__name__}"
             self._end_all(self.failure)
+            self._died()
 
     def _wait(self) -> bool:
         with self._changed:
@@ -188,7 +201,7 @@ class Scheduler:
     def _take(self, answer: Answer, token: int | None) -> bool:
         """Give an answer its next token and return whether it goes on."""
         if token is None:
-            _end(answer, "error", message="the model produced numbers that are not finite")
+            _end(answer, "error", message=NOT_FINITE)
             return False
         answer.newest = token
         answer.tokens += 1

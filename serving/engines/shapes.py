@@ -81,10 +81,9 @@ class Reply:
 DONE = b"data: [DONE]\n\n"
 
 
-def event(body: dict[str, Any], *, name: str | None = None) -> bytes:
+def event(body: dict[str, Any]) -> bytes:
     """Return one server-sent event: `event({"a": 1}) == b'data: {"a":1}\\n\\n'`."""
-    head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+    return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
 
 def usage(prompt: int, completion: int) -> dict[str, int]:

@@ -67,8 +67,13 @@ def _load(model: Path, name: str, *, task: str, threads: int, dtype: str) -> Sta
 
     # Two threads lose to one as soon as a neighbour needs a core, and here there is always a neighbour.
     torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // 2))
-    loaded = load_chat(model, dtype=dtype) if task == "chat" else load_embedding(model)
+    loaded = load_chat(model, dtype=dtype, died=_leave) if task == "chat" else load_embedding(model)
     return create_app(loaded, name=name)
+
+
+def _leave() -> None:
+    """End this process as if asked to: whoever needs the engine starts a new one."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def listen(path: Path) -> socket.socket:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from serving.engines.requests import Refused, parse, read_chat, read_completion, read_embedding
+from serving.engines.requests import parse, read_chat, read_completion, read_embedding
+from serving.openai_errors import Refusal
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -41,7 +42,7 @@ def test_text_parts_are_joined_and_developer_means_system() -> None:
     ],
 )
 def test_a_field_that_cannot_be_honoured_is_named(field: str, value: Any) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Refusal) as caught:
         read_chat({"messages": HELLO, field: value})
     assert (caught.value.param, caught.value.status) == (field, 400)
 
@@ -56,7 +57,7 @@ def test_a_field_that_cannot_be_honoured_is_named(field: str, value: Any) -> Non
     ],
 )
 def test_a_wrong_message_is_named(message: object, param: str) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Refusal) as caught:
         read_chat({"messages": [message]})
     assert caught.value.param == param
 
@@ -86,11 +87,11 @@ def test_inputs_are_texts_or_token_numbers(value: object, read: object) -> None:
 
 @pytest.mark.parametrize("value", [None, [], 5, [True], [[]], ["a", 1], [-1]])
 def test_other_inputs_are_refused(value: object) -> None:
-    with pytest.raises(Refused, match="'input'"):
+    with pytest.raises(Refusal, match="'input'"):
         read_embedding({"input": value})
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff"])
 def test_a_body_that_is_no_json_object_is_refused(raw: bytes) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(Refusal):
         parse(raw)
