@@ -103,7 +103,7 @@ def _recorded(
     workspace: Workspace, flow: Flow, data: Path, mapping: Mapping[str, str], name: str | None, resume: str | None
 ) -> AbstractContextManager[Run]:
     flow_asset = workspace.assets.put("flow", _asset_name(flow.name), flow.folder)
-    data_asset = workspace.assets.put("data", _asset_name(data.stem), data, properties={"file": data.name})
+    data_asset = workspace.assets.put("data", _asset_name(data.stem), data)
     params: dict[str, Any] = {
         "flow": flow_asset.ref,
         "data": data_asset.ref,

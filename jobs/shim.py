@@ -43,6 +43,8 @@ def run_job(workspace: Workspace, name: str) -> None:
             records.move(workspace, name, old=("Starting", "CancelRequested"), new="Running", run_id=run.run_id)
             status, code = _run_command(workspace, name, spec, run)
             run.set_tags({"exit_code": str(code), "job_status": status})
+            if status != "Completed":
+                run.fail(f"the job {status.lower()} with exit code {code}")
     except StudioloError as problem:
         error = str(problem)
     finally:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from flows.connections import Connection
-from serving.local import local_gateway
-
 import flows
 from catalog import embedded
 from evals import publish, score, scorers, words
+from flows.connections import Connection
+from serving.local import local_gateway
 from workspace import Asset, Workspace
 from workspace.errors import Conflict, NotFound
 

@@ -23,7 +23,7 @@ def demo(
 
     if copy_flow is not None:
         target = loop.copy_flow(copy_flow)
-        print(f"{target}: flow.dag.yaml, two prompts, one tool, questions.jsonl")  # noqa: T201
+        print(f"{target}: flow.dag.yaml, two prompts, one tool, questions.jsonl")
         Console(stderr=True).print(f'next: studiolo flow test --flow {target} --inputs question="…"', highlight=False)
         return
     started = time.monotonic()
@@ -61,12 +61,12 @@ def _print(finished: object, seconds: float) -> None:
 
     assert isinstance(finished, Finished)  # noqa: S101
     for finding in finished.findings:
-        print(f"{finding.metric}: {finding.sentence}")  # noqa: T201
-    print()  # noqa: T201
-    print(finished.lineage)  # noqa: T201
-    print()  # noqa: T201
+        print(f"{finding.metric}: {finding.sentence}")
+    print()
+    print(finished.lineage)
+    print()
     for file in finished.files:
-        print(file)  # noqa: T201
+        print(file)
     console = Console(stderr=True, highlight=False)
     console.print(f"\ndone in {seconds:.0f} s; open {finished.files[0]} in a browser")
     console.print(f"next: studiolo runs list, or studiolo lineage {finished.report.kind}:{finished.report.name}")

@@ -35,7 +35,7 @@ def create(
         err.print(f"note: `{key}` has no effect yet: the command runs on this machine in this Python environment")
     with studiolo.open_workspace() as workspace:
         record = submit.submit(workspace, job)
-        print(record.name)  # noqa: T201
+        print(record.name)
         if stream:
             _follow(record.name)
         else:
@@ -55,12 +55,12 @@ def show(name: Name, as_json: AsJson = False) -> None:
         job = records.get(workspace, name)
     if as_json:
         fields = ("name", "kind", "status", "exit_code", "error", "run_id", "submitted_at", "started_at", "ended_at")
-        print(json.dumps({field: getattr(job, field) for field in fields}))  # noqa: T201
+        print(json.dumps({field: getattr(job, field) for field in fields}))
         return
     for label, value in (("name", job.name), ("status", job.status), ("exit code", job.exit_code), ("error", job.error),
                          ("run", job.run_id), ("command", job.spec["command"])):  # fmt: skip
         if value is not None:
-            print(f"{label:10} {value}")  # noqa: T201
+            print(f"{label:10} {value}")
 
 
 @app.command("list")
@@ -69,7 +69,7 @@ def list_command(as_json: AsJson = False) -> None:
     with studiolo.open_workspace() as workspace:
         found = records.list_jobs(workspace)
     if as_json:
-        print(json.dumps([{"name": job.name, "status": job.status, "exit_code": job.exit_code} for job in found]))  # noqa: T201
+        print(json.dumps([{"name": job.name, "status": job.status, "exit_code": job.exit_code} for job in found]))
         return
     table = Table("name", "status", "exit", "submitted", box=None)
     for job in found:
@@ -82,7 +82,7 @@ def list_command(as_json: AsJson = False) -> None:
 def cancel(name: Name) -> None:
     """End a job: SIGTERM to its processes, SIGKILL ten seconds later."""
     with studiolo.open_workspace() as workspace:
-        print(submit.cancel(workspace, name).status)  # noqa: T201
+        print(submit.cancel(workspace, name).status)
 
 
 def _follow(name: str) -> None:
