@@ -27,6 +27,8 @@ def say(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Say:
         assert done.exit_code == code, done.output
         return done.stdout
 
+    return run
+
 
 def test_runs_are_listed_for_people_and_for_programs(say: Say, workspace: Workspace) -> None:
     with workspace.run("flow", name="mine") as run:
