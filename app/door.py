@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
@@ -13,21 +16,28 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.login_page import bounce_page, login_page
-from app.sessions import LIFETIME, Sessions
+from studiolo.sessions import LIFETIME, Sessions
 from workspace.errors import Denied
 
 HOSTS = ("127.0.0.1", "localhost", "::1")
 OPEN = ("/health", "/login")  # the only two paths that answer strangers
+_INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 # Nothing is fetched from elsewhere, so that a model's answer cannot make the browser call home. Streamlit sets
 # styles from scripts ('unsafe-inline' for styles) and loads our graph as a module from a blob.
-CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; script-src 'self' blob: 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline' blob:; "
+_POLICY = (
+    "default-src 'self'; script-src 'self' blob: 'wasm-unsafe-eval' {scripts}; style-src 'self' 'unsafe-inline' blob:; "
     "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' data: blob:; connect-src 'self' data: blob:; "
     "worker-src 'self' blob:; frame-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
+
+
+def content_security_policy(page: str) -> str:
+    """Return the policy under which a page works: of the scripts within it, those that it has now and no other."""
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in _INLINE.findall(page))
+    return _POLICY.format(scripts=" ".join(f"'sha256-{each}'" for each in hashes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,7 @@ class Door:
     app: ASGIApp
     sessions: Sessions
     cookie: str
+    policy: str
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -45,7 +56,7 @@ class Door:
         if scope["type"] == "websocket":
             return await self._websocket(scope, receive, send, headers)
         answer = self._refusal(scope, headers) or await self._login_wanted(scope, headers)
-        return await (answer or self.app)(scope, receive, _guarded(send))
+        return await (answer or self.app)(scope, receive, _guarded(send, self.policy))
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send, headers: Headers) -> None:
         allowed = known_host(headers) and same_origin(headers) and await self._is_known(headers)
@@ -154,13 +165,13 @@ def local_path(wanted: str) -> str:
     return wanted if ours and plain and parts.path not in ("/login", "/logout") else "/"
 
 
-def _guarded(send: Send) -> Send:
+def _guarded(send: Send, policy: str) -> Send:
     """Add to every answer the headers that keep browsers strict; an answer with a policy of its own keeps it."""
 
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            headers.setdefault("content-security-policy", CONTENT_SECURITY_POLICY)
+            headers.setdefault("content-security-policy", policy)
             headers["x-content-type-options"] = "nosniff"
             headers["referrer-policy"] = "no-referrer"
             headers["cross-origin-opener-policy"] = "same-origin"

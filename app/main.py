@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from app import places
@@ -15,7 +17,7 @@ PAGES = {
     "lineage": ("Lineage", "share", lineage.show),
 }
 
-st.set_page_config(page_title="Studiolo", page_icon=":material/menu_book:", layout="wide")
+st.set_page_config(page_title="Studiolo", page_icon=str(Path(__file__).with_name("mark.svg")), layout="wide")
 page = st.navigation(places.declare(PAGES))
 st.html(
     "<style>.stMainBlockContainer{max-width:72rem;padding-top:3.5rem}"

@@ -18,7 +18,7 @@ TONES = {"FINISHED": "green", "RUNNING": "blue", "FAILED": "red", "KILLED": "ora
 SIGNS = {"FINISHED": "✓", "RUNNING": "●", "FAILED": "✕", "KILLED": "■"}
 
 
-@st.cache_resource(show_spinner="Opening the workspace …")
+@st.cache_resource(show_spinner="Opening the workspace …")  # type: ignore[untyped-decorator]
 def workspace() -> Workspace:
     """Return the workspace of this studio, opened once for all visitors."""
     return studiolo.open_workspace()

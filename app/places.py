@@ -32,6 +32,7 @@ def link(to: str, label: str, *, icon: str | None = None, **query: str) -> None:
 def go(to: str, **query: str) -> NoReturn:
     """Go to a page in a certain state."""
     st.switch_page(st.session_state[_KEPT][to], query_params=query or None)
+    raise AssertionError("switch_page ends the script")
 
 
 def link_node(node: str, label: str) -> None:

@@ -14,9 +14,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app import theme
-from app.door import Door, Login
+from app.door import Door, Login, content_security_policy
 from app.files import Files
-from app.sessions import Sessions
+from studiolo.sessions import Sessions
 from workspace import Workspace
 
 SCRIPT = Path(__file__).with_name("main.py")
@@ -28,6 +28,8 @@ def create_app(workspace: Workspace, *, port: int) -> streamlit.App:
     cookie = f"studiolo_{port}"  # cookies know no ports: two studios on one machine keep theirs apart
     login = Login(sessions, cookie)
     files = Files(workspace)
+    page = Path(streamlit.__file__).with_name("static") / "index.html"
+    policy = content_security_policy(page.read_text())
     return streamlit.App(
         SCRIPT,
         routes=[
@@ -36,7 +38,7 @@ def create_app(workspace: Workspace, *, port: int) -> streamlit.App:
             Route("/logout", login.leave),
             Route("/files/{run_id}/{name:path}", files.serve),
         ],
-        middleware=[Middleware(Door, sessions=sessions, cookie=cookie)],
+        middleware=[Middleware(Door, sessions=sessions, cookie=cookie, policy=policy)],
     )
 
 

@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -120,7 +120,7 @@ def ask_again(workspace: Workspace, chat: Chat) -> Chat:
     return _keep(workspace, replace(chat, turns=turns))
 
 
-def reply(workspace: Workspace, gateway: Gateway, chat: Chat, sampling: Sampling) -> Iterator[str]:
+def reply(workspace: Workspace, gateway: Gateway, chat: Chat, sampling: Sampling) -> Generator[str, None, None]:
     """Yield the answer to the open question as it is generated, and keep it, whole or as far as it came.
 
     Closing the iterator closes the connection, which ends the generation.

@@ -8,7 +8,7 @@ import streamlit as st
 
 import studiolo
 from app import parts, places
-from studiolo.services import describe
+from studiolo.status import describe
 
 _RECENT = 8
 _SIGNS = {"ready": ":green[● Ready]", "starting": ":blue[◌ Starting]", "failed": ":red[✕ Failed]"}
@@ -57,7 +57,7 @@ def _recent(recent: list[studiolo.RunRecord]) -> None:
     parts.command(f"studiolo runs list --limit {_RECENT}")
 
 
-@st.fragment(run_every=5)
+@st.fragment(run_every=5)  # type: ignore[untyped-decorator]
 def _running() -> None:
     with parts.errors_shown():
         now = describe(parts.workspace().home)

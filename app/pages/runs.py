@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
-import pandas as pd
 import streamlit as st
 
 import studiolo
@@ -45,20 +45,19 @@ def _table() -> None:
 
 
 def _rows(found: list[studiolo.RunRecord]) -> None:
-    frame = pd.DataFrame(
+    rows = [
         {
-            "Name": [run.name for run in found],
-            "Status": [f"{parts.SIGNS.get(run.status, '·')} {run.status.capitalize()}" for run in found],
-            "Kind": [run.kind for run in found],
-            "Started": pd.to_datetime([run.started_at for run in found], unit="s", utc=True),
-            "Took": [parts.duration(run.duration) for run in found],
-            "Metrics": [
-                ", ".join(f"{key} {value:.4g}" for key, value in list(run.metrics.items())[:4]) for run in found
-            ],
+            "Name": run.name,
+            "Status": f"{parts.SIGNS.get(run.status, '·')} {run.status.capitalize()}",
+            "Kind": run.kind,
+            "Started": datetime.fromtimestamp(run.started_at, UTC),
+            "Took": parts.duration(run.duration),
+            "Metrics": ", ".join(f"{key} {value:.4g}" for key, value in list(run.metrics.items())[:4]),
         }
-    )
+        for run in found
+    ]
     table = st.dataframe(
-        frame,
+        rows,
         hide_index=True,
         key="runs table",
         on_select="rerun",

@@ -1,0 +1,184 @@
+"""A studio in a process of its own, over real services, and a browser to look at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+import flows
+from serving.local import Gateway
+from workspace import Settings, Workspace
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+PATIENCE = 60.0
+EVIL = "<script>window.pwned=1</script><img src=x onerror='window.pwned=1'>"
+
+
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """A studio that runs: its address, its workspace, and the token that opens it."""
+
+    url: str
+    workspace: Workspace
+
+    @property
+    def token(self) -> str:
+        """The workspace's own token."""
+        return self.workspace.tokens.local()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, driven by Playwright."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def empty_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """The studio of a workspace in which nothing has happened and nothing runs."""
+    settings = Settings(home=tmp_path_factory.mktemp("project") / ".studiolo")
+    with Workspace.open(settings=settings) as workspace, _served("app.server", workspace) as url:
+        yield Studio(url, workspace)
+
+
+@pytest.fixture(scope="session")
+def studio(model_workspace: Workspace, gateway: Gateway) -> Iterator[Studio]:
+    """The studio of a workspace with models, a gateway for everybody, and a history of runs."""
+    assert gateway.token  # it goes last, and takes the engines with it
+    _history(model_workspace)
+    with _served("serving.gateway", model_workspace), _served("app.server", model_workspace) as url:
+        yield Studio(url, model_workspace)
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a page of a studio, logged in: `visit(studio, "/runs")`; it fails where an evil text came to life."""
+    contexts = []
+
+    def opened(studio: Studio, path: str = "/", *, wait: str = "h1", **options: Any) -> Page:
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE * 1000)
+        page.goto(f"{studio.url}/login?token={studio.token}")
+        page.goto(f"{studio.url}{path}")
+        page.wait_for_selector(wait)
+        return page
+
+    yield opened
+    for context in contexts:
+        for page in context.pages:
+            assert page.evaluate("window.pwned") is None
+        context.close()
+
+
+@contextmanager
+def _served(module: str, workspace: Workspace) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    home = workspace.home
+    log = home / f"{module}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, "--home", str(home), "--port", str(port)],
+            env=os.environ | workspace.settings.environment(), stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        _wait(f"http://127.0.0.1:{port}/health", process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(url).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    pytest.fail(f"{url} does not answer:\n{log.read_text(errors='replace')}")
+
+
+def _history(workspace: Workspace) -> None:
+    """Make a flow run in which one line fails, a failed run, and a finished one with a report."""
+    folder, data = workspace.home.parent / "echo", workspace.home.parent / "words.jsonl"
+    folder.mkdir()
+    (folder / "flow.dag.yaml").write_text(_FLOW)
+    (folder / "say.py").write_text(_SAY)
+    data.write_text("".join(f"{json.dumps({'text': text})}\n" for text in ("one", "break", EVIL)))
+    for _ in flows.run(workspace, flows.load(folder), data, column_mapping={}, connections={}, name="echo words"):
+        pass
+    with (
+        pytest.raises(ValueError, match="boom"),
+        workspace.run("eval", name="went wrong", params={"note": EVIL}, tags={"tag": EVIL}),
+    ):
+        raise ValueError(f"boom {EVIL}")
+    with workspace.run("eval", name="compared", inputs=[workspace.runs.get("echo words")]) as run:
+        run.log_metrics({"accuracy": 0.75})
+        run.log_artifact("report.html", f"<h1>The verdict</h1>{EVIL}")
+        run.output(workspace.assets.put("report", "words", b"verdict"))
+
+
+_FLOW = """\
+inputs:
+  text:
+    type: string
+    default: hello
+outputs:
+  said:
+    type: string
+    reference: ${say.output}
+nodes:
+- name: say
+  type: python
+  source:
+    type: code
+    path: say.py
+  inputs:
+    text: ${inputs.text}
+"""
+
+_SAY = """\
+from promptflow.core import tool
+
+
+@tool
+def say(text: str) -> str:
+    if text == "break":
+        raise ValueError("cannot say " + text)
+    return "you said " + text
+"""
