@@ -63,7 +63,7 @@ def demo(workspace: Workspace, folder: Path) -> Iterator[Event]:
     Uses the running gateway, or one of its own for as long as it takes. Every part is an ordinary run that stays in
     the workspace: the flow runs, their scorings, the comparison and the report.
     """
-    yield Stage("prepare the embedded model")
+    yield Stage("prepare the embedded models")
     for _ in embedded.prepare(workspace):
         yield Step()
     with as_file(files("studiolo") / "demo_flow") as source, local_gateway(workspace) as gateway:

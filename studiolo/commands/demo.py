@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 
 def demo(
@@ -32,15 +32,13 @@ def demo(
         finished = None
         for event in loop.demo(workspace, output):
             if isinstance(event, loop.Stage):
-                if task is not None:
-                    progress.stop_task(task)
+                _finish(progress, task)
                 task = progress.add_task(event.text, total=event.steps)
             elif isinstance(event, loop.Step) and task is not None:
                 progress.advance(task)
             elif isinstance(event, loop.Finished):
                 finished = event
-        if task is not None:
-            progress.update(task, total=progress.tasks[task].completed)
+        _finish(progress, task)
     assert finished is not None  # noqa: S101 - the last event is always this one
     _print(finished, time.monotonic() - started)
 
@@ -54,6 +52,11 @@ def _progress() -> Progress:
         TimeElapsedColumn(),
         console=Console(stderr=True),
     )
+
+
+def _finish(progress: Progress, task: TaskID | None) -> None:
+    if task is not None:  # a stage that could not say how many steps it has says so now
+        progress.update(task, total=progress.tasks[task].completed)
 
 
 def _print(finished: object, seconds: float) -> None:
