@@ -54,7 +54,7 @@ FROM events WHERE kind = 'request';
 """
 
 
-class Outdated(Exception):  # noqa: N818  a sign between two modules, never shown
+class Outdated(Exception):
     """The ledger was made from other records, or by another version."""
 
 
