@@ -67,7 +67,8 @@ async def walk(kit: Kit, number: int, inputs: Mapping[str, Any]) -> LineRecord:
         if task.cancelled():
             continue
         if isinstance(problem := task.exception(), NodeFailed):
-            records.append(problem.record)
+            if problem.record.name == name:  # else it is a failure that this node only waited for
+                records.append(problem.record)
         else:
             records.append(task.result().record)
             outputs[name] = task.result().output

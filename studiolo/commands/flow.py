@@ -53,7 +53,8 @@ def test_command(
         seconds = node.ended_at - node.started_at
         said = node.error or json.dumps(node.output, ensure_ascii=False, default=repr)
         err.print(f"{node.name}: {node.status} in {seconds:.2f} s{tokens}", style="red" if node.error else "")
-        err.print(f"  {said[:OUTPUT_WIDTH]}{'…' if len(said) > OUTPUT_WIDTH else ''}", markup=False)
+        shown = f"  {said[:OUTPUT_WIDTH]}{'…' if len(said) > OUTPUT_WIDTH else ''}"
+        err.print(shown, markup=False, soft_wrap=True)
     if result.error:
         raise StudioloError(result.error, hint=f"the flow is {loaded.file}")
     print(json.dumps({**result.outputs, **({"metrics": result.metrics} if result.metrics else {})}, ensure_ascii=False))

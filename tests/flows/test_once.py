@@ -122,6 +122,17 @@ def test_nodes_that_are_not_activated_are_bypassed_and_so_is_what_needs_only_the
     assert {node.name for node in result.nodes if node.status == "Bypassed"} == {"low", "after_low"}
 
 
+def test_a_failure_is_told_once_by_the_node_that_failed(make_flow: Callable[..., Path]) -> None:
+    folder = make_flow(
+        BRANCH,
+        say="def say(word: str) -> str:\n    raise ValueError('no words')",
+        join="def join(a: str, b: str) -> str:\n    return a",
+    )
+    result = once(folder, x=0)
+    assert [node.name for node in result.nodes if node.status == "Failed"] == ["low"]
+    assert "say.py:6" in (result.error or "")
+
+
 def test_an_llm_node_with_an_unknown_connection_says_so(make_flow: Callable[..., Path]) -> None:
     folder = make_flow(
         'inputs:\n  q: {type: string, default: hi}\noutputs:\n  a: {type: string, reference: "${ask.output}"}\n'
