@@ -173,7 +173,7 @@ def _guarded(send: Send, policy: str) -> Send:
             headers = MutableHeaders(scope=message)
             headers.setdefault("content-security-policy", policy)
             headers["x-content-type-options"] = "nosniff"
-            headers["referrer-policy"] = "no-referrer"
+            headers["referrer-policy"] = "same-origin"  # a form's POST says where it comes from
             headers["cross-origin-opener-policy"] = "same-origin"
         await send(message)
 

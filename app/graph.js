@@ -40,8 +40,10 @@ function box(node, choose) {
   return group;
 }
 
-export default function ({ data, setTriggerValue, parentElement }) {
+export default function ({ data: ways, setTriggerValue, parentElement }) {
   const root = parentElement.querySelector(".graph");
+  const [right, down] = ways;
+  const data = right.width > root.clientWidth && down.width < right.width ? down : right;
   const svg = make("svg", {
     width: data.width,
     height: data.height,

@@ -9,9 +9,9 @@ from typing import Any
 
 import streamlit as st
 
-WIDTH, HEIGHT = 208, 50
-_GAP, _BETWEEN = 18, 62
-_LONGEST = 25  # letters of a title that fit a box
+WIDTH, HEIGHT = 192, 50
+_GAP, _BETWEEN = 16, 44
+_LONGEST = 23  # letters of a title that fit a box
 _HERE = Path(__file__).parent
 
 
@@ -26,17 +26,16 @@ class Box:
     note: str = ""
 
 
-def draw(
-    boxes: Sequence[Box], arrows: Sequence[tuple[str, str]], *, chosen: str, key: str, down: bool = False
-) -> str | None:
-    """Draw a graph, left to right or down; return the id of a box that was just clicked."""
+def draw(boxes: Sequence[Box], arrows: Sequence[tuple[str, str]], *, chosen: str, key: str) -> str | None:
+    """Draw a graph, to the right or, where that is too wide, down; return the id of a box that was just clicked."""
     show = st.components.v2.component(
         "studiolo_graph",
         html='<div class="graph"></div>\n',
         css=(_HERE / "graph.css").read_text(),
         js=(_HERE / "graph.js").read_text(),
     )
-    result = show(key=key, data=picture(boxes, arrows, chosen=chosen, down=down), on_chosen_change=lambda: None)
+    ways = [picture(boxes, arrows, chosen=chosen, down=down) for down in (False, True)]
+    result = show(key=key, data=ways, on_chosen_change=lambda: None)
     clicked: str | None = result.chosen
     return clicked
 

@@ -17,10 +17,20 @@ PAGES = {
     "lineage": ("Lineage", "share", lineage.show),
 }
 
-st.set_page_config(page_title="Studiolo", page_icon=str(Path(__file__).with_name("mark.svg")), layout="wide")
+MARK = str(Path(__file__).with_name("mark.svg"))
+# Streamlit has no setting for these: a measure that reads well, and links that look the same wherever they lead.
+STYLE = """<style>
+.stMainBlockContainer { max-width: 72rem; padding-top: 3.5rem; }
+.stMain [data-testid=stPageLink-NavLink] { background: transparent; padding-left: 0; }
+.stMain [data-testid=stPageLink-NavLink]:hover { text-decoration: underline; }
+.stMain [data-testid=stPageLink-NavLink] * { white-space: normal; overflow-wrap: anywhere; }
+.stMain [data-testid=stPageLink-NavLink] p { font-weight: 400; }
+</style>"""
+
+st.set_page_config(page_title="Studiolo", page_icon=MARK, layout="wide", initial_sidebar_state=216)
+st.logo(MARK, size="large")
 page = st.navigation(places.declare(PAGES))
-st.html(
-    "<style>.stMainBlockContainer{max-width:72rem;padding-top:3.5rem}"
-    "[data-testid=stHeader]{background:transparent}</style>"
-)
+st.html(STYLE)
+with st.sidebar:
+    st.link_button("Log out", "/logout", icon=":material/logout:", type="tertiary")
 page.run()

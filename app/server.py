@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from streamlit.runtime.pages_manager import PagesManager
 
 from app import theme
 from app.door import Door, Login, content_security_policy
@@ -28,6 +29,8 @@ def create_app(workspace: Workspace, *, port: int) -> streamlit.App:
     cookie = f"studiolo_{port}"  # cookies know no ports: two studios on one machine keep theirs apart
     login = Login(sessions, cookie)
     files = Files(workspace)
+    # Until the first visitor's st.navigation says so, Streamlit would take each file of pages/ for a script.
+    PagesManager.uses_pages_directory = False
     page = Path(streamlit.__file__).with_name("static") / "index.html"
     policy = content_security_policy(page.read_text())
     return streamlit.App(

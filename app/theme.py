@@ -25,7 +25,7 @@ LIGHT = {
     "dataframeHeaderBackgroundColor": "#f1ebdf",
 }
 DARK = {
-    "primaryColor": "#86cba4",
+    "primaryColor": "#338059",
     "backgroundColor": "#171511",
     "secondaryBackgroundColor": "#221f19",
     "textColor": "#ebe4d6",

@@ -87,10 +87,12 @@ def running_gateway(workspace: Workspace) -> Gateway:
     return Gateway(f"http://127.0.0.1:{found.port}/v1", workspace.tokens.local())
 
 
-def chat_models(gateway: Gateway) -> list[str]:
-    """Return the names that the gateway answers to, endpoints and models alike."""
+def chat_models(workspace: Workspace, gateway: Gateway) -> list[str]:
+    """Return the names of endpoints and models that chat, that of the settings first."""
+    embedders = {asset.name for asset in workspace.assets.list("model") if asset.properties.get("task") == "embedding"}
     with _translated(), _client(gateway) as client:
-        return [model.id for model in client.models.list()]
+        names = [model.id for model in client.models.list() if model.id not in embedders]
+    return sorted(names, key=lambda name: (name != workspace.settings.model, name))
 
 
 def new_chat() -> Chat:

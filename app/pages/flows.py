@@ -108,7 +108,8 @@ def _form(
     with st.form("inputs", border=False):
         for name, each in flow.inputs.items():
             first = trial.inputs.get(name, "") if trial else _default(each)
-            given[name] = st.text_area(f"{name} ({each.type})", _text(first), height=68, key=f"input {name}")
+            key = f"{folder.ref} {trial and trial.id} {name}"
+            given[name] = st.text_area(f"{name} ({each.type})", _text(first), height=68, key=key)
         pressed = st.form_submit_button("Run once", type="primary", icon=":material/play_arrow:")
     if pressed:
         with parts.errors_shown():

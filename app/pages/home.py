@@ -50,9 +50,8 @@ def _recent(recent: list[studiolo.RunRecord]) -> None:
     for run in recent:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             places.link("runs", parts.plain(run.name), run=run.run_id)
-            st.markdown(
-                f"{parts.status(run.status)} · {parts.plain(run.kind)} · {parts.ago(run.started_at)}", width="content"
-            )
+            sign = f":{parts.TONES.get(run.status, 'gray')}[{parts.SIGNS.get(run.status, '·')}]"
+            st.markdown(f":small[{sign} {parts.plain(run.kind)} · {parts.ago(run.started_at)}]", width="content")
     places.link("runs", "All runs", icon="history")
     parts.command(f"studiolo runs list --limit {_RECENT}")
 
@@ -68,7 +67,7 @@ def _running() -> None:
             _line(service["name"], _SIGNS.get(service["state"], f":orange[◌ {service['state'].capitalize()}]"), service)
         st.markdown("**Engines**")
         for engine in now["engines"]:
-            _line(engine["name"], ":green[● Loaded]", engine)
+            _line(engine["model"].split(":")[1], ":green[● Loaded]", engine)
         if not now["engines"]:
             st.caption("None is loaded; the first question to a model loads it.")
         parts.command("studiolo status")
@@ -76,7 +75,7 @@ def _running() -> None:
 
 def _line(name: str, sign: str, record: dict[str, Any]) -> None:
     with st.container(horizontal=True, horizontal_alignment="distribute"):
-        st.markdown(f"**{parts.plain(name)}**", width="content")
-        st.markdown(f"{sign} · {parts.size(record['memory'])}", width="content")
+        st.markdown(parts.plain(name), width="content")
+        st.markdown(f":small[{sign} · {parts.size(record['memory'])}]", width="content")
     if record.get("message"):
         st.caption(parts.plain(record["message"]))

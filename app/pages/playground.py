@@ -10,6 +10,8 @@ import streamlit as st
 import studiolo
 from app import parts
 
+_AVATARS = {"user": ":material/person:", "assistant": ":material/smart_toy:"}
+
 
 @parts.guarded
 def show() -> None:
@@ -17,31 +19,32 @@ def show() -> None:
     workspace = parts.workspace()
     st.title("Playground")
     gateway = studiolo.running_gateway(workspace)
-    sampling = _sampling(studiolo.chat_models(gateway))
-    if sampling is None:
+    models = studiolo.chat_models(workspace, gateway)
+    if not models:
         parts.empty("No model yet", "Prepare the two that come with Studiolo:", "studiolo models prepare")
         return
     chat = _chat(workspace)
-    _tools(gateway, chat, sampling)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        sampling = _sampling(models)
+        _tools(gateway, chat, sampling)
     for turn in chat.turns:
         _turn(turn)
-    if not chat.turns:
-        parts.empty("Say something", "The conversation is kept under this page's address; reload or send it freely.")
     question = st.chat_input("Ask the model", submit_mode="stop", key="question")
     if question:
         chat = studiolo.ask(workspace, chat, question)
         st.query_params["chat"] = chat.id
         _turn(chat.turns[-1])
+    if not chat.turns:
+        parts.empty("Ask something", "The conversation is kept under this page's address: reload it, or send it on.")
     if chat.open_question and (question or st.session_state.pop("again", False)):
-        _answer(gateway, chat, sampling)
-    elif chat.turns:
-        st.button("Regenerate" if not chat.open_question else "Answer", icon=":material/refresh:", on_click=_again)
+        with parts.errors_shown():
+            _answer(gateway, chat, sampling)
+    if chat.turns:
+        st.button("Answer" if chat.open_question else "Regenerate", icon=":material/refresh:", on_click=_again)
 
 
-def _sampling(models: list[str]) -> studiolo.Sampling | None:
-    if not models:
-        return None
-    model = st.selectbox("Endpoint or model", models, key="model", bind="query-params")
+def _sampling(models: list[str]) -> studiolo.Sampling:
+    model = st.selectbox("Endpoint or model", models, key="model", bind="query-params", width=340)
     with st.popover("Parameters", icon=":material/tune:"):
         system = st.text_area("System prompt", key="system", bind="query-params", placeholder="You are …")
         left, right = st.columns(2)
@@ -63,17 +66,16 @@ def _chat(workspace: studiolo.Workspace) -> studiolo.Chat:
 
 
 def _tools(gateway: studiolo.Gateway, chat: studiolo.Chat, sampling: studiolo.Sampling) -> None:
-    with st.container(horizontal=True):
-        if chat.turns:
-            st.button("New chat", icon=":material/add:", on_click=_forget)
-        with st.popover("View code", icon=":material/code:", width="content"):
-            curl, python = st.tabs(["curl", "Python"])
-            curl.code(studiolo.as_curl(gateway, chat, sampling), language="bash")
-            python.code(studiolo.as_python(gateway, chat, sampling), language="python")
+    with st.popover("View code", icon=":material/code:"):
+        curl, python = st.tabs(["curl", "Python"])
+        curl.code(studiolo.as_curl(gateway, chat, sampling), language="bash")
+        python.code(studiolo.as_python(gateway, chat, sampling), language="python")
+    if chat.turns:
+        st.button("New chat", icon=":material/add:", on_click=_forget)
 
 
 def _turn(turn: studiolo.Turn) -> None:
-    with st.chat_message(turn.role):
+    with st.chat_message(turn.role, avatar=_AVATARS[turn.role]):
         if turn.role == "user":
             st.text(turn.text)
         else:
@@ -83,13 +85,11 @@ def _turn(turn: studiolo.Turn) -> None:
 
 
 def _answer(gateway: studiolo.Gateway, chat: studiolo.Chat, sampling: studiolo.Sampling) -> None:
-    with st.chat_message("assistant"):
-        waiting = st.empty()
-        waiting.caption("Waiting for the first token; a model that is asked for the first time is loaded first …")
-        with closing(studiolo.reply(parts.workspace(), gateway, chat, sampling)) as pieces:
+    answer = studiolo.reply(parts.workspace(), gateway, chat, sampling)
+    with st.chat_message("assistant", avatar=_AVATARS["assistant"]), closing(answer) as pieces:
+        with st.spinner("Waiting for the first token; a model asked for the first time is loaded first …"):
             first = next(pieces, "")
-            waiting.empty()
-            st.write_stream(chain([first], pieces))
+        st.write_stream(chain([first], pieces))
     st.rerun()
 
 

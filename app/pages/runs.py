@@ -63,8 +63,8 @@ def _rows(found: list[studiolo.RunRecord]) -> None:
         on_select="rerun",
         selection_mode="single-cell",
         column_config={
-            "Started": st.column_config.DatetimeColumn(format="distance", width="small"),
-            "Name": st.column_config.TextColumn(width="medium"),
+            "Started": st.column_config.DatetimeColumn(format="distance", width=130),
+            "Name": st.column_config.TextColumn(width=250),
             "Metrics": st.column_config.TextColumn(width="large"),
         },
         alt="The runs that match the filters",
@@ -104,7 +104,7 @@ def _metrics(run: studiolo.RunRecord) -> None:
     st.subheader("Metrics")
     with st.container(horizontal=True):
         for key, value in run.metrics.items():
-            st.metric(parts.plain(key), f"{value:.6g}", border=True, width=190)
+            st.metric(parts.plain(key), f"{value:.4g}", border=True, width=160)
 
 
 def _pairs(content: object) -> None:

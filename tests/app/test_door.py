@@ -8,6 +8,7 @@ import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from app.door import local_path
 
@@ -59,7 +60,7 @@ def test_a_wrong_token_gives_the_login_page_again_and_no_cookie(empty_studio: An
 @pytest.mark.parametrize("value", ["x", "a.b.c", "0.99999999999.00", "..", "é", "1.x."])
 def test_a_forged_cookie_opens_nothing(empty_studio: Any, value: str) -> None:
     name = next(iter(_login(empty_studio).cookies.keys()))
-    headers = {"cookie": f"{name}={value}".encode()}
+    headers = [(b"cookie", f"{name}={value}".encode())]
     assert httpx.get(empty_studio.url, headers=headers).status_code == 403
 
 
@@ -84,7 +85,7 @@ def test_a_websocket_needs_the_cookie_and_our_own_origin(
     address = empty_studio.url.replace("http://", "ws://") + "/_stcore/stream"
     cookies = _login(empty_studio).cookies if logged_in else httpx.Cookies()
     headers = {"cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
-    wanted = empty_studio.url if origin == "self" else origin or None
+    wanted = Origin(empty_studio.url if origin == "self" else origin) if origin else None
     if opens:
         with connect(address, origin=wanted, additional_headers=headers):
             return

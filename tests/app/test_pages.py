@@ -88,7 +88,7 @@ def test_a_question_is_answered_measured_and_still_there_after_a_reload(studio: 
 def test_an_answer_can_be_stopped_and_given_anew(studio: Any, visit: Visit) -> None:
     page = visit(studio, "/playground?model=smollm2-135m-instruct&max_tokens=1500&temperature=0.0")
     _ask(page, "Write a long story about a lighthouse.")
-    page.wait_for_function("document.querySelectorAll('[data-testid=stChatMessage]')[1]?.innerText.length > 80")
+    page.get_by_test_id("stChatMessage").nth(1).filter(has_text=re.compile(r"[\s\S]{80}")).wait_for()
     page.get_by_test_id("stChatInputStopButton").click()
     page.get_by_text("stopped").wait_for()
     page.get_by_role("button", name="Regenerate").click()
@@ -144,7 +144,8 @@ def test_a_node_of_the_graph_opens_its_code(studio: Any, visit: Visit) -> None:
 def test_runs_are_filtered_and_the_filter_stands_in_the_address(studio: Any, visit: Visit) -> None:
     page = visit(studio, "/runs?status=FAILED")
     page.get_by_text(re.compile(r"^1 of \d")).wait_for()
-    page.get_by_test_id("stDataFrame").locator("canvas").first.click(position={"x": 60, "y": 55})
+    place = page.get_by_test_id("stDataFrame").locator("canvas").first.bounding_box()
+    page.mouse.click(place["x"] + 60, place["y"] + 52)
     page.get_by_role("heading", name="went wrong").wait_for()
 
 
