@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,7 @@ def _memory(pid: int) -> int | None:
     try:
         process = psutil.Process(pid)
         family = (process, *process.children(recursive=True))
-        return sum(int(each.memory_info().rss) for each in family)
-    except psutil.Error:
+        # An engine is its gateway's child, in a session of its own, and is told of apart.
+        return sum(int(each.memory_info().rss) for each in family if os.getsid(each.pid) == os.getsid(pid))
+    except (psutil.Error, ProcessLookupError):
         return None
