@@ -17,6 +17,11 @@ from workspace.runs import RunRecord
 from workspace.settings import Settings
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what drives a browser last: Playwright keeps an event loop in this thread, which asyncio tests cannot share."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the machine's settings out of the environment; STUDIOLO_TEST_… are for the tests themselves."""

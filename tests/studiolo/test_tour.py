@@ -66,7 +66,7 @@ def test_every_command_of_the_tour_succeeds(newcomer: tuple[Path, dict[str, str]
     answer = json.loads(next(text for command, text in said.items() if "flow test" in command))
     assert answer["answer"]
     lineage = next(text for command, text in said.items() if "lineage" in command)
-    assert "model:smollm2-135m-instruct" in lineage
+    assert "model smollm2-135m-instruct" in lineage
     assert "questions" in lineage
     page = (folder / "reports" / "report.html").read_text()
     assert "95 %" in page or "95%" in page
