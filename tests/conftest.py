@@ -18,7 +18,7 @@ from workspace.settings import Settings
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what drives a browser last: Playwright keeps an event loop in this thread, which asyncio tests cannot share."""
+    """Run what drives a browser last: Playwright keeps an event loop in this thread; asyncio tests need it."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
