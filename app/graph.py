@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 WIDTH, HEIGHT = 192, 50
-_GAP, _BETWEEN = 16, 44
+_GAP, _BETWEEN = 16, 40
 _LONGEST = 23  # letters of a title that fit a box
 _HERE = Path(__file__).parent
 

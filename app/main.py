@@ -31,6 +31,8 @@ st.set_page_config(page_title="Studiolo", page_icon=MARK, layout="wide", initial
 st.logo(MARK, size="large")
 page = st.navigation(places.declare(PAGES))
 st.html(STYLE)
+# A link to another state of the same page changes the page but not the address: this tells the browser.
+st.query_params.update({})
 with st.sidebar:
     st.link_button("Log out", "/logout", icon=":material/logout:", type="tertiary")
 page.run()

@@ -29,7 +29,7 @@ def show() -> None:
         _tools(gateway, chat, sampling)
     for turn in chat.turns:
         _turn(turn)
-    question = st.chat_input("Ask the model", submit_mode="stop", key="question")
+    question = st.chat_input("Ask the model", key="question")
     if question:
         chat = studiolo.ask(workspace, chat, question)
         st.query_params["chat"] = chat.id
@@ -87,9 +87,13 @@ def _turn(turn: studiolo.Turn) -> None:
 def _answer(gateway: studiolo.Gateway, chat: studiolo.Chat, sampling: studiolo.Sampling) -> None:
     answer = studiolo.reply(parts.workspace(), gateway, chat, sampling)
     with st.chat_message("assistant", avatar=_AVATARS["assistant"]), closing(answer) as pieces:
-        with st.spinner("Waiting for the first token; a model asked for the first time is loaded first …"):
-            first = next(pieces, "")
-        st.write_stream(chain([first], pieces))
+        text = st.container()
+        # A click runs the page again, which closes the stream here: the answer is kept as far as it came.
+        st.button("Stop", icon=":material/stop:")
+        with text:
+            with st.spinner("Waiting for the first token; a model asked for the first time is loaded first …"):
+                first = next(pieces, "")
+            st.write_stream(chain([first], pieces))
     st.rerun()
 
 

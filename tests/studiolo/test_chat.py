@@ -1,0 +1,76 @@
+"""Chats are kept as they go; nothing but their own files can be asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+import studiolo
+from serving.local import Gateway
+from workspace import Workspace
+from workspace.errors import Invalid, NotFound, Unavailable
+
+ASKED = studiolo.Sampling(model="smollm2-135m-instruct", max_tokens=8, temperature=0.0)
+
+
+@pytest.mark.model
+def test_an_answer_is_kept_with_its_tokens_times_and_model(model_workspace: Workspace, gateway: Gateway) -> None:
+    chat = studiolo.ask(model_workspace, studiolo.new_chat(), "What is the capital of France?")
+    text = "".join(studiolo.reply(model_workspace, gateway, chat, ASKED))
+    kept = studiolo.load_chat(model_workspace, chat.id).turns[-1]
+    assert kept.text == text
+    assert kept.measured is not None
+    assert kept.measured.completion_tokens == 8
+    assert kept.measured.tokens_per_second
+    assert kept.measured.model == "model:smollm2-135m-instruct:1"
+
+
+@pytest.mark.model
+def test_an_answer_cut_short_is_kept_as_far_as_it_came(model_workspace: Workspace, gateway: Gateway) -> None:
+    chat = studiolo.ask(model_workspace, studiolo.new_chat(), "Tell me a long story.")
+    pieces = studiolo.reply(model_workspace, gateway, chat, studiolo.Sampling(model=ASKED.model, max_tokens=500))
+    first = next(pieces)
+    pieces.close()
+    kept = studiolo.load_chat(model_workspace, chat.id).turns[-1]
+    assert kept.text == first
+    assert kept.measured is not None
+    assert kept.measured.stopped
+
+
+@pytest.mark.model
+def test_an_unknown_model_is_refused_in_our_words(model_workspace: Workspace, gateway: Gateway) -> None:
+    chat = studiolo.ask(model_workspace, studiolo.new_chat(), "Hello?")
+    with pytest.raises(NotFound, match="nobody"):
+        next(studiolo.reply(model_workspace, gateway, chat, studiolo.Sampling(model="nobody")))
+    assert studiolo.load_chat(model_workspace, chat.id).open_question
+
+
+@pytest.mark.parametrize("identifier", ["", "..", "../token", "a" * 15, "A" * 16, "0" * 16, "0" * 16 + "\n"])
+def test_a_chat_that_was_not_kept_is_not_found(workspace: Workspace, identifier: str) -> None:
+    with pytest.raises(NotFound):
+        studiolo.load_chat(workspace, identifier)
+
+
+def test_an_empty_question_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(Invalid):
+        studiolo.ask(workspace, studiolo.new_chat(), " \n")
+
+
+def test_asking_again_takes_the_answer_back(workspace: Workspace) -> None:
+    chat = studiolo.ask(workspace, studiolo.new_chat(), "Hello?")
+    answered = studiolo.Chat(id=chat.id, turns=(*chat.turns, studiolo.Turn(role="assistant", text="Hi.")))
+    assert studiolo.ask_again(workspace, answered) == chat
+
+
+def test_without_a_gateway_the_hint_says_how_to_start_it(workspace: Workspace) -> None:
+    with pytest.raises(Unavailable) as error:
+        studiolo.running_gateway(workspace)
+    assert "studiolo up" in str(error.value.hint)
+
+
+def test_shown_code_survives_any_quote_and_holds_no_token() -> None:
+    gateway = Gateway("http://127.0.0.1:1/v1", "secret")
+    chat = studiolo.Chat(id="0" * 16, turns=(studiolo.Turn(role="user", text="it's \"so\" '''"),))
+    python = studiolo.as_python(gateway, chat, ASKED)
+    compile(python, "shown", "exec")
+    assert "secret" not in python + studiolo.as_curl(gateway, chat, ASKED)
+    assert "it'\\''s" in studiolo.as_curl(gateway, chat, ASKED)
