@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import UTC, datetime
 
 import streamlit as st
@@ -97,7 +98,7 @@ def _detail(run: studiolo.RunRecord) -> None:
     if run.environment:
         with st.expander("Environment: commit, packages and hardware", icon=":material/memory:"):
             st.json(dict(run.environment), expanded=1)
-    parts.command(f"studiolo runs show {run.name!r}")
+    parts.command(f"studiolo runs show {shlex.quote(run.name)}")
 
 
 def _metrics(run: studiolo.RunRecord) -> None:
