@@ -12,7 +12,7 @@ from typing import Any
 from flows.references import Reference, parse
 from flows.values import TYPES, convert
 from workspace.documents import Document, Step, read_yaml
-from workspace.errors import Invalid, NotFound, did_you_mean
+from workspace.errors import Invalid, Location, NotFound, did_you_mean
 
 FILES = ("flow.dag.yaml", "flow.dag.yml")
 FLOW_KEYS = frozenset(
@@ -46,12 +46,13 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """A flow output: a reference, or a literal."""
+    """A flow output: a reference, or a literal; `at` is where it was written."""
 
     name: str
     type: str
     value: Any
     evaluation_only: bool = False
+    at: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,10 @@ class Activate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One step of the flow. `inputs` are references or literals; `variants` the ids it can be replaced by."""
+    """One step of the flow, written `at` a place. `inputs` are references or literals.
+
+    `variants` are the ids of what it can be, `variant` the one it is.
+    """
 
     name: str
     type: str
@@ -76,6 +80,7 @@ class Node:
     activate: Activate | None = None
     variants: tuple[str, ...] = ()
     variant: str | None = None
+    at: Location | None = None
 
     def references(self) -> list[Reference]:
         """Return every reference the node makes."""
@@ -181,6 +186,7 @@ def _output(document: Document, name: str) -> Output:
         type=_type(document, "outputs", name),
         value=_value(document, reference, "outputs", name, "reference"),
         evaluation_only=given.get("evaluation_only") is True,
+        at=document.at("outputs", name),
     )
 
 
@@ -268,6 +274,7 @@ def _plain_node(
         activate=_activate(document, steps),
         variants=variants,
         variant=variant,
+        at=document.at(*steps),
     )
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from flows.dag import Flow, Node, read
+from flows.dag import Flow, Node, Output, read
 from flows.references import Reference
-from workspace.errors import Invalid, Location, did_you_mean
+from workspace.errors import Invalid, did_you_mean
 
 
 def load(path: Path | str, *, variant: str | None = None) -> Flow:
@@ -23,35 +23,29 @@ def load(path: Path | str, *, variant: str | None = None) -> Flow:
             _check(flow, nodes, node, reference)
     for output in flow.outputs.values():
         if isinstance(output.value, Reference):
-            _check_exists(flow, nodes, f"output {output.name!r}", output.value)
+            _check(flow, nodes, output, output.value)
     needs = {node.name: {r.source for r in node.references() if not r.is_input} for node in flow.nodes}
     try:
         order = tuple(TopologicalSorter(needs).static_order())
     except CycleError as error:
-        circle = " → ".join(reversed(error.args[1]))
-        raise Invalid(f"nodes go round in a circle: {circle}", at=Location(flow.file)) from None
+        circle = [*reversed(error.args[1])]
+        raise Invalid(f"nodes go round in a circle: {' → '.join(circle)}", at=nodes[circle[0]].at) from None
     return replace(flow, nodes=tuple(nodes[name] for name in order))
 
 
-def _check(flow: Flow, nodes: dict[str, Node], node: Node, reference: Reference) -> None:
-    _check_exists(flow, nodes, f"node {node.name!r}", reference)
-    if not reference.is_input and nodes[reference.source].aggregation and not node.aggregation:
-        raise Invalid(
-            f"node {node.name!r} uses the aggregation node {reference.source!r}, which runs after all lines",
-            hint=f"make {node.name!r} an aggregation node too",
-            at=Location(flow.file),
-        )
-
-
-def _check_exists(flow: Flow, nodes: dict[str, Node], who: str, reference: Reference) -> None:
+def _check(flow: Flow, nodes: dict[str, Node], user: Node | Output, reference: Reference) -> None:
+    who = f"{type(user).__name__.lower()} {user.name!r}"
     if reference.is_input:
-        if reference.path[0] not in flow.inputs:
-            hint = did_you_mean(str(reference.path[0]), flow.inputs)
-            raise Invalid(
-                f"{who} uses the input {reference.path[0]!r}, which is not declared", hint=hint, at=Location(flow.file)
-            )
+        name = str(reference.path[0])
+        if name not in flow.inputs:
+            hint = did_you_mean(name, flow.inputs)
+            raise Invalid(f"{who} uses the input {name!r}, which is not declared", hint=hint, at=user.at)
     elif reference.source not in nodes:
         hint = did_you_mean(reference.source, nodes)
+        raise Invalid(f"{who} uses the node {reference.source!r}, which does not exist", hint=hint, at=user.at)
+    elif isinstance(user, Node) and nodes[reference.source].aggregation and not user.aggregation:
         raise Invalid(
-            f"{who} uses the node {reference.source!r}, which does not exist", hint=hint, at=Location(flow.file)
+            f"{who} uses the aggregation node {reference.source!r}, which runs after all lines",
+            hint=f"make {user.name!r} an aggregation node too",
+            at=user.at,
         )

@@ -90,9 +90,9 @@ def test_a_variant_that_does_not_exist_is_refused(tmp_path: Path, variant: str) 
         ("path: tool.py}\n  inputs:\n    x: ${first", "path: ../tool.py}\n  inputs:\n    x: ${first", ":12:", "out of"),
         ("path: tool.py}\n  inputs:\n    x: ${first", "path: gone.py}\n  inputs:\n    x: ${first", ":12:", "no file"),
         ("${first.output}", "${first.result}", ":14:5", "`.output`"),
-        ("${inputs.x}", "${inputs.z}", "", "not declared"),
-        ("${first.output}", "${third.output}", "", "does not exist"),
-        ("${inputs.x}", "${second.output}", "", "circle"),
+        ("${inputs.x}", "${inputs.z}", ":15:3", "not declared"),
+        ("${first.output}", "${third.output}", ":10:3", "does not exist"),
+        ("${inputs.x}", "${second.output}", ":1", "circle"),
     ],
 )
 def test_what_cannot_be_right_is_refused_with_its_line(
