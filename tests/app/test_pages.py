@@ -118,7 +118,7 @@ def test_an_answer_with_markup_stays_text(studio: Any, visit: Visit) -> None:
 @pytest.mark.model
 def test_a_flow_is_drawn_run_once_and_each_node_shows_what_it_did(studio: Any, visit: Visit) -> None:
     page = visit(studio, "/flows")
-    page.get_by_role("link", name="echo").click()
+    page.get_by_role("link", name="echo", exact=True).click()
     page.locator("[data-node=say]").wait_for()
     page.get_by_label("text (string)").fill(EVIL)
     page.get_by_role("button", name="Run once").click()
