@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flows.batch import lines as lines
     from flows.batch import run as run
     from flows.connections import Connection as Connection
-    from flows.dag import Flow as Flow
+    from flows.flow import Flow as Flow
     from flows.graph import load as load
     from flows.once import FlowResult as FlowResult
     from flows.once import test as test
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Connection": "flows.connections",
     "Finished": "flows.batch",
-    "Flow": "flows.dag",
+    "Flow": "flows.flow",
     "FlowResult": "flows.once",
     "LineDone": "flows.batch",
     "LineRecord": "flows.results",

@@ -12,7 +12,7 @@ from typing import Any
 from flows import mapping as columns
 from flows.connections import Connection
 from flows.crew import Worker, worker
-from flows.dag import Flow
+from flows.flow import Flow
 from flows.data import rows
 from flows.results import COMPLETED, FAILED, LOG, LineRecord, NodeRecord, heal, read_log, to_json
 from workspace import Run, RunRecord, Workspace

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from flows.connections import Connection
-from flows.dag import Flow
+from flows.flow import Flow
 from flows.results import LineRecord, NodeRecord, from_json
 from workspace.errors import Invalid, Location, Unavailable
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows import chat_text, llm, python_tools, templates
 from flows.connections import Connection, find
-from flows.dag import Flow, Node
+from flows.flow import Flow, Node
 from flows.references import Reference, follow
 from flows.results import BYPASSED, COMPLETED, FAILED, LineRecord, NodeRecord
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flows.dag import MISSING, Flow
+from flows.flow import MISSING, Flow
 from flows.values import convert
 from workspace.errors import Invalid, did_you_mean
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.connections import Connection
 from flows.crew import worker
-from flows.dag import Flow
+from flows.flow import Flow
 from flows.mapping import converted
 from flows.results import COMPLETED, NodeRecord
 from workspace.errors import Invalid, did_you_mean

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 LOG = "lines.jsonl"
-COMPLETED, FAILED, BYPASSED = "Completed", "Failed", "Bypassed"
+COMPLETED, FAILED, BYPASSED, WAITING = "Completed", "Failed", "Bypassed", "Waiting"
+SCALARS = (str, int, float, bool, type(None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanRecord:
+    """Something that happened inside a node: a traced function, a model call, a retrieval. Times are UTC seconds."""
+
+    kind: str
+    name: str
+    inputs: Any = None
+    output: Any = None
+    error: str | None = None
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    tokens: tuple[int, int] = (0, 0)
+    cost: float | None = None
+    model: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    spans: tuple[SpanRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRecord:
-    """One node of one line. Times are UTC seconds, tokens (prompt, completion), `model` the asset that answered."""
+    """One node of one line. Times are UTC seconds, tokens (prompt, completion), `model` the asset that answered.
+
+    `cost` is in US dollars, None where no price is known. `spans` is what happened inside.
+    """
 
     name: str
     type: str
@@ -26,11 +49,13 @@ class NodeRecord:
     ended_at: float = 0.0
     tokens: tuple[int, int] = (0, 0)
     model: str | None = None
+    cost: float | None = None
+    spans: tuple[SpanRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineRecord:
-    """One line: `number` counts the rows of the data from 0."""
+    """One line: `number` counts the rows of the data from 0. A line that waits has nodes that a person must decide."""
 
     number: int
     status: str
@@ -42,19 +67,55 @@ class LineRecord:
 
 
 def to_json(line: LineRecord) -> bytes:
-    """Return a line of the log, with its line break."""
-    return (json.dumps(asdict(line), ensure_ascii=False, default=repr) + "\n").encode()
+    """Return a line of the log, with its line break. What JSON cannot say is written as its `repr`."""
+    written = {
+        "number": line.number,
+        "status": line.status,
+        "inputs": line.inputs,
+        "outputs": line.outputs,
+        "error": line.error,
+        "nodes": [_fields(node) for node in line.nodes],
+        "duration": round(line.duration, 6),
+    }
+    return (_encode(written) + "\n").encode("utf-8", "surrogatepass")
 
 
 def from_json(text: bytes | str) -> LineRecord:
     """Read a line of the log again."""
     value = json.loads(text)
-    nodes = tuple(NodeRecord(**{**node, "tokens": tuple(node["tokens"])}) for node in value.pop("nodes"))
+    nodes = tuple(node_from(node) for node in value.pop("nodes"))
     return LineRecord(**value, nodes=nodes)
 
 
+def node_from(value: Mapping[str, Any]) -> NodeRecord:
+    """Read what is written of a node."""
+    return NodeRecord(**_read(value))
+
+
+def node_fields(node: NodeRecord) -> dict[str, Any]:
+    """Return what is written of a node; fields that say nothing are left out."""
+    return _fields(node)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as the log will say it, a copy that later changes cannot reach; what JSON cannot say as `repr`."""
+    if type(value) in SCALARS:
+        return value
+    try:
+        return json.loads(_encode(value))
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
+
+
+def strict(value: Any) -> Any:
+    """Return a value as JSON says it; raises TypeError or ValueError where JSON cannot."""
+    if type(value) in SCALARS:
+        return value
+    return json.loads(json.dumps(value, default=_dataclass))
+
+
 def read_log(path: Path) -> Iterator[LineRecord]:
-    """Yield the lines of a log in the order in which they ended; a torn last line is left out."""
+    """Yield the lines of a log in the order in which they ended; a torn line is left out."""
     if not path.exists():
         return
     with path.open("rb") as log:
@@ -77,3 +138,44 @@ def heal(path: Path) -> None:
             position -= 1
         if position != content_end:
             log.truncate(position)
+
+
+def _fields(record: NodeRecord | SpanRecord) -> dict[str, Any]:
+    written: dict[str, Any] = {}
+    for name, default in _DEFAULTS[type(record)]:
+        value = getattr(record, name)
+        if value != default or name == "output":
+            written[name] = [_fields(span) for span in value] if name == "spans" else value
+    return written
+
+
+def _read(value: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(value)
+    if "tokens" in found:
+        found["tokens"] = tuple(found["tokens"])
+    if "spans" in found:
+        found["spans"] = tuple(SpanRecord(**_read(span)) for span in found["spans"])
+    return found
+
+
+def _dataclass(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"{type(value).__name__} is not JSON serializable")
+
+
+def _shown(value: Any) -> Any:
+    try:
+        return _dataclass(value)
+    except TypeError:
+        return repr(value)
+
+
+_DEFAULTS: dict[type, list[tuple[str, Any]]] = {
+    record: [
+        (each.name, each.default_factory() if each.default_factory is not dataclasses.MISSING else each.default)
+        for each in dataclasses.fields(record)
+    ]
+    for record in (NodeRecord, SpanRecord)
+}
+_encode = json.JSONEncoder(ensure_ascii=False, default=_shown, separators=(",", ":")).encode

@@ -12,7 +12,7 @@ import streamlit as st
 import flows
 import studiolo
 from app import graph, parts, places
-from flows.dag import MISSING, Input
+from flows.flow import MISSING, Input
 from flows.references import Reference
 
 _TONES = {"llm": "violet", "prompt": "orange", "python": "blue"}

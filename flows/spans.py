@@ -1,0 +1,112 @@
+"""What happens inside a node: spans that nest under the node that is running, and the tokens it spent.
+
+Nothing here knows OpenTelemetry: a span is a plain record, written with its line and turned into other forms later.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from flows.results import SpanRecord, plain
+
+Kind = Literal["node", "function", "llm", "embedding", "retrieval", "tool", "chain"]
+
+CURRENT: ContextVar[Span | None] = ContextVar("studiolo_span", default=None)
+
+
+@dataclass(slots=True)
+class Span:
+    """Something that is happening. Times are UTC seconds; tokens and cost are its own, without its children's."""
+
+    kind: Kind
+    name: str
+    inputs: Any = None
+    output: Any = None
+    error: str | None = None
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None  # US dollars; None where it is not known
+    model: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    children: list[Span] = field(default_factory=list)
+
+    def set(self, **attributes: Any) -> None:
+        """Add attributes, by their `gen_ai.*` or other names with dots written as keyword `a__b`."""
+        self.attributes.update({name.replace("__", "."): value for name, value in attributes.items()})
+
+    def walk(self) -> Iterator[Span]:
+        """Yield the span and everything under it."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def tokens(self) -> tuple[int, int]:
+        """Return the tokens of the span and everything under it: prompt, completion."""
+        if not self.children:
+            return self.prompt_tokens, self.completion_tokens
+        spans = list(self.walk())
+        return sum(span.prompt_tokens for span in spans), sum(span.completion_tokens for span in spans)
+
+    def total_cost(self) -> float | None:
+        """Return the known cost of the span and everything under it, None where nothing is known."""
+        known = [span.cost for span in self.walk() if span.cost is not None]
+        return sum(known) if known else None
+
+    def answered_by(self) -> str | None:
+        """Return the first model named in the span or under it."""
+        return next((span.model for span in self.walk() if span.model), None)
+
+    def record(self) -> SpanRecord:
+        """Return what is written of the span."""
+        return SpanRecord(
+            kind=self.kind, name=self.name, inputs=plain(self.inputs), output=plain(self.output), error=self.error,
+            started_at=self.started_at, ended_at=self.ended_at or self.started_at,
+            tokens=(self.prompt_tokens, self.completion_tokens), cost=self.cost, model=self.model,
+            attributes=plain(self.attributes), spans=tuple(child.record() for child in self.children),
+        )  # fmt: skip
+
+
+def current() -> Span | None:
+    """Return the span in which this code runs: a node's, or one opened inside it. None outside a flow."""
+    return CURRENT.get()
+
+
+@contextmanager
+def child(kind: Kind, name: str, *, inputs: Any = None, attributes: Mapping[str, Any] | None = None) -> Iterator[Span]:
+    """Open a span under the current one; an exception that passes through is kept as its error.
+
+    Outside a flow the span is made and forgotten.
+    """
+    span = Span(kind, name, inputs=inputs, started_at=time.time(), attributes=dict(attributes or {}))
+    if (parent := CURRENT.get()) is not None:
+        parent.children.append(span)
+    token = CURRENT.set(span)
+    try:
+        yield span
+    except BaseException as error:
+        span.error = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        span.ended_at = time.time()
+        CURRENT.reset(token)
+
+
+def record_usage(
+    *, prompt_tokens: int = 0, completion_tokens: int = 0, model: str | None = None, cost: float | None = None
+) -> None:
+    """Add what a model call spent to the current span; does nothing outside a flow."""
+    span = CURRENT.get()
+    if span is None:
+        return
+    span.prompt_tokens += prompt_tokens
+    span.completion_tokens += completion_tokens
+    span.model = model or span.model
+    if cost is not None:
+        span.cost = (span.cost or 0.0) + cost
