@@ -6,20 +6,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flows.batch import Batch as Batch
     from flows.batch import Finished as Finished
     from flows.batch import LineDone as LineDone
     from flows.batch import Started as Started
     from flows.batch import lines as lines
     from flows.batch import run as run
     from flows.connections import Connection as Connection
+    from flows.crew import Conditions as Conditions
+    from flows.crew import Crew as Crew
     from flows.flow import Flow as Flow
     from flows.graph import load as load
     from flows.once import FlowResult as FlowResult
     from flows.once import test as test
+    from flows.once import test_node as test_node
     from flows.results import LineRecord as LineRecord
     from flows.results import NodeRecord as NodeRecord
 
 _HOMES = {
+    "Batch": "flows.batch",
+    "Conditions": "flows.crew",
+    "Crew": "flows.crew",
     "Connection": "flows.connections",
     "Finished": "flows.batch",
     "Flow": "flows.flow",
@@ -32,6 +39,7 @@ _HOMES = {
     "load": "flows.graph",
     "run": "flows.batch",
     "test": "flows.once",
+    "test_node": "flows.once",
 }
 
 

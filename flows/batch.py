@@ -1,33 +1,34 @@
-"""A flow over rows: bounded slots, one append-only log that is the checkpoint, aggregation at the end."""
+"""A flow over rows: worker processes run the lines, one append-only log is the checkpoint, aggregation comes last."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from flows import approvals
 from flows import mapping as columns
+from flows.aggregation import has_aggregation
 from flows.connections import Connection
-from flows.crew import Worker, worker
+from flows.crew import Conditions, Crew, Ended, Task, append, crew
+from flows.data import count, rows
 from flows.flow import Flow
-from flows.data import rows
-from flows.results import COMPLETED, FAILED, LOG, LineRecord, NodeRecord, heal, read_log, to_json
+from flows.results import COMPLETED, FAILED, LOG, WAITING, LineRecord, NodeRecord, heal, last_lines, read_log, to_json
 from workspace import Run, RunRecord, Workspace
-from workspace.errors import Conflict, Invalid, NotFound
-
-CONCURRENCY = 16
+from workspace.errors import Conflict, Invalid, NotFound, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The run exists; `total` lines are in the data, `kept` of them were done before."""
+    """The run exists; `total` lines are in the data (None: not known yet), `kept` of them were done before."""
 
     run_id: str
     name: str
-    total: int
+    total: int | None
     kept: int
 
 
@@ -43,7 +44,7 @@ class LineDone:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The run is over; `problems` are aggregation nodes that failed."""
+    """The run is over; `problems` are aggregation nodes that failed, `waiting` lines that a person must decide."""
 
     run_id: str
     name: str
@@ -51,148 +52,197 @@ class Finished:
     failed: int
     metrics: Mapping[str, float]
     problems: tuple[str, ...]
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What to run a flow over, and how: rows of `data`, and of a `base` run its inputs and outputs.
+
+    `resume` is a run whose completed lines are kept: it goes on itself where it was ended before its time and no
+    `name` asks for a new one. `timeout` is for the whole run, in seconds.
+    """
+
+    data: Path | None = None
+    base: RunRecord | None = None
+    column_mapping: Mapping[str, Any] = field(default_factory=dict)
+    connections: Mapping[str, Connection] = field(default_factory=dict)
+    name: str | None = None
+    resume: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    conditions: Conditions = field(default_factory=Conditions)
+    timeout: float | None = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    completed: int = 0
+    failed: int = 0
+    waiting: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+    models: set[str] = field(default_factory=set)
+
+    def add(self, status: str, tokens: tuple[int, int], cost: float | None, models: Iterable[str]) -> None:
+        self.completed += status == COMPLETED
+        self.failed += status == FAILED
+        self.waiting += status == WAITING
+        self.prompt_tokens += tokens[0]
+        self.completion_tokens += tokens[1]
+        self.cost = self.cost if cost is None else (self.cost or 0.0) + cost
+        self.models.update(models)
+
+    def metrics(self) -> dict[str, float]:
+        found = {
+            "lines.completed": self.completed,
+            "lines.failed": self.failed,
+            "tokens.prompt": self.prompt_tokens,
+            "tokens.completion": self.completion_tokens,
+        } | ({"lines.waiting": self.waiting} if self.waiting else {})
+        return {name: float(value) for name, value in found.items()} | ({} if self.cost is None else {"cost": self.cost})
 
 
 def run(
-    workspace: Workspace,
-    flow: Flow,
-    data: Path,
-    *,
-    column_mapping: Mapping[str, str] | None = None,
-    connections: Mapping[str, Connection],
-    name: str | None = None,
-    concurrency: int = CONCURRENCY,
-    resume: str | None = None,
+    workspace: Workspace, flow: Flow, batch: Batch, *, workers: Crew | None = None
 ) -> Iterator[Started | LineDone | Finished]:
-    """Run a flow over the rows of a file as a run of kind "flow".
+    """Run a flow over rows as a run of kind "flow".
 
-    A line that fails is recorded with its error and the rest go on. `resume` is the id of a run that was ended
-    before its time: its completed lines are kept, all others run. Closing the generator ends the run as KILLED.
+    A line that fails is recorded with its error and the rest go on. Closing the generator ends the run as KILLED.
+    `workers` are processes started before.
     """
-    mapping = dict(column_mapping or {})
-    columns.check(flow, mapping)
+    columns.check(flow, batch.column_mapping)
     if not flow.inputs:
         raise Invalid("a flow without inputs cannot run over rows", hint="use `studiolo flow test`")
-    total = sum(1 for _ in rows(data))
-    with _recorded(workspace, flow, data, mapping, name, resume) as run:
-        path = run.directory / LOG
-        heal(path)
-        kept = {line.number for line in read_log(path) if line.status == COMPLETED}
+    if batch.data is None and batch.base is None:
+        raise Invalid("nothing to run over", hint="give --data, --run or both")
+    with _recorded(workspace, flow, batch) as (run, log):
+        heal(log)
+        tally = _Tally()
+        kept, again = _kept(run, log, tally)
+        total = count(batch.data) if batch.data else None
         yield Started(run.run_id, run.name, total, len(kept))
-        run.log_params({"lines": total})
-        output = run.directory / "worker.log"
-        # Unbuffered: each line is one write, and on its way to the disk before it is told of.
-        with (
-            worker(flow, connections, concurrency=concurrency, log=output) as crew,
-            path.open("ab", buffering=0) as log,
-        ):
-            for line in _lines(crew, flow, data, mapping, kept, concurrency):
-                log.write(to_json(line))
-                yield LineDone(line.number, line.status, line.error, line.duration)
-            yield _close(workspace, flow, run, crew)
+        conditions = replace(batch.conditions, log=log, output=run.directory / "worker.log", home=workspace.home)
+        deadline = time.monotonic() + batch.timeout if batch.timeout else None
+        with crew(flow, batch.connections, conditions, started=workers) as crew_:
+            failures: list[Ended] = []
+            for ended in crew_.run(_tasks(flow, batch, kept, again, log, failures)):
+                for each in (*failures, ended):
+                    tally.add(each.status, each.tokens, each.cost, each.models)
+                    yield LineDone(each.number, each.status, each.error, each.duration)
+                failures.clear()
+                if deadline is not None and time.monotonic() > deadline:
+                    raise Unavailable(
+                        f"the run took longer than {batch.timeout:g} seconds", hint="what has ended is kept"
+                    )
+            for each in failures:
+                tally.add(each.status, each.tokens, each.cost, each.models)
+                yield LineDone(each.number, each.status, each.error, each.duration)
+            yield _close(flow, run, log, tally, crew_)
 
 
 def lines(run: RunRecord) -> Iterator[LineRecord]:
     """Yield the lines of a flow run in line order; a line that ran again after a resume once, as it ended last."""
-    last = {line.number: line for line in read_log(run.directory / LOG)}
-    for number in sorted(last):
-        yield last[number]
+    return last_lines(run.directory / LOG)
 
 
-def _recorded(
-    workspace: Workspace, flow: Flow, data: Path, mapping: Mapping[str, str], name: str | None, resume: str | None
-) -> AbstractContextManager[Run]:
+@contextmanager
+def _recorded(workspace: Workspace, flow: Flow, batch: Batch) -> Iterator[tuple[Run, Path]]:
     flow_asset = workspace.assets.put("flow", _asset_name(flow.name), flow.folder)
-    data_asset = workspace.assets.put("data", _asset_name(data.stem), data)
+    sources: list[Any] = [flow_asset]
     params: dict[str, Any] = {
         "flow": flow_asset.ref,
-        "data": data_asset.ref,
         "variant": flow.variant or "",
-        "column_mapping": dict(mapping),
+        "column_mapping": dict(batch.column_mapping),
         "flow_digest": flow.digest,
     }
-    if resume is None:
-        return workspace.run("flow", name=name, inputs=[flow_asset, data_asset], params=params)
-    earlier = workspace.runs.get(resume)
+    if batch.data is not None:
+        data_asset = workspace.assets.put("data", _asset_name(batch.data.stem), batch.data)
+        sources.append(data_asset)
+        params["data"] = data_asset.ref
+    if batch.base is not None:
+        sources.append(batch.base.ref)
+        params["run"] = batch.base.run_id
+    with _begun(workspace, batch, sources, params) as run:
+        yield run, run.directory / LOG
+
+
+def _begun(
+    workspace: Workspace, batch: Batch, sources: list[Any], params: dict[str, Any]
+) -> AbstractContextManager[Run]:
+    if batch.resume is None:
+        return workspace.run("flow", name=batch.name, inputs=sources, params=params, tags=batch.tags)
+    earlier = workspace.runs.get(batch.resume)
     if earlier.kind != "flow":
-        raise NotFound(f"{resume!r} is a run of kind {earlier.kind!r}, not of a flow")
-    changed = [key for key in ("flow_digest", "data") if earlier.params.get(key) != params[key]]
+        raise NotFound(f"{batch.resume!r} is a run of kind {earlier.kind!r}, not of a flow")
+    changed = [key for key in ("flow_digest", "data", "run") if earlier.params.get(key) != params.get(key)]
     if changed:
         hint = "put it back as it was, or start a new run"
         raise Conflict(f"the {' and the '.join(changed)} changed since run {earlier.name!r}", hint=hint)
-    return workspace.runs.resume(earlier.run_id)
+    if batch.name in (None, earlier.name) and earlier.status not in ("FINISHED", "RUNNING"):
+        return workspace.runs.resume(earlier.run_id)
+    return _copied(workspace, earlier, batch, [*sources, earlier.ref], params)
 
 
-def _lines(
-    crew: Worker, flow: Flow, data: Path, mapping: Mapping[str, str], kept: set[int], concurrency: int
-) -> Iterator[LineRecord]:
-    running = 0
-    for number, row in enumerate(rows(data)):
+@contextmanager
+def _copied(
+    workspace: Workspace, earlier: RunRecord, batch: Batch, sources: list[Any], params: dict[str, Any]
+) -> Iterator[Run]:
+    if earlier.status == "RUNNING":
+        raise Conflict(f"run {earlier.name!r} still runs", hint="wait for it, or stop it first")
+    params = params | {"resumed_from": earlier.run_id}
+    with workspace.run("flow", name=batch.name, inputs=sources, params=params, tags=batch.tags) as run:
+        with (run.directory / LOG).open("wb") as log:
+            for line in read_log(earlier.directory / LOG):
+                if line.status == COMPLETED:
+                    log.write(to_json(line))
+        yield run
+
+
+def _kept(run: Run, log: Path, tally: _Tally) -> tuple[set[int], dict[int, dict[str, Any]]]:
+    """Return the lines that need not run, and for those a person has decided what is known of their nodes."""
+    kept: set[int] = set()
+    decided = approvals.decisions(run.directory)
+    again: dict[int, dict[str, Any]] = {}
+    for line in last_lines(log):
+        if line.status == COMPLETED or (line.status == WAITING and not approvals.is_decided(line, decided)):
+            kept.add(line.number)
+            status, _, _, tokens, cost, models = line.summary()
+            tally.add(status, tokens, cost, models)
+        elif line.status == WAITING:
+            again[line.number] = approvals.known(line, decided)
+    return kept, again
+
+
+def _tasks(
+    flow: Flow, batch: Batch, kept: set[int], again: Mapping[int, Mapping[str, Any]], log: Path, failures: list[Ended]
+) -> Iterator[Task]:
+    """Yield what must run; a row that cannot be read or converted is written as a failed line instead."""
+    for number, row in enumerate(rows(batch.data)):
         if number in kept:
             continue
         try:
-            inputs = columns.inputs_of(flow, {"data": row}, mapping)
+            yield Task(number, columns.inputs_of(flow, {"data": row}, batch.column_mapping), again.get(number))
         except ValueError as error:
-            yield LineRecord(
+            line = LineRecord(
                 number=number, status=FAILED, inputs={}, outputs=None, error=str(error), nodes=(), duration=0.0
             )
-            continue
-        if running == concurrency:
-            yield crew.receive_line()
-            running -= 1
-        crew.send_line(number, inputs)
-        running += 1
-    for _ in range(running):
-        yield crew.receive_line()
+            append(log, line)
+            failures.append(Ended(number, *line.summary()))
 
 
-def _close(workspace: Workspace, flow: Flow, run: Run, crew: Worker) -> Finished:
-    ended = lines(workspace.runs.get(run.run_id))
-    completed = failed = 0
-    lists: dict[str, list[Any]] = _lists(flow)
-    tokens = [0, 0]
-    models: set[str] = set()
-    for line in ended:
-        for node in line.nodes:
-            tokens = [tokens[0] + node.tokens[0], tokens[1] + node.tokens[1]]
-            if node.model:
-                models.add(node.model)
-        if line.status != COMPLETED:
-            failed += 1
-            continue
-        completed += 1
-        outputs = {node.name: node.output for node in line.nodes}
-        for name, values in lists.items():
-            source = name.removeprefix("inputs.")
-            values.append(line.inputs.get(source) if name.startswith("inputs.") else outputs.get(name))
-    for model in sorted(models):
+def _close(flow: Flow, run: Run, log: Path, tally: _Tally, workers: Crew) -> Finished:
+    for model in sorted(tally.models):
         run.input(model)
     metrics: dict[str, float] = {}
     records: tuple[NodeRecord, ...] = ()
-    if any(node.aggregation for node in flow.nodes) and completed:
-        records, metrics = crew.aggregate(lists)
-    counts = {
-        "lines.completed": completed,
-        "lines.failed": failed,
-        "tokens.prompt": tokens[0],
-        "tokens.completion": tokens[1],
-    }
-    run.log_metrics({**metrics, **{key: float(value) for key, value in counts.items()}})
+    if tally.waiting:
+        run.pause(f"{tally.waiting} lines wait for a decision")
+    elif tally.completed and has_aggregation(flow):
+        records, metrics = workers.aggregate(log)
+    run.log_metrics({**metrics, **tally.metrics()})
     problems = tuple(f"node {record.name!r}: {record.error}" for record in records if record.status == FAILED)
-    return Finished(run.run_id, run.name, completed, failed, metrics, problems)
-
-
-def _lists(flow: Flow) -> dict[str, list[Any]]:
-    aggregations = {node.name for node in flow.nodes if node.aggregation}
-    found: dict[str, list[Any]] = {}
-    for node in flow.nodes:
-        if node.aggregation:
-            for reference in node.references():
-                if reference.is_input:
-                    found[f"inputs.{reference.path[0]}"] = []
-                elif reference.source not in aggregations:
-                    found[reference.source] = []
-    return found
+    return Finished(run.run_id, run.name, tally.completed, tally.failed, metrics, problems, tally.waiting)
 
 
 def _asset_name(text: str) -> str:

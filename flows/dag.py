@@ -147,8 +147,7 @@ def _nodes(document: Document, included: tuple[Path, ...], variant: str | None) 
     if variant and not (wanted and dot and choice):
         raise Invalid(f"variant {variant!r} cannot be read", hint="write node.variant, such as ask.shown")
     nodes = [
-        _node(document, included, index, choice if name == wanted else None)
-        for index, name in _names(document, listed)
+        _node(document, included, index, choice if name == wanted else None) for index, name in _names(document, listed)
     ]
     if variant and not any(node.name == wanted and node.variants for node in nodes):
         known = [node.name for node in nodes if node.variants]
@@ -316,4 +315,3 @@ def _value(document: Document, value: Any, *steps: Step) -> Any:
         return parse(value) or value
     except ValueError as error:
         raise Invalid(str(error), at=document.at(*steps)) from None
-

@@ -1,35 +1,75 @@
-"""Python nodes: loading the one function marked `@tool` in a file. Runs in the worker process only."""
+"""Python nodes: loading the one tool of a file, or a tool of an installed package. Runs in the worker process only."""
 
 from __future__ import annotations
 
+import enum
 import importlib.util
 import inspect
 import json
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+from flows.flow import Node
+from flows.references import Reference
 from flows.values import convert
 
+if TYPE_CHECKING:
+    from flows.steps import Kit, Step
+
 MARK = "__studiolo_tool__"
+MAIN = "__pf_main__"  # what flow code expects its module to be called
 _NAMES = {int: "int", float: "double", bool: "bool", str: "string", list: "list"}
+
+
+def make(node: Node, kit: Kit) -> Step:
+    """Make a python or custom_llm node ready; raises ValueError where there is no tool or several."""
+    from flows.steps import Step
+
+    function = _packaged(node) if node.source_type != "code" else None
+    if function is None:
+        assert node.path is not None  # noqa: S101 - the reader asks for it
+        function = load(node.path)
+    constants = {name: value for name, value in node.inputs.items() if not isinstance(value, Reference)}
+    if not inspect.isroutine(function) and not inspect.isclass(function) and callable(function):
+        target: Callable[..., Any] = function
+    elif (owner := getattr(function, "__studiolo_owner__", None)) is not None:
+        target = _bound(owner, function, constants, node, kit)
+    else:
+        target = function
+    if node.source_type == "package_with_prompt":
+        _give_prompt(target, node, constants)
+    parameters = inspect.signature(target).parameters
+    takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+    return Step(
+        node=node,
+        call=target,
+        is_async=inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target),
+        accepts=None if takes_any else frozenset(parameters),
+        defaults=frozenset(name for name, each in parameters.items() if each.default is not inspect.Parameter.empty),
+        constants=_literals(target, constants, kit),
+    )
 
 
 def load(path: Path) -> Callable[..., Any]:
     """Import a file and return its one tool; raises ValueError where it has none or several."""
-    name = f"__flow_{path.stem}_{abs(hash(str(path)))}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path.name} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    found = [value for value in vars(module).values() if getattr(value, MARK, None) == name]
+    module = _import(path)
+    found: list[Callable[..., Any]] = [
+        value for value in vars(module).values() if getattr(value, MARK, None) == module.__name__
+    ]
+    for value in list(vars(module).values()):
+        if inspect.isclass(value) and value.__module__ == module.__name__:
+            for member in vars(value).values():
+                if getattr(member, MARK, None) == module.__name__:
+                    member.__studiolo_owner__ = value  # type: ignore[attr-defined]
+                    found.append(member)
+    found = list(dict.fromkeys(found))
     if len(found) != 1:
         raise ValueError(f"{path.name} must hold exactly one function marked @tool, not {len(found)}")
-    return typing.cast(Callable[..., Any], found[0])
+    return found[0]
 
 
 def mark(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,33 +78,89 @@ def mark(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def literals(function: Callable[..., Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Return literal arguments converted to what the parameters are annotated with."""
+def hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of a callable, resolved where they can be."""
     try:
-        hints = typing.get_type_hints(function)
-    except (NameError, TypeError):
-        hints = {}
-    return {name: _literal(value, hints.get(name)) for name, value in values.items()}
+        return typing.get_type_hints(function if inspect.isroutine(function) else type(function).__call__)
+    except (NameError, TypeError, AttributeError):
+        return dict(getattr(function, "__annotations__", {}))
 
 
-def accepts(function: Callable[..., Any], name: str) -> bool:
-    """Whether the function has a parameter of this name, or takes any."""
-    parameters = inspect.signature(function).parameters
-    return name in parameters or any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
-
-
-def has_default(function: Callable[..., Any], name: str) -> bool:
-    """Whether the parameter may be left out."""
-    parameter = inspect.signature(function).parameters.get(name)
-    return parameter is not None and parameter.default is not inspect.Parameter.empty
-
-
-def _literal(value: Any, hint: Any) -> Any:
+def literal(value: Any, hint: Any) -> Any:
+    """Return a literal of the flow file in the type its parameter is annotated with."""
     if hint in _NAMES:
         return convert(value, _NAMES[hint])
+    if inspect.isclass(hint) and issubclass(hint, enum.Enum):
+        return hint(value) if value in {each.value for each in hint} else hint[str(value)]
     if isinstance(value, str):
         try:
             return json.loads(value)
         except ValueError:
             return value
     return value
+
+
+def _import(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{MAIN}{path.stem}_{abs(hash(str(path)))}", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path.name} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _packaged(node: Node) -> Callable[..., Any]:
+    from flows import package_tools
+
+    return package_tools.load(node.tool)
+
+
+def _bound(
+    owner: type, function: Callable[..., Any], constants: dict[str, Any], node: Node, kit: Kit
+) -> Callable[..., Any]:
+    """Return the method of an instance; literals named like parameters of `__init__` make the instance."""
+    wanted = {
+        name: each for name, each in inspect.signature(owner).parameters.items() if name not in ("args", "kwargs")
+    }
+    for name in wanted:
+        if isinstance(node.inputs.get(name), Reference):
+            raise TypeError(f"input {name!r} of node {node.name!r} makes the class {owner.__name__}: give a literal")
+    given = {name: constants.pop(name) for name in wanted if name in constants}
+    made = owner(**_literals(owner.__init__, given, kit))
+    bound: Callable[..., Any] = getattr(made, function.__name__)
+    return bound
+
+
+def _literals(function: Callable[..., Any], values: Mapping[str, Any], kit: Kit) -> dict[str, Any]:
+    if not values:
+        return {}
+    annotated = hints(function)
+    return {name: _given(value, annotated.get(name), kit) for name, value in values.items()}
+
+
+def _given(value: Any, hint: Any, kit: Kit) -> Any:
+    """A literal that names a connection, for a parameter that takes one, is that connection."""
+    if isinstance(value, str) and _takes_connection(hint):
+        from flows.connections import find
+        from flows.promptflow_connections import as_promptflow
+
+        return as_promptflow(find(kit.connections, value))
+    if getattr(hint, "__name__", "") == "Image":
+        from flows.images import create
+
+        return create(value, folder=kit.flow.folder)
+    return literal(value, hint)
+
+
+def _takes_connection(hint: Any) -> bool:
+    parts = typing.get_args(hint) or (hint,)
+    return any(getattr(part, "__name__", "").endswith("Connection") for part in parts)
+
+
+def _give_prompt(function: Callable[..., Any], node: Node, constants: dict[str, Any]) -> None:
+    """Fill the one parameter of type PromptTemplate from the node's prompt file."""
+    assert node.path is not None  # noqa: S101 - the reader asks for it
+    for name, hint in hints(function).items():
+        if getattr(hint, "__name__", "") == "PromptTemplate":
+            constants[name] = hint(node.path.read_text(encoding="utf-8"))

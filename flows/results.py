@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 LOG = "lines.jsonl"
 COMPLETED, FAILED, BYPASSED, WAITING = "Completed", "Failed", "Bypassed", "Waiting"
+_NUMBER = re.compile(rb'\{"number": ?(\d+)')
 SCALARS = (str, int, float, bool, type(None))
 
 
@@ -65,6 +67,18 @@ class LineRecord:
     nodes: tuple[NodeRecord, ...]
     duration: float  # seconds
 
+    def summary(self) -> tuple[str, float, str | None, tuple[int, int], float | None, tuple[str, ...]]:
+        """Return status, duration, error, tokens, cost and the models that answered."""
+        tokens, costs, models = (0, 0), [], []
+        for node in self.nodes:
+            if node.tokens != (0, 0):
+                tokens = (tokens[0] + node.tokens[0], tokens[1] + node.tokens[1])
+            if node.cost is not None:
+                costs.append(node.cost)
+            if node.model:
+                models.append(node.model)
+        return self.status, self.duration, self.error, tokens, sum(costs) if costs else None, tuple(models)
+
 
 def to_json(line: LineRecord) -> bytes:
     """Return a line of the log, with its line break. What JSON cannot say is written as its `repr`."""
@@ -82,9 +96,12 @@ def to_json(line: LineRecord) -> bytes:
 
 def from_json(text: bytes | str) -> LineRecord:
     """Read a line of the log again."""
-    value = json.loads(text)
-    nodes = tuple(node_from(node) for node in value.pop("nodes"))
-    return LineRecord(**value, nodes=nodes)
+    return line_from(json.loads(text))
+
+
+def line_from(value: Mapping[str, Any]) -> LineRecord:
+    """Read what is written of a line."""
+    return LineRecord(**{**value, "nodes": tuple(node_from(node) for node in value["nodes"])})
 
 
 def node_from(value: Mapping[str, Any]) -> NodeRecord:
@@ -122,6 +139,27 @@ def read_log(path: Path) -> Iterator[LineRecord]:
         for raw in log:
             if raw.endswith(b"\n") and raw.strip():
                 yield from_json(raw)
+
+
+def last_lines(path: Path) -> Iterator[LineRecord]:
+    """Yield the lines of a log in line order; one that ran again once, as it ended last. Memory holds a place a line."""
+    if not path.exists():
+        return
+    with path.open("rb") as log:
+        for _, place in sorted(places(log).items()):
+            log.seek(place)
+            yield from_json(log.readline())
+
+
+def places(log: BinaryIO) -> dict[int, int]:
+    """Return where in the log each line's last record begins; a torn record counts for nothing."""
+    found: dict[int, int] = {}
+    place = log.seek(0)
+    for raw in log:
+        if raw.endswith(b"\n") and (number := _NUMBER.match(raw)):
+            found[int(number[1])] = place
+        place += len(raw)
+    return found
 
 
 def heal(path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from flows.results import SpanRecord, plain
 
-Kind = Literal["node", "function", "llm", "embedding", "retrieval", "tool", "chain"]
+Kind = Literal["node", "function", "llm", "embedding", "retrieval", "tool", "chain", "try"]
 
 CURRENT: ContextVar[Span | None] = ContextVar("studiolo_span", default=None)
 

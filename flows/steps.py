@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.connections import Connection
 from flows.flow import Flow, Node
+from flows.references import Reference
 
 if TYPE_CHECKING:
     import httpx
@@ -30,6 +31,10 @@ MAKERS = {
 }
 
 
+class Waits(Exception):
+    """Raised by a node that cannot go on before a person has decided: its line waits."""
+
+
 @dataclass(slots=True)
 class Step:
     """A node made ready: `call` takes its inputs by name and returns its output, or an awaitable where `is_async`.
@@ -45,6 +50,10 @@ class Step:
     defaults: frozenset[str] = frozenset()
     constants: dict[str, Any] = field(default_factory=dict)
     aggregate: Callable[[list[Any]], Any] | None = None
+
+
+def _no_runner(*_: object) -> None:
+    raise RuntimeError("no runner has taken this kit")
 
 
 @dataclass(slots=True)
@@ -63,7 +72,19 @@ class Kit:
     home: Path | None = None
     cache: Path | None = None
     timeout: float = 600.0  # seconds, for one request
+    within: Callable[..., None] = _no_runner  # the runner's way to run the flow of a node
+    depth: int = 0  # of flows within flows
     _client: Any = None
+
+    def streams(self, node: Node) -> bool:
+        """Whether the node's answer is wanted as it comes: asked for, used by an output and by no other node."""
+        uses = [each.source for other in self.flow.nodes for each in other.references()]
+        outputs = [output.value for output in self.flow.outputs.values()]
+        return (
+            self.stream
+            and node.name not in uses
+            and any(isinstance(value, Reference) and value.source == node.name and not value.path for value in outputs)
+        )
 
     def client(self) -> httpx.AsyncClient:
         """Return the HTTP client of the runner's loop; made at first use, there."""
@@ -90,5 +111,3 @@ def make(node: Node, kit: Kit) -> Step:
     module, name = MAKERS[node.type].split(":")
     maker: Callable[[Node, Kit], Step] = getattr(importlib.import_module(module), name)
     return maker(node, kit)
-
-

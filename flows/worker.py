@@ -1,96 +1,146 @@
 """The process in which the code of a flow runs: lines come in on standard input, results leave on a pipe of their own.
 
-What the flow's code prints goes to standard error, and the process ends when its parent does.
+A line that has ended is in the run's log before anyone is told. What the flow's code prints goes to standard error,
+and the process ends when its parent does.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from flows import promptflow_names
+from flows.aggregation import gather
 from flows.connections import Connection
-from flows.graph import load
-from flows.line import Kit, aggregate, walk
-from flows.results import FAILED, LineRecord
+from flows.flow import Flow
+from flows.results import COMPLETED, LineRecord, last_lines, line_from, node_fields, to_json
+from flows.runner import Runner
+from flows.steps import Kit
+from flows.wire import unpack
 from workspace.errors import StudioloError
 
-LINE_TIMEOUT = 600.0  # seconds
+HELD = 1 << 16  # bytes of finished lines that may wait to be written together
+DISK_FULL = 74
 
 
-async def serve(results: int) -> None:
-    """Answer messages from standard input until it closes."""
-    reader = asyncio.StreamReader(limit=1 << 26)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    start = json.loads(await reader.readline())
-    concurrency = start["concurrency"]
-    limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
-    async with httpx.AsyncClient(timeout=httpx.Timeout(LINE_TIMEOUT, connect=10), limits=limits) as client:
-        with ThreadPoolExecutor(max_workers=concurrency + 2) as pool:
-            try:
-                kit = _kit(start, client, pool)
-            except Exception as error:  # noqa: BLE001 - importing the flow's code may raise anything
-                _send(results, {"refused": f"{type(error).__name__}: {error}"})
-                return
-            _send(results, {"ready": os.getpid()})
-            running: set[asyncio.Task[None]] = set()
-            while message := await reader.readline():
-                task = asyncio.create_task(_answer(kit, json.loads(message), results))
-                running.add(task)
-                task.add_done_callback(running.discard)
-            os._exit(0)  # the parent is gone or has what it wanted; threads may still hang
+class Worker:
+    """Runs the lines it is sent; finished ones go to the log and are told of, a handful at a time."""
+
+    def __init__(self, start: Mapping[str, Any], results: int) -> None:
+        self._results = results
+        self._log = os.open(start["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) if start["log"] else None
+        self._held = bytearray()
+        self._told: list[tuple[Any, ...]] = []
+        self._runner = Runner(
+            make_kit(unpack(start["flow"]), start),
+            concurrency=start["concurrency"],
+            line_timeout=start["line_timeout"],
+            idle=self._flush,
+        )
+
+    def serve(self) -> None:
+        """Answer messages until standard input closes."""
+        for raw in sys.stdin.buffer:
+            message = json.loads(raw)
+            if "lines" in message:
+                for number, inputs, given in message["lines"]:
+                    self._runner.start(number, inputs, self._ended, given=given)
+            else:
+                self._aggregate(message)
+
+    def _ended(self, line: LineRecord) -> None:
+        written = to_json(line)
+        if self._log is None:
+            send(self._results, {"line": json.loads(written)})
+            return
+        self._held += written
+        self._told.append((line.number, *line.summary()))
+        if len(self._held) > HELD:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._told or self._log is None:
+            return
+        try:
+            write(self._log, self._held)
+        except OSError as error:
+            send(self._results, {"stopped": f"the run's log cannot be written: {error.strerror}"})
+            os._exit(DISK_FULL)
+        told, self._told, self._held = self._told, [], bytearray()
+        send(self._results, {"done": told})
+
+    def _aggregate(self, message: Mapping[str, Any]) -> None:
+        promptflow_names.METRICS.clear()
+        flow = self._runner.kit.flow
+        listed = [line_from(message["line"])] if "line" in message else last_lines(Path(message["log"]))
+        lines = (line for line in listed if line.status == COMPLETED)
+        if flow.kind == "flex":
+            records = self._runner.aggregate_outputs([line.outputs for line in lines])
+        else:
+            records = self._runner.aggregate(*gather(flow, lines))
+        metrics = dict(promptflow_names.METRICS)
+        send(self._results, {"aggregated": [node_fields(record) for record in records], "metrics": metrics})
 
 
-def _kit(start: dict[str, Any], client: httpx.AsyncClient, pool: ThreadPoolExecutor) -> Kit:
-    flow = load(Path(start["flow"]), variant=start["variant"])
-    os.environ.update(flow.environment_variables)
+def make_kit(flow: Flow, start: Mapping[str, Any]) -> Kit:
+    """Make this process the flow's: its folder, variables, import path; return what its nodes are run with."""
+    if start.get("output"):
+        printed = os.open(start["output"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
+    os.chdir(flow.folder)
+    os.environ.update(start["environment"])
     sys.path.insert(0, str(flow.folder))
     promptflow_names.install()
-    connections = {name: Connection(**fields) for name, fields in start["connections"].items()}
-    kit = Kit(flow, connections, client, pool)
-    kit.load()
+    kit = Kit(
+        flow=flow,
+        connections={name: Connection(**fields) for name, fields in start["connections"].items()},
+        init=start.get("init") or {},
+        stream=bool(start.get("stream")),
+        home=Path(start["home"]) if start.get("home") else None,
+    )
+    if start.get("cassette"):
+        from flows.cassette import Cassette
+
+        path, mode = start["cassette"]
+        kit.cassette = Cassette.open(Path(path), mode=mode)
     return kit
 
 
-async def _answer(kit: Kit, message: dict[str, Any], results: int) -> None:
-    if "aggregate" in message:
-        promptflow_names.METRICS.clear()
-        records = await aggregate(kit, message["aggregate"])
-        _send(results, {"aggregated": [asdict(record) for record in records], "metrics": promptflow_names.METRICS})
-        return
-    number, inputs = message["line"], message["inputs"]
-    try:
-        line = await asyncio.wait_for(walk(kit, number, inputs), LINE_TIMEOUT)
-    except TimeoutError:
-        error = f"Line {number} execution timeout for exceeding {LINE_TIMEOUT:g} seconds"
-        line = LineRecord(
-            number=number, status=FAILED, inputs=inputs, outputs=None, error=error, nodes=(), duration=LINE_TIMEOUT
-        )
-    _send(results, {"line": asdict(line)})
+def write(file: int, content: bytes | bytearray) -> None:
+    """Write all of it."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(file, rest) :]
 
 
-def _send(results: int, message: dict[str, Any]) -> None:
-    raw = (json.dumps(message, ensure_ascii=False, default=repr) + "\n").encode()
-    while raw:
-        raw = raw[os.write(results, raw) :]
+def send(results: int, message: Mapping[str, Any]) -> None:
+    """Tell the parent."""
+    write(results, (json.dumps(message, ensure_ascii=False, default=repr) + "\n").encode("utf-8", "surrogatepass"))
 
 
 def main() -> None:
     """Run as `python -m flows.worker`: the results leave where standard output was."""
     results = os.dup(1)
     os.dup2(2, 1)
+    start = json.loads(sys.stdin.buffer.readline() or "null")
+    if start is None:
+        return
     try:
-        asyncio.run(serve(results))
+        worker = Worker(start, results)
     except StudioloError as error:
-        _send(results, {"refused": str(error)})
+        send(results, {"refused": str(error), "hint": error.hint})
+        return
+    except Exception as error:  # noqa: BLE001 - importing the flow's code may raise anything
+        send(results, {"refused": f"{type(error).__name__}: {error}", "hint": None})
+        return
+    send(results, {"ready": os.getpid()})
+    worker.serve()
+    os._exit(0)  # the parent is gone or has what it wanted; threads may still hang
 
 
 if __name__ == "__main__":

@@ -73,14 +73,13 @@ def demo(workspace: Workspace, folder: Path) -> Iterator[Event]:
             data = source / "questions.jsonl"
             yield Stage(f"ask {_count(data)} questions, variant {variant!r}", _count(data))
             flow = flows.load(source, variant=f"ask.{variant}")
-            for event in flows.run(
-                workspace,
-                flow,
-                data,
+            batch = flows.Batch(
+                data=data,
                 column_mapping={"question": "${data.question}"},
                 connections=connections,
                 name=_free_name(workspace, f"demo-{variant}"),
-            ):
+            )
+            for event in flows.run(workspace, flow, batch):
                 if isinstance(event, flows.LineDone):
                     yield Step(failed=event.error is not None)
                 elif isinstance(event, flows.Finished):

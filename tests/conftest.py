@@ -50,8 +50,8 @@ def answered(workspace: Workspace, tmp_path: Path) -> Callable[..., RunRecord]:
         folder.mkdir()
         (folder / "flow.dag.yaml").write_text(_FLOW)
         (folder / "say.py").write_text(_SAY.format(wrong=sorted(wrong), broken=sorted(broken)))
-        mapping = {"question": "${data.question}"}
-        for _ in flows.run(workspace, flows.load(folder), data, column_mapping=mapping, connections={}, name=name):
+        batch = flows.Batch(data=data, column_mapping={"question": "${data.question}"}, name=name)
+        for _ in flows.run(workspace, flows.load(folder), batch):
             pass
         return workspace.runs.get(name)
 

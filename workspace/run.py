@@ -28,7 +28,7 @@ from workspace.tables import edges, metrics, runs
 
 # What MLflow accepts as well, so that every run can be carried there.
 _KEY = re.compile(r"[\w.\-/: ]{1,250}")
-_EVENTS = {"FINISHED": "COMPLETE", "FAILED": "FAIL", "KILLED": "ABORT"}  # OpenLineage's words
+_EVENTS = {"FINISHED": "COMPLETE", "FAILED": "FAIL", "KILLED": "ABORT", "PAUSED": "OTHER"}  # OpenLineage's words
 _SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 _LONGEST_ERROR = 4_000
 
@@ -40,6 +40,7 @@ class Run:
         self._database = database
         self._spool = spool
         self._failure: str | None = None
+        self._pause: str | None = None
         self.run_id = run_id
         self.kind = kind
         self.name = name
@@ -117,6 +118,10 @@ class Run:
         """Let the run end as FAILED though the block ends well: a child process failed, every row did."""
         self._failure = error
 
+    def pause(self, reason: str) -> None:
+        """Let the run end as PAUSED: it waits for a person and goes on with `workspace.runs.resume`."""
+        self._pause = reason
+
     @contextmanager
     def conducted(self) -> Iterator[None]:
         """Record the block's environment, start, end and the way it ended."""
@@ -129,6 +134,8 @@ class Run:
             yield
             if self._failure is not None:
                 status, error = "FAILED", self._failure
+            elif self._pause is not None:
+                status, error = "PAUSED", self._pause
         except (KeyboardInterrupt, GeneratorExit) as stop:
             status, error = "KILLED", "interrupted" if isinstance(stop, KeyboardInterrupt) else "not read to its end"
             raise

@@ -140,7 +140,7 @@ def _history(workspace: Workspace) -> None:
     (folder / "flow.dag.yaml").write_text(_FLOW)
     (folder / "say.py").write_text(_SAY)
     data.write_text("".join(f"{json.dumps({'text': text})}\n" for text in ("one", "break", EVIL)))
-    for _ in flows.run(workspace, flows.load(folder), data, column_mapping={}, connections={}, name="echo words"):
+    for _ in flows.run(workspace, flows.load(folder), flows.Batch(data=data, name="echo words")):
         pass
     with (
         pytest.raises(ValueError, match="boom"),

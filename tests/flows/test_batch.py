@@ -28,7 +28,8 @@ def rows(path: Path, count: int) -> Path:
 
 
 def finish(workspace: Workspace, folder: Path, data: Path, **options: object) -> flows.Finished:
-    events = list(flows.run(workspace, flows.load(folder), data, column_mapping=MAPPING, connections={}, **options))  # type: ignore[arg-type]
+    batch = flows.Batch(data=data, **{"column_mapping": MAPPING} | options)  # type: ignore[arg-type]
+    events = list(flows.run(workspace, flows.load(folder), batch))
     assert isinstance(events[-1], flows.Finished)
     return events[-1]
 
@@ -70,15 +71,7 @@ def test_a_line_that_is_not_json_is_named(workspace: Workspace, doubling: Path, 
 
 def test_a_mapping_to_an_unknown_input_is_refused(workspace: Workspace, doubling: Path, tmp_path: Path) -> None:
     with pytest.raises(Invalid) as caught:
-        list(
-            flows.run(
-                workspace,
-                flows.load(doubling),
-                rows(tmp_path / "rows.jsonl", 1),
-                column_mapping={"xx": "${data.n}"},
-                connections={},
-            )
-        )
+        finish(workspace, doubling, rows(tmp_path / "rows.jsonl", 1), column_mapping={"xx": "${data.n}"})
     assert caught.value.hint == "did you mean 'x'?"
 
 
@@ -91,10 +84,8 @@ def test_the_run_names_its_flow_and_its_data(workspace: Workspace, doubling: Pat
 def test_lines_run_at_the_same_time(workspace: Workspace, doubling: Path, tmp_path: Path) -> None:
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps({"n": number, "pause": 0.5}) + "\n" for number in range(16)))
-    flow = flows.load(doubling)
     started = time.monotonic()
-    mapping = MAPPING | {"pause": "${data.pause}"}
-    list(flows.run(workspace, flow, data, column_mapping=mapping, connections={}, concurrency=16))
+    finish(workspace, doubling, data, column_mapping=MAPPING | {"pause": "${data.pause}"})
     assert time.monotonic() - started < 16 * 0.5
 
 
@@ -102,9 +93,7 @@ def test_large_rows_do_not_block_the_pipes(workspace: Workspace, make_flow: obje
     folder = make_flow(ECHO, echo="def echo(text: str) -> str:\n    return text")  # type: ignore[operator]
     data = tmp_path / "large.jsonl"
     data.write_text("".join(json.dumps({"text": "x" * 400_000}) + "\n" for _ in range(24)))
-    events = list(flows.run(workspace, flows.load(folder), data, connections={}))
-    assert isinstance(events[-1], flows.Finished)
-    assert events[-1].completed == 24
+    assert finish(workspace, folder, data, column_mapping={}).completed == 24
 
 
 ECHO = """\
@@ -121,14 +110,15 @@ nodes:
 
 RUN = """
 import sys
+from pathlib import Path
 import flows
 from workspace import Workspace
 
 home, folder, data, resume = sys.argv[1:]
 with Workspace.open(home) as workspace:
-    for event in flows.run(workspace, flows.load(folder), __import__("pathlib").Path(data), connections={},
-                           column_mapping={"x": "${data.n}", "pause": "${data.pause}"}, name="killed",
-                           concurrency=4, resume=resume or None):
+    batch = flows.Batch(data=Path(data), column_mapping={"x": "${data.n}", "pause": "${data.pause}"}, name="killed",
+                        conditions=flows.Conditions(concurrency=4), resume=resume or None)
+    for event in flows.run(workspace, flows.load(folder), batch):
         pass
 """
 
@@ -169,7 +159,8 @@ def test_a_killed_run_resumes_without_losing_or_repeating_a_line(
 
 def test_a_run_whose_flow_changed_is_not_resumed(workspace: Workspace, doubling: Path, tmp_path: Path) -> None:
     data = rows(tmp_path / "rows.jsonl", 3)
-    running = flows.run(workspace, flows.load(doubling), data, column_mapping=MAPPING, connections={}, name="changed")
+    batch = flows.Batch(data=data, column_mapping=MAPPING, name="changed")
+    running = flows.run(workspace, flows.load(doubling), batch)
     next(running)
     running.close()  # type: ignore[attr-defined]
     (doubling / "double.py").write_text("# something else\n" + (doubling / "double.py").read_text())

@@ -1,0 +1,78 @@
+"""Outputs that come piece by piece: a stream remembers what it gave, so that everyone who reads it reads it whole."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Iterator
+from queue import SimpleQueue
+from typing import Any
+
+
+class Stream:
+    """What a generator yields, readable many times and from several threads; the generator itself runs once."""
+
+    def __init__(self, source: Iterator[Any]) -> None:
+        self._source = source
+        self._items: list[Any] = []
+        self._error: BaseException | None = None
+        self._ended = False
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Any]:
+        position = 0
+        while True:
+            with self._lock:
+                if position == len(self._items):
+                    self._advance()
+                if position == len(self._items):
+                    if self._error is not None:
+                        raise self._error
+                    return
+            yield self._items[position]
+            position += 1
+
+    def joined(self) -> str:
+        """Return everything as one text; raises what the generator raised."""
+        return "".join(str(item) for item in self)
+
+    def so_far(self) -> Any:
+        """Return what has come, as one text where all of it is text; None before anything has."""
+        if all(isinstance(item, str) for item in self._items):
+            return "".join(self._items) if self._items or self._ended else None
+        return list(self._items)
+
+    def _advance(self) -> None:
+        if self._ended:
+            return
+        try:
+            self._items.append(next(self._source))
+        except StopIteration:
+            self._ended = True
+        except BaseException as error:
+            self._ended, self._error = True, error
+
+
+def pump(source: AsyncIterator[Any]) -> Stream:
+    """Return what an async generator yields on this loop as a stream that any thread can read."""
+    import asyncio
+
+    queue: SimpleQueue[tuple[Any, BaseException | None] | None] = SimpleQueue()
+
+    async def read() -> None:
+        try:
+            async for item in source:
+                queue.put((item, None))
+        except BaseException as error:  # noqa: BLE001 - the reader gets it
+            queue.put((None, error))
+        queue.put(None)
+
+    task = asyncio.get_running_loop().create_task(read())
+
+    def items() -> Iterator[Any]:
+        while (came := queue.get()) is not None:
+            if came[1] is not None:
+                raise came[1]
+            yield came[0]
+        assert task is not None  # noqa: S101 - holding the task keeps it running
+
+    return Stream(items())
