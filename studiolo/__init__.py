@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from flows import promptflow_names
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -96,6 +98,9 @@ _HOMES = {
     "starting_points": "studiolo.run_search",
     "try_flow": "studiolo.flow_trials",
 }
+
+
+promptflow_names.install()
 
 
 def open_workspace(where: Path | str | None = None) -> Workspace:

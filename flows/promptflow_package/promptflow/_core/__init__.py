@@ -1,0 +1,1 @@
+"""Where older flow code looks for `tool`."""

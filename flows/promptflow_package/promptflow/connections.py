@@ -1,0 +1,17 @@
+"""One class for each type of connection."""
+
+from flows.promptflow_connections import AzureAIServicesConnection as AzureAIServicesConnection
+from flows.promptflow_connections import AzureContentSafetyConnection as AzureContentSafetyConnection
+from flows.promptflow_connections import AzureOpenAIConnection as AzureOpenAIConnection
+from flows.promptflow_connections import BingConnection as BingConnection
+from flows.promptflow_connections import CognitiveSearchConnection as CognitiveSearchConnection
+from flows.promptflow_connections import CustomConnection as CustomConnection
+from flows.promptflow_connections import CustomStrongTypeConnection as CustomStrongTypeConnection
+from flows.promptflow_connections import FormRecognizerConnection as FormRecognizerConnection
+from flows.promptflow_connections import OpenAIConnection as OpenAIConnection
+from flows.promptflow_connections import QdrantConnection as QdrantConnection
+from flows.promptflow_connections import SerpConnection as SerpConnection
+from flows.promptflow_connections import ServerlessConnection as ServerlessConnection
+from flows.promptflow_connections import WeaviateConnection as WeaviateConnection
+from flows.promptflow_connections import _Connection as _Connection
+from flows.promptflow_types import Secret as Secret

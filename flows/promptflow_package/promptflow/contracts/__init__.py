@@ -1,0 +1,1 @@
+"""Types that flow code annotates its parameters with."""

@@ -1,0 +1,3 @@
+"""Images."""
+
+from flows.images import Image as Image

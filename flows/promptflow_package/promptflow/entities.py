@@ -1,0 +1,19 @@
+"""What PFClient takes and gives."""
+
+from studiolo.pf_flow import FlowContext as FlowContext
+from studiolo.pf_runs import Run as Run
+
+from flows.promptflow_connections import AzureAIServicesConnection as AzureAIServicesConnection
+from flows.promptflow_connections import AzureContentSafetyConnection as AzureContentSafetyConnection
+from flows.promptflow_connections import AzureOpenAIConnection as AzureOpenAIConnection
+from flows.promptflow_connections import CognitiveSearchConnection as CognitiveSearchConnection
+from flows.promptflow_connections import CustomConnection as CustomConnection
+from flows.promptflow_connections import CustomStrongTypeConnection as CustomStrongTypeConnection
+from flows.promptflow_connections import FormRecognizerConnection as FormRecognizerConnection
+from flows.promptflow_connections import OpenAIConnection as OpenAIConnection
+from flows.promptflow_connections import QdrantConnection as QdrantConnection
+from flows.promptflow_connections import SerpConnection as SerpConnection
+from flows.promptflow_connections import ServerlessConnection as ServerlessConnection
+from flows.promptflow_connections import WeaviateConnection as WeaviateConnection
+from flows.promptflow_tools import DynamicList as DynamicList
+from flows.promptflow_tools import InputSetting as InputSetting

@@ -1,0 +1,3 @@
+"""OpenAI models that see: the prompt's images are sent with it."""
+
+from promptflow.tools.openai import OpenAI as OpenAI
