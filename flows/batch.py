@@ -100,7 +100,9 @@ class _Tally:
             "tokens.prompt": self.prompt_tokens,
             "tokens.completion": self.completion_tokens,
         } | ({"lines.waiting": self.waiting} if self.waiting else {})
-        return {name: float(value) for name, value in found.items()} | ({} if self.cost is None else {"cost": self.cost})
+        return {name: float(value) for name, value in found.items()} | (
+            {} if self.cost is None else {"cost": self.cost}
+        )
 
 
 def run(

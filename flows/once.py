@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.aggregation import has_aggregation
 from flows.connections import Connection
-from flows.crew import Conditions, Task, crew, without_log
+from flows.crew import Conditions, Crew, Task, crew, without_log
 from flows.flow import MISSING, Flow, Node, Output
 from flows.mapping import converted
 from flows.references import Reference, follow
@@ -34,10 +34,11 @@ def test(
     connections: Mapping[str, Connection],
     conditions: Conditions | None = None,
     given: Mapping[str, Any] | None = None,
+    workers: Crew | None = None,
 ) -> FlowResult:
     """Run a flow once; its aggregation nodes see lists of length one. Raises Invalid for wrong inputs.
 
-    `given` are outputs that stand in for running their nodes.
+    `given` are outputs that stand in for running their nodes; `workers` a process started before.
     """
     unknown = [name for name in inputs if name not in flow.inputs]
     if unknown:
@@ -46,11 +47,11 @@ def test(
         values = converted(flow, inputs)
     except ValueError as error:
         raise Invalid(str(error), hint="give it as --inputs name=value") from None
-    with crew(flow, connections, without_log(conditions or Conditions())) as workers:
-        line = workers.test(Task(0, values, given))
+    with crew(flow, connections, without_log(conditions or Conditions()), started=workers) as running:
+        line = running.test(Task(0, values, given))
         nodes, metrics = line.nodes, dict[str, float]()
         if line.status == COMPLETED and has_aggregation(flow):
-            more, metrics = workers.aggregate(line)
+            more, metrics = running.aggregate(line)
             nodes += more
     return FlowResult(status=line.status, outputs=line.outputs or {}, error=line.error, nodes=nodes, metrics=metrics)
 
@@ -62,6 +63,7 @@ def test_node(
     *,
     connections: Mapping[str, Connection],
     conditions: Conditions | None = None,
+    workers: Crew | None = None,
 ) -> FlowResult:
     """Run one node alone. A value is given by `node.output`, `inputs.x`, or the name of the node's own input."""
     node = flow.node(name)
@@ -80,7 +82,7 @@ def test_node(
         nodes=(alone,),
         outputs={"output": Output(name="output", type="object", value=Reference(name, ()))},
     )
-    return test(only, {}, connections=connections, conditions=conditions)
+    return test(only, {}, connections=connections, conditions=conditions, workers=workers)
 
 
 def _given(flow: Flow, node: Node, key: str, value: Any, values: Mapping[str, Any]) -> Any:
@@ -95,6 +97,4 @@ def _given(flow: Flow, node: Node, key: str, value: Any, values: Mapping[str, An
             return follow(values[spelling], path)
     if value.is_input and (default := flow.inputs[str(value.path[0])].default) is not MISSING:
         return follow(default, value.path[1:])
-    raise Invalid(
-        f"node {node.name!r} needs a value for {key!r}", hint=f"give it as --inputs {names[0]}=… or {key}=…"
-    )
+    raise Invalid(f"node {node.name!r} needs a value for {key!r}", hint=f"give it as --inputs {names[0]}=… or {key}=…")

@@ -83,7 +83,7 @@ class Job:
         found = dict(self.step.constants)
         for name, source, path in self.arguments:
             if source == INPUT:
-                found[name] = inputs[path[0]] if len(path) == 1 else follow(inputs, path)
+                found[name] = inputs[path[0]] if len(path) == 1 else follow(inputs, path)  # type: ignore[index]
                 continue
             value = outputs[source]
             if value is SKIPPED:

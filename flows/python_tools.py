@@ -64,7 +64,7 @@ def load(path: Path) -> Callable[..., Any]:
         if inspect.isclass(value) and value.__module__ == module.__name__:
             for member in vars(value).values():
                 if getattr(member, MARK, None) == module.__name__:
-                    member.__studiolo_owner__ = value  # type: ignore[attr-defined]
+                    member.__studiolo_owner__ = value
                     found.append(member)
     found = list(dict.fromkeys(found))
     if len(found) != 1:
@@ -127,7 +127,7 @@ def _bound(
         if isinstance(node.inputs.get(name), Reference):
             raise TypeError(f"input {name!r} of node {node.name!r} makes the class {owner.__name__}: give a literal")
     given = {name: constants.pop(name) for name in wanted if name in constants}
-    made = owner(**_literals(owner.__init__, given, kit))
+    made = owner(**_literals(vars(owner).get("__init__", owner), given, kit))
     bound: Callable[..., Any] = getattr(made, function.__name__)
     return bound
 

@@ -142,7 +142,10 @@ def read_log(path: Path) -> Iterator[LineRecord]:
 
 
 def last_lines(path: Path) -> Iterator[LineRecord]:
-    """Yield the lines of a log in line order; one that ran again once, as it ended last. Memory holds a place a line."""
+    """Yield the lines of a log in line order; one that ran again once, as it ended last.
+
+    Memory holds a place in the file per line, not the lines.
+    """
     if not path.exists():
         return
     with path.open("rb") as log:

@@ -48,7 +48,7 @@ class Stream:
             self._items.append(next(self._source))
         except StopIteration:
             self._ended = True
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - every reader gets it
             self._ended, self._error = True, error
 
 

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
+from studiolo.arguments import spread
 from workspace.errors import StudioloError
 from workspace.settings import variable
 
@@ -110,7 +111,7 @@ def _studiolo(
 def main() -> NoReturn:
     """Run the command line. One of our errors ends as a line and a hint; a bug keeps its traceback."""
     try:
-        get_command(app)(prog_name="studiolo")
+        get_command(app)(args=spread(sys.argv[1:]), prog_name="studiolo")
     except StudioloError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         if error.hint:

@@ -10,6 +10,12 @@ from pathlib import Path
 from workspace.errors import Invalid
 
 PREFIX = "STUDIOLO_"
+_USUAL = {
+    "mlflow_tracking_uri": "MLFLOW_TRACKING_URI",
+    "line_concurrency": "PF_WORKER_COUNT",
+    "line_timeout": "PF_LINE_TIMEOUT_SEC",
+    "batch_timeout": "PF_BATCH_TIMEOUT_SEC",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +25,8 @@ class Settings:
     `home` is the workspace directory (default `.studiolo` under the current directory) and `database_url` a
     PostgreSQL URL for teams. The ports are those of the four services on 127.0.0.1. `model` and `embedder` name
     the models served where nothing else is asked for. `threads` are the compute threads of one engine (0: half
-    the cores), `dtype` its number format. `mlflow_tracking_uri` is the one field under its own usual name.
+    the cores), `dtype` its number format. `line_concurrency`, `line_timeout` and `batch_timeout` (seconds; 0: none)
+    are for flows over rows. Those and `mlflow_tracking_uri` are known by the names people already use.
     """
 
     home: Path = Path(".studiolo")
@@ -33,6 +40,9 @@ class Settings:
     embedder: str = "all-minilm-l6-v2"
     threads: int = 0
     dtype: str = "bfloat16"
+    line_concurrency: int = 100
+    line_timeout: int = 600
+    batch_timeout: int = 0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -65,11 +75,22 @@ class Settings:
     def __post_init__(self) -> None:
         if self.dtype not in ("bfloat16", "float32"):
             raise Invalid(f"STUDIOLO_DTYPE must be bfloat16 or float32, not {self.dtype!r}")
+        if self.line_concurrency < 1 or self.line_timeout < 1:
+            raise Invalid("PF_WORKER_COUNT and PF_LINE_TIMEOUT_SEC must be at least 1")
+        if self.key_file and not Path(self.key_file).expanduser().is_absolute():
+            raise Invalid("STUDIOLO_KEY_FILE must be an absolute path", hint="services start in folders of their own")
         for name in ("gateway_port", "control_port", "studio_port", "mlflow_port"):
             if not 0 < getattr(self, name) < 65536:
                 raise Invalid(f"{variable(name)} must be between 1 and 65535, not {getattr(self, name)}")
 
 
+def configuration_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """Return where this person keeps what belongs to no workspace: `studiolo` in XDG_CONFIG_HOME or ~/.config."""
+    named = (os.environ if environment is None else environment).get("XDG_CONFIG_HOME", "")
+    # The standard says that a relative path is as good as none.
+    return (Path(named) if named.startswith("/") else Path.home() / ".config") / "studiolo"
+
+
 def variable(field: str) -> str:
     """Return the environment variable of a field: `variable("home") == "STUDIOLO_HOME"`."""
-    return "MLFLOW_TRACKING_URI" if field == "mlflow_tracking_uri" else PREFIX + field.upper()
+    return _USUAL.get(field, PREFIX + field.upper())

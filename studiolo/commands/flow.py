@@ -1,200 +1,264 @@
-"""`studiolo flow`: try a flow, run it over rows, look at what came out, check it."""
+"""`studiolo flow`: try a flow, run it over rows, decide what it waits for."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
 import flows
 import studiolo
-from flows.connections import Connection
-from workspace import Workspace
+from studiolo.arguments import pairs
+from studiolo.commands.flow_progress import follow
+from studiolo.commands.flow_show import show_command
 from workspace.errors import Invalid, PartialFailure, StudioloError
 
-app = typer.Typer(help="Test, run and check prompt flows.")
+if TYPE_CHECKING:
+    from workspace import Workspace
 
-FlowPath = Annotated[Path, typer.Option("--flow", help="The flow folder or its flow.dag.yaml.")]
+app = typer.Typer(help="Test, run, serve, compare and check prompt flows.")
+
+FlowPath = Annotated[str, typer.Option("--flow", help="The flow folder or file, or module:function.")]
 Variant = Annotated[str | None, typer.Option(help="Use this variant, as node.variant.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Inputs = Annotated[list[str] | None, typer.Option(help="name=value …, or a JSON file.")]
+Variables = Annotated[
+    list[str] | None, typer.Option("--environment-variables", help="NAME=value …, or a .env file; for the flow's code.")
+]
+Init = Annotated[list[str] | None, typer.Option(help="name=value … with which a flex flow's class is made.")]
+Pins = Annotated[list[str] | None, typer.Option("--pin", help="node=value: use this output, do not run the node.")]
+Record = Annotated[Path | None, typer.Option(help="Keep the answers of models in this cassette.")]
+Replay = Annotated[Path | None, typer.Option(help="Answer from this cassette; no model is asked.")]
+Trace = Annotated[str | None, typer.Option(help="Send the trace on: mlflow or otlp.")]
 OUTPUT_WIDTH = 100
 
 
 @app.command("test")
 def test_command(
     flow: FlowPath,
-    inputs: Annotated[
-        list[str] | None, typer.Option(help="name=value, or a JSON file; give it again for more.")
-    ] = None,
+    inputs: Inputs = None,
+    node: Annotated[str | None, typer.Option(help="Run this node alone.")] = None,
     variant: Variant = None,
+    interactive: Annotated[bool, typer.Option("--interactive", help="Talk to a chat flow.")] = False,
+    ui: Annotated[bool, typer.Option("--ui", help="Open the flow in the browser studio.")] = False,
+    environment_variables: Variables = None,
+    init: Init = None,
+    pin: Pins = None,
+    record: Record = None,
+    replay: Replay = None,
+    trace: Trace = None,
+    detail: Annotated[Path | None, typer.Option(help="Write what each node did into this folder.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show each node's inputs as well.")] = False,
 ) -> None:
     """Run a flow once: outputs as JSON on standard output, the nodes on standard error."""
-    loaded = flows.load(flow, variant=variant)
-    with studiolo.open_workspace() as workspace, _connections(workspace, loaded) as connections:
-        result = flows.test(loaded, _inputs(inputs or []), connections=connections)
-    err = Console(stderr=True, highlight=False)
-    for node in result.nodes:
-        tokens = f", {sum(node.tokens)} tokens" if any(node.tokens) else ""
-        seconds = node.ended_at - node.started_at
-        said = node.error or json.dumps(node.output, ensure_ascii=False, default=repr)
-        err.print(f"{node.name}: {node.status} in {seconds:.2f} s{tokens}", style="red" if node.error else "")
-        shown = f"  {said[:OUTPUT_WIDTH]}{'…' if len(said) > OUTPUT_WIDTH else ''}"
-        err.print(shown, markup=False, soft_wrap=True)
+    if ui:
+        _open_page(flow)
+        return
+    workers = None if interactive else flows.Crew()
+    from studiolo import flow_tests
+
+    with flow_tests.prepared(
+        flow, variant=variant, pins=values(pin), environment=variables(environment_variables), init=values(init),
+        cassette=_cassette(record, replay),
+    ) as ready:  # fmt: skip
+        if interactive:
+            from studiolo.commands.flow_chat import converse
+
+            converse(ready, read_inputs(inputs), verbose=verbose)
+            return
+        result = flow_tests.once(ready, read_inputs(inputs), node=node, workers=workers)
+        if detail is not None:
+            flow_tests.write_detail(result, detail)
+        flow_tests.keep_trace(ready, result, to=trace)
+    _print_nodes(result, verbose=verbose)
     if result.error:
-        raise StudioloError(result.error, hint=f"the flow is {loaded.file}")
-    print(json.dumps({**result.outputs, **({"metrics": result.metrics} if result.metrics else {})}, ensure_ascii=False))
+        raise StudioloError(result.error, hint=f"the flow is {ready.flow.file}")
+    made = result.outputs["output"] if node else {**result.outputs}
+    print(json.dumps({**made, "metrics": result.metrics} if result.metrics and not node else made, ensure_ascii=False))
 
 
 @app.command("run")
 def run_command(
-    flow: FlowPath,
-    data: Annotated[Path, typer.Option(help="The rows: .jsonl, .json, .csv or .tsv.")],
-    column_mapping: Annotated[list[str] | None, typer.Option(help="input='${data.column}'; again for more.")] = None,
+    flow: Annotated[str | None, typer.Option(help="The flow folder or file.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The rows: .jsonl, .json, .csv, .tsv, .parquet, or a folder.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="A run YAML; options go over it.")] = None,
+    run: Annotated[str | None, typer.Option(help="Run over the inputs and outputs of this run.")] = None,
+    column_mapping: Annotated[list[str] | None, typer.Option(help="input='${data.column}' …")] = None,
     variant: Variant = None,
     name: Annotated[str | None, typer.Option(help="What to call the run.")] = None,
-    resume_from: Annotated[str | None, typer.Option(help="Go on with this run, ended before its time.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Lines at the same time.")] = 16,
+    resume_from: Annotated[
+        str | None, typer.Option(help="Keep the completed lines of this run, run the others.")
+    ] = None,
+    connections: Annotated[list[str] | None, typer.Option(help="node.connection=name, node.model=name …")] = None,
+    environment_variables: Variables = None,
+    init: Init = None,
+    pin: Pins = None,
+    record: Record = None,
+    replay: Replay = None,
+    trace: Trace = None,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes: more for tools that compute.")] = 1,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Lines at the same time in each worker.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds for the whole run.")] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Print what the flow's code prints.")] = False,
 ) -> None:
     """Run a flow over rows. A row that fails is recorded and the rest go on; the exit code is then 3."""
-    loaded = flows.load(flow, variant=variant)
-    finished = None
-    with (
-        studiolo.open_workspace() as workspace,
-        _connections(workspace, loaded) as connections,
-        _progress() as progress,
-    ):
-        task = progress.add_task(loaded.name, total=None)
-        failed = 0
-        for event in flows.run(
-            workspace,
-            loaded,
-            data,
-            column_mapping=_pairs(column_mapping or []),
-            connections=connections,
-            name=name,
-            concurrency=concurrency,
-            resume=resume_from,
-        ):
-            if isinstance(event, flows.Started):
-                progress.update(task, description=event.name, total=event.total, completed=event.kept)
-            elif isinstance(event, flows.LineDone):
-                failed += event.error is not None
-                progress.update(
-                    task, advance=1, description=f"{loaded.name}, {failed} failed" if failed else loaded.name
-                )
-            else:
-                finished = event
-    assert finished is not None  # noqa: S101 - the last event
-    print(json.dumps({"name": finished.name, "run_id": finished.run_id, "completed": finished.completed,
-                      "failed": finished.failed, "metrics": dict(finished.metrics)}))  # fmt: skip
-    err = Console(stderr=True, highlight=False)
+    crew = flows.Crew(workers)  # they start up while we read and look
+    from studiolo import flow_batches
+
+    asked = flow_batches.Asked(
+        flow=flow, data=data, file=file, run=run, mapping=pairs(column_mapping), variant=variant, name=name,
+        resume=resume_from, connections=pairs(connections, example="ask.connection=mine"),
+        environment=variables(environment_variables), init=values(init), pins=values(pin),
+        cassette=_cassette(record, replay), workers=workers, concurrency=concurrency, timeout=timeout,
+    )  # fmt: skip
+    with studiolo.open_workspace() as workspace:
+        finished = follow(flow_batches.run(workspace, asked, crew))
+        if stream:
+            _print_output(workspace, finished)
+        if trace:
+            flow_batches.send_trace(workspace, finished.run_id, to=trace)
+    _print_finished(finished)
+
+
+@app.command("approve")
+def approve_command(
+    run: Annotated[str, typer.Argument(help="The run that waits.")],
+    node: Annotated[str | None, typer.Option(help="The node that asks; needed where several do.")] = None,
+    line: Annotated[int | None, typer.Option(min=0, help="This line alone; else all that wait.")] = None,
+    no: Annotated[bool, typer.Option("--no", help="Refuse.")] = False,
+    comment: Annotated[str, typer.Option(help="What the nodes after it may read.")] = "",
+    show: Annotated[bool, typer.Option("--list", help="Only show what waits.")] = False,
+) -> None:
+    """Decide what a paused run waits for; `flow run --resume-from` then goes on with it."""
+    from studiolo import flow_batches
+
+    with studiolo.open_workspace() as workspace:
+        if show:
+            for question in flow_batches.questions(workspace, run):
+                print(json.dumps({"line": question.line, "node": question.node, **question.shown}, ensure_ascii=False))
+            return
+        decided = flow_batches.decide(workspace, run, node=node, line=line, approved=not no, comment=comment)
+    typer.echo(f"{decided} decided", err=True)
+    typer.echo(f"next: studiolo flow resume {run}", err=True)
+
+
+@app.command("resume")
+def resume_command(run: Annotated[str, typer.Argument(help="The run to go on with.")]) -> None:
+    """Go on with a run that was paused, killed or failed, as it was asked for."""
+    crew = flows.Crew()
+    from studiolo import flow_batches
+
+    with studiolo.open_workspace() as workspace:
+        finished = follow(flow_batches.resume(workspace, run, crew))
+    _print_finished(finished)
+
+
+def values(given: list[str] | None) -> dict[str, Any]:
+    """Return `name=value` texts with values read as JSON where they are; `name=@file.json` reads a file."""
+    found: dict[str, Any] = {}
+    for text in given or []:
+        if "=" not in text and text.endswith(".json"):
+            found |= json.loads(_read(Path(text)))
+            continue
+        for name, value in pairs([text]).items():
+            raw = _read(Path(value[1:])) if value.startswith("@") else value
+            try:
+                found[name] = json.loads(raw)
+            except ValueError:
+                found[name] = raw
+    return found
+
+
+def variables(given: list[str] | None) -> dict[str, str]:
+    """Return variables for the flow's code from `NAME=value` texts and .env files."""
+    found: dict[str, str] = {}
+    for text in given or []:
+        if "=" in text:
+            found |= pairs([text])
+            continue
+        for number, line in enumerate(_read(Path(text)).splitlines(), 1):
+            stated = line.strip().removeprefix("export ")
+            if not stated or stated.startswith("#"):
+                continue
+            name, equals, value = stated.partition("=")
+            if not equals:
+                raise Invalid(f"{text}:{number}: expected NAME=value")
+            found[name.strip()] = value.strip().strip("'\"")
+    return found
+
+
+def read_inputs(given: list[str] | None) -> dict[str, Any]:
+    """Return a flow's inputs from `name=value` texts and JSON files (of .jsonl the first line)."""
+    found: dict[str, Any] = {}
+    for text in given or []:
+        if "=" not in text and text.endswith((".json", ".jsonl")):
+            first = _read(Path(text)).strip()
+            try:
+                found |= json.loads(first.splitlines()[0] if text.endswith(".jsonl") else first)
+            except (ValueError, TypeError, IndexError) as error:
+                raise Invalid(f"{text} holds no JSON object: {error}") from None
+        else:
+            found |= pairs([text], example="question='How far is it?'")
+    return found
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Invalid(f"cannot read {str(path)!r}: {error.strerror}", hint="check the path") from None
+
+
+def _cassette(record: Path | None, replay: Path | None) -> tuple[Path, str] | None:
+    if record and replay:
+        raise Invalid("--record and --replay exclude each other")
+    return (record, "record") if record else (replay, "replay") if replay else None
+
+
+def _print_finished(finished: flows.Finished) -> None:
+    shown = {"name": finished.name, "run_id": finished.run_id, "completed": finished.completed,
+             "failed": finished.failed, "metrics": dict(finished.metrics)}  # fmt: skip
+    print(json.dumps(shown | ({"waiting": finished.waiting} if finished.waiting else {})))
     for problem in finished.problems:
-        err.print(f"aggregation: {problem}", style="red", markup=False)
+        typer.secho(f"aggregation: {problem}", fg="red", err=True)
     if finished.failed or finished.problems:
         what = f"{finished.failed} of {finished.completed + finished.failed} lines failed; the rest are kept"
         raise PartialFailure(what, hint=f"studiolo flow show {finished.name}")
-    err.print(f"next: studiolo eval score {finished.name} --scorer exact --expected '${{data.…}}'")
-
-
-@app.command("show")
-def show_command(
-    run: Annotated[str, typer.Argument(help="The run's name or id.")],
-    as_json: AsJson = False,
-    limit: Annotated[int, typer.Option(min=1, help="Show this many lines.")] = 20,
-) -> None:
-    """Show the lines of a run: inputs, outputs, errors."""
-    with studiolo.open_workspace() as workspace:
-        record = workspace.runs.get(run)
-        found = list(flows.lines(record))
-    if as_json:
-        for line in found:
-            print(json.dumps({"line_number": line.number, "status": line.status, "inputs": line.inputs,
-                              "outputs": line.outputs, "error": line.error}, ensure_ascii=False))  # fmt: skip
+    if finished.waiting:
+        typer.echo(f"{finished.waiting} lines wait for a person", err=True)
+        typer.echo(f"next: studiolo flow approve {finished.name} --list", err=True)
         return
-    table = Table("line", "status", "inputs", "outputs", box=None)
-    for line in found[:limit]:
-        made = line.error or json.dumps(line.outputs, ensure_ascii=False)
-        table.add_row(str(line.number), line.status, json.dumps(line.inputs, ensure_ascii=False)[:70], made[:70])
-    Console(markup=False).print(table)
-    failed = sum(line.status != "Completed" for line in found)
-    Console(stderr=True).print(f"{record.name}: {record.status}, {len(found)} lines, {failed} failed", highlight=False)
+    typer.echo(f"next: studiolo eval score {finished.name} --scorer exact --expected '${{data.…}}'", err=True)
 
 
-@app.command("list")
-def list_command(as_json: AsJson = False) -> None:
-    """List the flows that have been run here."""
-    with studiolo.open_workspace() as workspace:
-        assets = workspace.assets.list("flow")
-    if as_json:
-        print(json.dumps([{"name": asset.name, "version": asset.version, "digest": asset.digest} for asset in assets]))
-        return
-    for asset in assets:
-        print(f"{asset.name}:{asset.version}  {asset.digest[7:19]}")
+def _print_nodes(result: flows.FlowResult, *, verbose: bool) -> None:
+    for node in result.nodes:
+        tokens = f", {sum(node.tokens)} tokens" if any(node.tokens) else ""
+        cost = f", ${node.cost:.6f}" if node.cost else ""
+        seconds = node.ended_at - node.started_at
+        typer.secho(
+            f"{node.name}: {node.status} in {seconds:.2f} s{tokens}{cost}", fg="red" if node.error else None, err=True
+        )
+        if verbose:
+            typer.echo(f"  ← {json.dumps(dict(node.inputs), ensure_ascii=False, default=repr)}", err=True)
+        said = node.error or json.dumps(node.output, ensure_ascii=False, default=repr)
+        shown = said if verbose or len(said) <= OUTPUT_WIDTH else f"{said[:OUTPUT_WIDTH]}…"
+        typer.echo(f"  {shown}", err=True)
 
 
-@app.command("validate")
-def validate_command(flow: FlowPath, variant: Variant = None) -> None:
-    """Check a flow: its file, its references, its variants; nothing of it is run."""
-    loaded = flows.load(flow, variant=variant)
-    order = " → ".join(node.name for node in loaded.nodes)
-    print(f"{loaded.file}: valid ({order})")
+def _print_output(workspace: Workspace, finished: flows.Finished) -> None:
+    log = workspace.runs.get(finished.run_id).directory / "worker.log"
+    if log.exists():
+        typer.echo(log.read_text(encoding="utf-8", errors="replace"), err=True, nl=False)
 
 
-@contextmanager
-def _connections(workspace: Workspace, flow: flows.Flow) -> Iterator[dict[str, Connection]]:
-    """Give the local gateway to a flow that asks a model; start one only for such a flow."""
-    if not any(node.type == "llm" for node in flow.nodes):
-        yield {}
-        return
-    from serving.local import local_gateway
+def _open_page(flow: str) -> None:
+    from studiolo import flow_tests
 
-    with local_gateway(workspace) as gateway:
-        yield {"default": Connection.to_gateway(gateway.base_url, gateway.token)}
+    typer.echo(flow_tests.page(flow))
 
 
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TaskProgressColumn(text_format="", show_speed=True),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-
-
-def _pairs(given: list[str]) -> dict[str, str]:
-    pairs = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise Invalid(f"{text!r} is no name=value", hint="for example question='${data.question}'")
-        pairs[name] = value
-    return pairs
-
-
-def _inputs(given: list[str]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for text in given:
-        if "=" not in text and text.endswith((".json", ".jsonl")):
-            first = Path(text).read_text(encoding="utf-8").strip()
-            found |= json.loads(first.splitlines()[0] if text.endswith(".jsonl") else first)
-        else:
-            found |= _pairs([text])
-    return found
+app.command("show")(show_command)

@@ -1,0 +1,146 @@
+"""Trying a flow from the door: what it needs is gathered, it runs once, and what happened is kept as a trace."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import flows
+from flows import overrides
+from flows.connections import Connection
+from flows.crew import Conditions, Crew
+from studiolo.flow_connections import connections_for, resolve_variables
+from workspace.errors import Invalid
+from workspace.paths import write_atomically
+from workspace.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from workspace import Workspace
+
+_ENTRY = re.compile(r"^[\w.]+:\w+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A flow with everything it needs to run; `workspace` opens the workspace where something must be kept."""
+
+    flow: flows.Flow
+    connections: Mapping[str, Connection]
+    conditions: Conditions
+    workspace: Callable[[], Workspace] = field(repr=False)
+
+
+def load(where: str | Path, *, variant: str | None = None) -> flows.Flow:
+    """Load a flow by its folder, its file, or the "module:function" that is its entry."""
+    if isinstance(where, str) and _ENTRY.match(where) and not Path(where).exists():
+        from flows import flex
+
+        return flex.from_entry(Path.cwd(), where)
+    return flows.load(where, variant=variant)
+
+
+@contextmanager
+def prepared(
+    where: str | Path,
+    *,
+    variant: str | None = None,
+    pins: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    init: Mapping[str, Any] | None = None,
+    cassette: tuple[Path, str] | None = None,
+) -> Iterator[Prepared]:
+    """Load a flow and gather what it needs. A workspace is opened only where the flow needs one."""
+    flow = overrides.with_pins(load(where, variant=variant), pins or {})
+    replays = cassette is not None and cassette[1] == "replay"
+    with ExitStack() as stack:
+        opened: list[Workspace] = []
+
+        def workspace() -> Workspace:
+            if not opened:
+                from workspace import Workspace
+
+                opened.append(stack.enter_context(Workspace.open()))
+            return opened[0]
+
+        connections = stack.enter_context(connections_for(flow, workspace, replays=replays))
+        settings = Settings.from_environment()
+        conditions = Conditions(
+            line_timeout=settings.line_timeout,
+            home=settings.home.absolute(),
+            environment=resolve_variables(flow, connections) | dict(environment or {}),
+            init=init or {},
+            cassette=cassette,
+        )
+        yield Prepared(flow, connections, conditions, workspace)
+
+
+def once(
+    ready: Prepared,
+    inputs: Mapping[str, Any],
+    *,
+    node: str | None = None,
+    workers: Crew | None = None,
+) -> flows.FlowResult:
+    """Run the flow, or one node of it, once. Inputs its author gave as a sample are used where none are given."""
+    run = flows.test if node is None else _node(node)
+    return run(
+        ready.flow,
+        inputs or (dict(ready.flow.sample) if node is None else {}),
+        connections=ready.connections,
+        conditions=ready.conditions,
+        workers=workers,
+    )
+
+
+def keep_trace(ready: Prepared, result: flows.FlowResult, *, to: str | None) -> None:
+    """Keep what each node did as a trace of the workspace, and send it on where that is asked for."""
+    if to is not None:
+        from flows import otel
+
+        for _ in otel.export_test(ready.flow, result, to=to, workspace=ready.workspace()):
+            pass
+
+
+def write_detail(result: flows.FlowResult, folder: Path) -> None:
+    """Write flow.detail.json, flow.output.json and flow.metrics.json, as `pf flow test` does."""
+    from flows.results import node_fields
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in (
+        ("detail", {"status": result.status, "error": result.error, "nodes": [node_fields(n) for n in result.nodes]}),
+        ("output", result.outputs),
+        ("metrics", result.metrics),
+    ):
+        write_atomically(folder / f"flow.{name}.json", json.dumps(content, ensure_ascii=False, indent=2, default=repr))
+
+
+def page(where: str) -> str:
+    """Return the address of the flow's page in the studio; Invalid where the studio does not run."""
+    from urllib.parse import quote
+
+    from studiolo.flow_shelf import flow_folders
+    from studiolo.services import HOST, read_house
+    from workspace import Workspace
+
+    with Workspace.open() as workspace:
+        house = read_house(workspace.home)
+        if house is None or not house.standing:
+            raise Invalid("the studio does not run", hint="studiolo up")
+        folder = load(where).folder
+        known = [each.ref for each in flow_folders(workspace) if Path(each.path).resolve() == folder]
+        port = workspace.settings.studio_port
+    return f"http://{HOST}:{port}/flows" + (f"?flow={quote(known[0])}" if known else "")
+
+
+def _node(name: str) -> Any:
+    def run(flow: flows.Flow, inputs: Mapping[str, Any], **rest: Any) -> flows.FlowResult:
+        return flows.test_node(flow, name, inputs, **rest)
+
+    return run
