@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jinja2 import Template, nodes
+from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
-from jinja2.sandbox import SandboxedEnvironment, SecurityError
+from jinja2.sandbox import SandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 LONGEST = 1_000_000  # characters of a rendered prompt
@@ -149,7 +150,7 @@ class _Counting(NodeTransformer):
         return node if node.find(nodes.Name) is None else _filtered(node, "studiolo_spread")
 
 
-def _filtered(node: nodes.Expr, name: str) -> nodes.Filter:
+def _filtered(node: nodes.Node, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 
@@ -159,7 +160,8 @@ def weigh(value: Any) -> int:
         return len(value)
     if not isinstance(value, list | tuple | dict | set | frozenset):
         return 16
-    total, items, waiting = 0, 0, [value]
+    total, items = 0, 0
+    waiting: list[Any] = [value]
     while waiting:
         item = waiting.pop()
         items += 1

@@ -36,12 +36,15 @@ class Template:
     names: frozenset[str]
     _compiled: Compiled
 
-    def render(self, values: Mapping[str, Any]) -> Prompt:
-        """Return the template filled in; unknown names are empty. Raises ValueError with the reason."""
+    def render(self, values: Mapping[str, Any], *, kind_of_list: type[list[Any]] = list) -> Prompt:
+        """Return the template filled in; unknown names are empty. Raises ValueError with the reason.
+
+        `kind_of_list` says how a list looks that is put into the text as a whole.
+        """
         images: dict[str, Any] = {}
         try:
             with sandbox.budget():
-                given = {name: _shown(values[name], images) for name in self.names if name in values}
+                given = {name: _shown(values[name], images, kind_of_list) for name in self.names if name in values}
                 marked = "".join(_bounded(self._compiled.generate(given)))
         except _PROBLEMS as error:
             raise ValueError(f"the template cannot be rendered: {_reason(error)}") from error
@@ -104,15 +107,22 @@ def is_image(value: Any) -> bool:
     return isinstance(value, bytes) and hasattr(value, "to_base64")
 
 
-def _shown(value: Any, images: dict[str, Any]) -> Any:
+class Lines(list[Any]):
+    """A list that looks like its items, one a line: how prompt flow shows lists to Azure's chat models."""
+
+    def __str__(self) -> str:
+        return "\n".join(str(item) for item in self)
+
+
+def _shown(value: Any, images: dict[str, Any], kind_of_list: type[list[Any]]) -> Any:
     """Return a value as a template sees it: a copy, which the template may change; images as tokens."""
     if isinstance(value, Prompt):
         images.update(value.images)
         return value.marked
     if type(value) is dict:
-        return {key: _shown(item, images) for key, item in value.items()}
+        return {key: _shown(item, images, kind_of_list) for key, item in value.items()}
     if type(value) is list:
-        return [_shown(item, images) for item in value]
+        return kind_of_list(_shown(item, images, kind_of_list) for item in value)
     if is_image(value):
         token = f"image://{hashlib.sha1(value, usedforsecurity=False).hexdigest()}"
         images[token] = value
