@@ -14,6 +14,8 @@ from flows.flow import Flow, Node
 from flows.references import Reference
 
 if TYPE_CHECKING:
+    import asyncio
+
     import httpx
 
     from flows.cassette import Cassette
@@ -74,6 +76,7 @@ class Kit:
     timeout: float = 600.0  # seconds, for one request
     within: Callable[..., None] = _no_runner  # the runner's way to run the flow of a node
     depth: int = 0  # of flows within flows
+    limits: dict[str, asyncio.Semaphore] = field(default_factory=dict)  # requests at a time, by connection
     _client: Any = None
 
     def streams(self, node: Node) -> bool:
