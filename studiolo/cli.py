@@ -38,6 +38,7 @@ COMMANDS = {
     "doctor": Entry("studiolo.commands.doctor:doctor", "Check this machine and this workspace.", STUDIO),
     "demo": Entry("studiolo.commands.demo:demo", "Ask, score, compare and report: the whole loop in minutes.", WORK),
     "flow": Entry("studiolo.commands.flow:app", "Test, run and check prompt flows.", WORK),
+    "connection": Entry("studiolo.commands.connection:app", "Keep connections to services, sealed.", WORK),
     "eval": Entry("studiolo.commands.eval:app", "Score runs and compare them.", WORK),
     "job": Entry("studiolo.commands.job:app", "Submit command jobs, follow and cancel them.", WORK),
     "models": Entry("studiolo.commands.models:app", "List, prepare and show models.", WORK),

@@ -23,8 +23,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Take the machine's settings out of the environment; STUDIOLO_TEST_… are for the tests themselves."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "configuration"))
     for name in list(os.environ):
         if name == "MLFLOW_TRACKING_URI" or (name.startswith("STUDIOLO_") and not name.startswith("STUDIOLO_TEST_")):
             monkeypatch.delenv(name)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workspace.ledger import Table
     from workspace.lineage import Lineage, Node
     from workspace.runs import Run, Runs
+    from workspace.secrets import Secrets
     from workspace.spool import Spool
 
 DATABASE = "studiolo.db"
@@ -80,6 +81,13 @@ class Workspace:
     def tokens(self) -> Tokens:
         """Who may come in."""
         return Tokens(self.database, self.audit, self.home)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """What is kept so that only this person can read it."""
+        from workspace.secrets import Secrets
+
+        return Secrets(self.settings)
 
     @cached_property
     def audit(self) -> Audit:

@@ -27,6 +27,7 @@ class Settings:
     the models served where nothing else is asked for. `threads` are the compute threads of one engine (0: half
     the cores), `dtype` its number format. `line_concurrency`, `line_timeout` and `batch_timeout` (seconds; 0: none)
     are for flows over rows. Those and `mlflow_tracking_uri` are known by the names people already use.
+    `key_file` keeps the key of the secrets, instead of the system's keyring or a file in the person's configuration.
     """
 
     home: Path = Path(".studiolo")
@@ -43,6 +44,7 @@ class Settings:
     line_concurrency: int = 100
     line_timeout: int = 600
     batch_timeout: int = 0
+    key_file: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -134,6 +134,17 @@ deployments = Table(
     Column("updated_at", Float, nullable=False),
 )
 
+connections = Table(
+    "connections",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("type", String(32), nullable=False),
+    Column("configs", JSON, nullable=False),
+    Column("secrets", JSON, nullable=False),  # {name: sealed text}
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
 tokens = Table(
     "tokens",
     metadata,

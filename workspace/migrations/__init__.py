@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 from workspace.database import Database
 from workspace.errors import Conflict
 
-HEAD = "0001"
+HEAD = "0002"
 
 
 def revision_of(connection: Connection) -> str | None:
