@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, cast
@@ -99,10 +99,8 @@ class _Process:
 
     def close(self) -> int:
         """End the process; return how it ended."""
-        try:
+        with suppress(BrokenPipeError):
             cast("IO[bytes]", self._process.stdin).close()
-        except BrokenPipeError:
-            pass
         try:
             self._process.wait(2)
         except subprocess.TimeoutExpired:

@@ -203,6 +203,7 @@ def _plain_node(
         what = f"unknown type {kind!r}" if kind else f"node {name!r} needs `type`"
         raise Invalid(what, hint=did_you_mean(str(kind), NODE_TYPES), at=document.at(*steps, "type"))
     source = mapping(document, *steps, "source")
+    each = _each(document, steps)
     return Node(
         name=name,
         type=str(kind),
@@ -211,7 +212,7 @@ def _plain_node(
         source_type=str(source.get("type") or "code"),
         tool=str(source.get("tool") or ""),
         inputs={
-            key: _value(document, value, *steps, "inputs", key)
+            key: _value(document, value, *steps, "inputs", key, item=each.name if each else "")
             for key, value in mapping(document, *steps, "inputs").items()
             if value is not None and value != ""
         },
@@ -225,7 +226,7 @@ def _plain_node(
         retry=_retry(document, steps),
         timeout=_number(document, *steps, "timeout"),
         cache=given.get("cache") is True,
-        each=_each(document, steps),
+        each=each,
         pin=given.get("pin", MISSING),
         at=document.at(*steps),
     )
@@ -310,8 +311,8 @@ def _or(number: float | None, default: float) -> float:
     return default if number is None else number
 
 
-def _value(document: Document, value: Any, *steps: Step) -> Any:
+def _value(document: Document, value: Any, *steps: Step, item: str = "") -> Any:
     try:
-        return parse(value) or value
+        return parse(value, item=item) or value
     except ValueError as error:
         raise Invalid(str(error), at=document.at(*steps)) from None

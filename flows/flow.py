@@ -71,7 +71,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Each:
-    """Run the node once per item of the list `over`, at most `concurrency` at once; inputs see the item as `${name}`."""
+    """Run the node once per item of the list `over`, at most `concurrency` at once; `${name}` is the item."""
 
     over: Any
     name: str = "item"

@@ -24,8 +24,10 @@ class Reference:
         return self.source == "inputs"
 
 
-def parse(value: object) -> Reference | None:
+def parse(value: object, *, item: str = "") -> Reference | None:
     """Return the reference that a whole text is, else None: text with a reference inside is a literal.
+
+    `item` is what the node calls the item of its `map`: a path into it needs no `.output`.
 
     Raises ValueError with the reason where it is one and cannot be right.
     """
@@ -36,6 +38,8 @@ def parse(value: object) -> Reference | None:
         if len(path) < 1:
             raise ValueError(f"{value} names no input")
         return Reference("inputs", tuple(path))
+    if item and source == item:
+        return Reference(item, tuple(path))
     if path and path[0] != "output":
         raise ValueError(f"{value}: only `.output` of a node can be used")
     return Reference(str(source), tuple(path[1:]))

@@ -211,16 +211,17 @@ class Runner:
                 line.running += 1
                 self._dispatch(line, job, span, values, None, 0)
                 continue
+            line.running += 1  # before the call: who takes the lead meanwhile must see it
             self._calling = (time.monotonic(), job)
             outcome = _call(line, job, span, values, self.kit)
             with self._lock:
                 self._calling = None
                 deposed = self._turn != turn
             if deposed:
-                line.running += 1
                 self._events.put((_ENDED, line, job, span, outcome, None, 0))
                 self._events.put((_READY, line, ready))
                 return
+            line.running -= 1
             _time(job, span, led=True)
             output, failure = outcome
             if failure is None:

@@ -108,8 +108,8 @@ def decide(
     decision = approvals.Decision(node=node, approved=approved, line=line, comment=comment, by=getpass.getuser())
     decided = approvals.decide(record.directory, decision)
     with workspace.database.write() as connection:
-        said = {"node": node, "line": line, "comment": comment}
-        workspace.audit.record(connection, "flow.approve" if approved else "flow.refuse", record.ref, after=said)
+        after = {"node": node, "line": line, "comment": comment}
+        workspace.audit.record(connection, "flow.approve" if approved else "flow.refuse", record.ref, after=after)
     return decided
 
 

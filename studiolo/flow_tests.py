@@ -42,7 +42,8 @@ def load(where: str | Path, *, variant: str | None = None) -> flows.Flow:
     if isinstance(where, str) and _ENTRY.match(where) and not Path(where).exists():
         from flows import flex
 
-        return flex.from_entry(Path.cwd(), where)
+        made: flows.Flow = flex.from_entry(Path.cwd(), where)
+        return made
     return flows.load(where, variant=variant)
 
 
