@@ -304,7 +304,8 @@ def test_a_flow_is_a_node_of_another(make_flow: Callable[..., Path], tmp_path: P
     inner = tmp_path / "inner"
     inner.mkdir()
     (inner / "flow.dag.yaml").write_text(
-        'inputs: {n: {type: int}, by: {type: int, default: 10}}\noutputs: {m: {type: int, reference: "${times.output}"}}\n'
+        "inputs: {n: {type: int}, by: {type: int, default: 10}}\n"
+        'outputs: {m: {type: int, reference: "${times.output}"}}\n'
         "nodes:\n- {name: times, type: python, source: {type: code, path: times.py}, "
         'inputs: {n: "${inputs.n}", by: "${inputs.by}"}}\n'
     )
@@ -384,4 +385,4 @@ def test_dataclasses_numbers_without_value_and_odd_keys_are_written_as_json_says
     )
     point, number, keys, pair = once(node("last"), last=code).outputs["y"]
     assert (point, keys, pair) == ({"a": 1}, {"1": "one"}, [1, 2])
-    assert number != number  # noqa: PLR0124 - not a number
+    assert number != number
