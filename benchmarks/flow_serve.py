@@ -44,7 +44,17 @@ def main() -> None:
     print("| server | clients | requests/s | p50 | p99 | not 200 | server CPU/request | RSS | up after | slowdown |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for workers in given.workers.split(","):
-        ours = [sys.executable, "-m", "studiolo.cli", "flow", "serve", "--source", str(given.flow), "--workers", workers]
+        ours = [
+            sys.executable,
+            "-m",
+            "studiolo.cli",
+            "flow",
+            "serve",
+            "--source",
+            str(given.flow),
+            "--workers",
+            workers,
+        ]
         measure(f"studiolo, {workers} process(es)", [*ours, "--port"], given)
     if peer := os.environ.get("PF_BIN"):
         for engine in ("flask", "fastapi"):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -47,7 +47,7 @@ class Call:
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
         given = self.headers.get(b"x-request-id") or self.headers.get(b"x-ms-client-request-id") or b""
-        self.id = given.decode("latin-1") if _ID.fullmatch(given) else uuid.uuid4().hex
+        self.id = given.decode("latin-1") if _ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         self.ts = time.time()
         self.started = time.perf_counter()
         self.status = 0

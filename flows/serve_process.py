@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import uvicorn
 
 DRAIN = 30  # seconds that answers under way have to end
+SWITCH = 0.0005  # seconds that one thread runs while others wait: those of HTTP and of the runner talk all the time
 KEEP_ALIVE = 65  # seconds, longer than what stands in front usually waits
 
 
@@ -35,6 +36,7 @@ def main() -> None:
     start = json.loads(sys.stdin.buffer.readline() or "null")
     if start is None:
         return
+    sys.setswitchinterval(SWITCH)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         app = App(make_kit(unpack(start["flow"]), {**start, "stream": True}), Terms(**start["terms"]))
@@ -54,9 +56,11 @@ def _serve(app: App, listener: socket.socket, results: int) -> None:
     import uvicorn
     import uvloop
 
+    from flows.serve_protocol import OneWrite
+
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=OneWrite,
         ws="none",
         lifespan="off",
         proxy_headers=False,
