@@ -17,6 +17,7 @@ from flows import promptflow_names
 from flows.aggregation import gather
 from flows.connections import Connection
 from flows.flow import Flow
+from flows.masking import Mask
 from flows.results import COMPLETED, LineRecord, last_lines, line_from, node_fields, to_json
 from flows.runner import Runner
 from flows.steps import Kit
@@ -35,8 +36,10 @@ class Worker:
         self._log = os.open(start["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) if start["log"] else None
         self._held = bytearray()
         self._told: list[tuple[Any, ...]] = []
+        kit = make_kit(unpack(start["flow"]), start)
+        self._mask = Mask(kit.connections.values())
         self._runner = Runner(
-            make_kit(unpack(start["flow"]), start),
+            kit,
             concurrency=start["concurrency"],
             line_timeout=start["line_timeout"],
             idle=self._flush,
@@ -54,6 +57,9 @@ class Worker:
 
     def _ended(self, line: LineRecord) -> None:
         written = to_json(line)
+        if self._mask.shows(written):
+            line = line_from(self._mask.value(json.loads(written)))
+            written = to_json(line)
         if self._log is None:
             send(self._results, {"line": json.loads(written)})
             return
@@ -83,7 +89,8 @@ class Worker:
         else:
             records = self._runner.aggregate(*gather(flow, lines))
         metrics = dict(promptflow_names.METRICS)
-        send(self._results, {"aggregated": [node_fields(record) for record in records], "metrics": metrics})
+        written = self._mask.value(json.loads(json.dumps([node_fields(record) for record in records], default=repr)))
+        send(self._results, {"aggregated": written, "metrics": metrics})
 
 
 def make_kit(flow: Flow, start: Mapping[str, Any]) -> Kit:
@@ -101,8 +108,11 @@ def make_kit(flow: Flow, start: Mapping[str, Any]) -> Kit:
         connections={name: Connection(**fields) for name, fields in start["connections"].items()},
         init=start.get("init") or {},
         stream=bool(start.get("stream")),
+        revisions=start.get("revisions") or {},
         home=Path(start["home"]) if start.get("home") else None,
     )
+    mask = Mask(kit.connections.values())
+    sys.stdout, sys.stderr = mask.stream(sys.stdout), mask.stream(sys.stderr)
     if start.get("cassette"):
         from flows.cassette import Cassette
 
@@ -130,13 +140,14 @@ def main() -> None:
     start = json.loads(sys.stdin.buffer.readline() or "null")
     if start is None:
         return
+    mask = Mask(Connection(**fields) for fields in start["connections"].values())
     try:
         worker = Worker(start, results)
     except StudioloError as error:
-        send(results, {"refused": str(error), "hint": error.hint})
+        send(results, {"refused": mask.text(str(error)), "hint": error.hint})
         return
     except Exception as error:  # noqa: BLE001 - importing the flow's code may raise anything
-        send(results, {"refused": f"{type(error).__name__}: {error}", "hint": None})
+        send(results, {"refused": mask.text(f"{type(error).__name__}: {error}"), "hint": None})
         return
     send(results, {"ready": os.getpid()})
     worker.serve()
