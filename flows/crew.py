@@ -44,6 +44,7 @@ class Conditions:
     environment: Mapping[str, str] = field(default_factory=dict)
     init: Mapping[str, Any] = field(default_factory=dict)
     cassette: tuple[Path, str] | None = None
+    revisions: Mapping[str, str] = field(default_factory=dict)  # of models, for what is kept of their answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,7 @@ class Crew:
                 "output": _text(conditions.output),
                 "home": _text(conditions.home),
                 "init": dict(conditions.init),
+                "revisions": dict(conditions.revisions),
                 "cassette": [str(conditions.cassette[0].resolve()), conditions.cassette[1]]
                 if conditions.cassette
                 else None,

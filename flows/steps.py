@@ -63,7 +63,7 @@ class Kit:
     """What steps are made with and run with: one flow in one process.
 
     `stream` asks nodes for answers as they come. `init` are the values for a flex class. `home` is the workspace's
-    folder and `cache` where nodes with `cache` keep their outputs.
+    folder. `revisions` tell which weights a model's name stands for, for outputs that are kept.
     """
 
     flow: Flow
@@ -72,7 +72,7 @@ class Kit:
     stream: bool = False
     cassette: Cassette | None = None
     home: Path | None = None
-    cache: Path | None = None
+    revisions: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 600.0  # seconds, for one request
     within: Callable[..., None] = _no_runner  # the runner's way to run the flow of a node
     depth: int = 0  # of flows within flows
@@ -113,4 +113,9 @@ def make(node: Node, kit: Kit) -> Step:
     """Make a node ready; raises what the flow's own code raises when it is imported."""
     module, name = MAKERS[node.type].split(":")
     maker: Callable[[Node, Kit], Step] = getattr(importlib.import_module(module), name)
-    return maker(node, kit)
+    step = maker(node, kit)
+    if not node.cache:
+        return step
+    from flows.node_cache import kept
+
+    return kept(step, kit)

@@ -12,7 +12,7 @@ from typing import Any
 import flows
 from flows import approvals, overrides
 from flows.crew import Conditions, Crew
-from studiolo.flow_connections import connections_for, resolve_variables
+from studiolo.flow_connections import connections_for, resolve_variables, revisions
 from studiolo.flow_tests import load
 from workspace import Workspace
 from workspace.errors import Invalid, NotFound
@@ -73,6 +73,7 @@ def run(workspace: Workspace, asked: Asked, workers: Crew | None = None) -> Iter
                 environment=resolve_variables(flow, connections) | dict(asked.environment),
                 init=asked.init,
                 cassette=asked.cassette,
+                revisions=revisions(flow, lambda: workspace),
             ),
         )
         yield from flows.run(workspace, flow, batch, workers=workers)

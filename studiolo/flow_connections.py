@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from flows.connections import DEFAULT, LOCAL_NAMES, Connection
 from flows.flow import Flow
+from workspace.errors import NotFound
 
 if TYPE_CHECKING:
     from workspace import Workspace
@@ -61,6 +62,19 @@ def stored(workspace: Workspace, names: frozenset[str]) -> dict[str, Connection]
 
     known = {each.name for each in connection_store.list_connections(workspace)}
     return {name: connection_store.get(workspace, name) for name in sorted(names & known)}
+
+
+def revisions(flow: Flow, workspace: Callable[[], Workspace]) -> dict[str, str]:
+    """Return the digests of the local models that nodes with `cache` ask: other weights give other answers."""
+    asking = [node for node in flow.nodes if node.cache and node.connection in LOCAL_NAMES and node.type == "llm"]
+    if not asking:
+        return {}
+    assets, default = workspace().assets, workspace().settings.model
+    found = {}
+    for name in {str(node.inputs.get("model") or "") for node in asking}:
+        with suppress(NotFound):
+            found[name] = assets.get("model", name or default).digest
+    return found
 
 
 def resolve_variables(flow: Flow, connections: Mapping[str, Connection]) -> dict[str, str]:

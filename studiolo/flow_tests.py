@@ -14,7 +14,7 @@ import flows
 from flows import overrides
 from flows.connections import Connection
 from flows.crew import Conditions, Crew
-from studiolo.flow_connections import connections_for, resolve_variables
+from studiolo.flow_connections import connections_for, resolve_variables, revisions
 from workspace.errors import Invalid
 from workspace.paths import write_atomically
 from workspace.settings import Settings
@@ -78,6 +78,7 @@ def prepared(
             environment=resolve_variables(flow, connections) | dict(environment or {}),
             init=init or {},
             cassette=cassette,
+            revisions=revisions(flow, workspace),
         )
         yield Prepared(flow, connections, conditions, workspace)
 
