@@ -81,12 +81,18 @@ class Runner:
         *,
         given: Mapping[str, Any] | None = None,
         stream: bool = False,
-    ) -> None:
+    ) -> Line:
         """Have a line run; `done` gets its record on the leading thread. `given` are outputs that are known already.
 
         With `stream`, outputs that come piece by piece are given as they are, an iterator of pieces.
         """
-        self._events.put((_BEGIN, Line(self.plan, number, inputs, done, stream=stream), given))
+        line = Line(self.plan, number, inputs, done, stream=stream)
+        self._events.put((_BEGIN, line, given))
+        return line
+
+    def abandon(self, line: Line, why: str) -> None:
+        """End a line that nobody waits for: it fails, no further node of it starts, and what runs is left."""
+        self._events.put((_GONE, line, why))
 
     def start_within(self, plan: Plan, inputs: Mapping[str, Any], done: Done) -> None:
         """Have a line of another plan run: the flow that is a node of this one. It takes no slot of its own."""
@@ -154,7 +160,7 @@ class Runner:
 
     def _lead(self, turn: int) -> None:
         KIT.set(self.kit)
-        handlers = (self._begin, self._advance, self._ended, self._expired, self._again)
+        handlers = (self._begin, self._advance, self._ended, self._expired, self._again, self._gone)
         while self._turn == turn:
             if self._events.empty():
                 self._idle()
@@ -168,7 +174,14 @@ class Runner:
             while self._pending and len(self._active) < self._concurrency and self._turn == turn:
                 self._begin(turn, *self._pending.popleft())
 
+    def _gone(self, turn: int, line: Line, why: str) -> None:
+        del turn
+        if not line.over:
+            self._over(line, why)
+
     def _begin(self, turn: int, line: Line, given: Mapping[str, Any] | None) -> None:
+        if line.over:
+            return  # abandoned while it waited
         if not line.within:
             if len(self._active) >= self._concurrency:
                 self._pending.append((line, given))
@@ -402,7 +415,7 @@ class Runner:
                     threading.Thread(target=self._lead, args=(self._turn,), name="lead", daemon=True).start()
 
 
-_BEGIN, _READY, _ENDED, _EXPIRED, _AGAIN, _END = range(6)
+_BEGIN, _READY, _ENDED, _EXPIRED, _AGAIN, _GONE, _END = range(7)
 _SLOW = -8  # quick calls that a slow node owes before the leader calls it again
 
 

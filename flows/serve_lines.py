@@ -18,6 +18,7 @@ from flows.streams import Stream
 LOOK_AFTER = 0.5  # seconds after which it is watched whether a client still waits
 AHEAD = 32  # pieces of a stream that may wait for a slow client
 STREAMS = 256  # at the same time
+LEFT = "the client left"
 
 
 class Handover:
@@ -63,9 +64,12 @@ class Lines:
         if not self._looks:
             self._looks = True
             self._loop.call_later(LOOK_AFTER, self._look, {})
-        self._runner.start(0, inputs, partial(self._handover.put, _settle, future), stream=stream)
+        line = self._runner.start(0, inputs, partial(self._handover.put, _settle, future), stream=stream)
         try:
             return await future
+        except Gone:
+            self._runner.abandon(line, LEFT)
+            raise
         finally:
             del self._waiting[future]
 
@@ -128,6 +132,7 @@ class Pieces:
             for piece in pieces:
                 self._room.acquire()
                 if self._left:
+                    self._stream.close()
                     return
                 self._handover.put(self._arrive, (piece, None))
         except BaseException as problem:  # noqa: BLE001 - the flow's own code may raise anything

@@ -65,7 +65,7 @@ async def complete(app: App, call: Call, receive: Receive, send: Send) -> None:
             await events.send(encode(reply.chunk({"content": _text(piece)})))
         await events.send(encode(reply.chunk({}, finish="stop")))
         if reply.include_usage:
-            await events.send(encode(reply.usage(record)))
+            await events.send(encode(reply.usage(serve_score.with_streams(app.flow, record, None))))
         await events.send("[DONE]")
 
     await serve_stream.respond(app, call, stream, write, receive, send)

@@ -84,21 +84,30 @@ def feedback(raw: bytes, *, flatten: bool) -> dict[str, Any]:
 def with_streams(flow: Flow, record: LineRecord, error: str | None) -> LineRecord:
     """Return the record of a line whose streams have been read: what came of them, instead of them."""
     outputs = dict(record.outputs or {})
-    read: dict[str, Any] = {}
+    read: dict[str, Stream] = {}
     for name, value in outputs.items():
         if isinstance(value, Stream):
             outputs[name] = value.so_far()
             declared = flow.outputs.get(name)
             if declared is not None and isinstance(declared.value, Reference):
-                read[declared.value.source] = outputs[name]
-    nodes = tuple(_read_node(node, read, error) for node in record.nodes)
+                read[declared.value.source] = value
+    nodes = tuple(_read_node(node, read[node.name], error) if node.name in read else node for node in record.nodes)
     return replace(record, status=FAILED if error else record.status, error=error, outputs=outputs, nodes=nodes)
 
 
-def _read_node(node: NodeRecord, read: Mapping[str, Any], error: str | None) -> NodeRecord:
-    if node.name not in read:
+def _read_node(node: NodeRecord, stream: Stream, error: str | None) -> NodeRecord:
+    """What a model spent is known when its stream has ended; the node's own record was made before."""
+    node = replace(node, output=stream.so_far(), status=FAILED if error else node.status, error=error)
+    if (span := stream.span) is None:
         return node
-    return replace(node, output=read[node.name], status=FAILED if error else node.status, error=error)
+    return replace(
+        node,
+        ended_at=max([node.ended_at, *(each.ended_at for each in span.walk())]),
+        tokens=span.tokens(),
+        model=span.answered_by(),
+        cost=span.total_cost(),
+        spans=tuple(child.record() for child in span.children),
+    )
 
 
 def _attribute(value: Any) -> Any:

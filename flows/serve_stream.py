@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flows import serve_score
 from flows.serve_http import Call, Gone, Receive, Send, error_body, until_gone
-from flows.serve_lines import Pieces
+from flows.serve_lines import LEFT, Pieces
 from flows.streams import Stream
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def respond(
     events = Events(send, app.lines.pieces(stream))
     work = asyncio.ensure_future(write(events))
     watch = asyncio.ensure_future(until_gone(receive))
-    error: str | None = "the client left"
+    error: str | None = LEFT
     try:
         await asyncio.wait((work, watch), return_when=asyncio.FIRST_COMPLETED)
         if not work.done():

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any
 
+from flows import spans
+
 
 class Stream:
-    """What a generator yields, readable many times and from several threads; the generator itself runs once."""
+    """What a generator yields, readable many times and from several threads; the generator itself runs once.
+
+    It runs as part of the node that made it: `span` is that node's, and what the generator does is told under it.
+    """
 
     def __init__(self, source: Iterator[Any]) -> None:
+        self.span = spans.current()
+        self._context = copy_context()
         self._source = source
         self._items: list[Any] = []
         self._error: BaseException | None = None
@@ -41,11 +50,19 @@ class Stream:
             return "".join(self._items) if self._items or self._ended else None
         return list(self._items)
 
+    def close(self) -> None:
+        """Let the generator go, wherever it is; what it gave stays readable. Waits for the piece it is at."""
+        with self._lock:
+            if not self._ended:
+                self._ended = True
+                if (close := getattr(self._source, "close", None)) is not None:
+                    self._context.run(close)
+
     def _advance(self) -> None:
         if self._ended:
             return
         try:
-            self._items.append(next(self._source))
+            self._items.append(self._context.run(next, self._source))
         except StopIteration:
             self._ended = True
         except BaseException as error:  # noqa: BLE001 - every reader gets it
@@ -66,13 +83,17 @@ def pump(source: AsyncIterator[Any]) -> Stream:
             queue.put((None, error))
         queue.put(None)
 
-    task = asyncio.get_running_loop().create_task(read())
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(read())
 
     def items() -> Iterator[Any]:
-        while (came := queue.get()) is not None:
-            if came[1] is not None:
-                raise came[1]
-            yield came[0]
-        assert task is not None  # noqa: S101 - holding the task keeps it running
+        try:
+            while (came := queue.get()) is not None:
+                if came[1] is not None:
+                    raise came[1]
+                yield came[0]
+        finally:
+            with suppress(RuntimeError):  # the loop has been closed
+                loop.call_soon_threadsafe(task.cancel)
 
     return Stream(items())
