@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from studiolo.chat import new_chat as new_chat
     from studiolo.chat import reply as reply
     from studiolo.chat import running_gateway as running_gateway
+    from studiolo.flow_batches import decide as decide
+    from studiolo.flow_batches import questions as questions
+    from studiolo.flow_batches import resume_detached as resume_detached
     from studiolo.flow_shelf import FlowFolder as FlowFolder
     from studiolo.flow_shelf import flow_folder as flow_folder
     from studiolo.flow_shelf import flow_folders as flow_folders
@@ -84,6 +87,7 @@ _HOMES = {
     "ask": "studiolo.chat",
     "ask_again": "studiolo.chat",
     "chat_models": "studiolo.chat",
+    "decide": "studiolo.flow_batches",
     "family": "studiolo.ancestry",
     "find_runs": "studiolo.run_search",
     "flow_folder": "studiolo.flow_shelf",
@@ -93,7 +97,9 @@ _HOMES = {
     "load_trial": "studiolo.flow_trials",
     "mlflow_address": "studiolo.run_search",
     "new_chat": "studiolo.chat",
+    "questions": "studiolo.flow_batches",
     "reply": "studiolo.chat",
+    "resume_detached": "studiolo.flow_batches",
     "running_gateway": "studiolo.chat",
     "starting_points": "studiolo.run_search",
     "try_flow": "studiolo.flow_trials",

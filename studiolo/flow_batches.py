@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -112,6 +115,20 @@ def decide(
         after = {"node": node, "line": line, "comment": comment}
         workspace.audit.record(connection, "flow.approve" if approved else "flow.refuse", record.ref, after=after)
     return decided
+
+
+def resume_detached(workspace: Workspace, name: str) -> None:
+    """Go on with a run in a process of its own, which outlives us; its log lies beside the run's."""
+    record = workspace.runs.get(name)
+    with (record.directory / "resume.log").open("ab") as output:
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "studiolo", "flow", "resume", record.run_id],
+            env=os.environ | workspace.settings.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
 
 
 def send_trace(workspace: Workspace, run_id: str, *, to: str) -> None:

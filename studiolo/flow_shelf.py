@@ -1,4 +1,4 @@
-"""Where the flows of a project are: those registered as assets, and folders that hold a flow.dag.yaml."""
+"""Where the flows of a project are: those registered as assets, folders that hold a flow file, and prompties."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from flows.graph import FILES
 from workspace.errors import NotFound, did_you_mean
 from workspace.home import Workspace
 
-FILE = "flow.dag.yaml"
 _DEEP = 6
 _MOST = 500
 _SKIPPED = {"node_modules", "build", "dist", "site-packages", "venv", "__pycache__"}
@@ -53,9 +53,12 @@ def _walk(project: Path) -> Iterator[Path]:
     left = _MOST
     for here, folders, names in os.walk(project):
         path = Path(here)
-        if FILE in names and left:
+        if left and any(name in FILES for name in names):
             left -= 1
             yield path
+        elif prompties := [name for name in names if name.endswith(".prompty")]:
+            yield from (path / name for name in sorted(prompties)[:left])
+            left -= min(left, len(prompties))
         deep = len(path.relative_to(project).parts) >= _DEEP
         folders[:] = [] if deep or not left else sorted(name for name in folders if not _is_skipped(path / name))
 

@@ -7,13 +7,14 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import flows
-from serving.local import local_gateway
+from flows.crew import Conditions
+from flows.results import node_from
+from studiolo.flow_connections import connections_for, resolve_variables, revisions
 from studiolo.flow_shelf import flow_folder
 from workspace.errors import NotFound
 from workspace.home import Workspace
@@ -38,11 +39,15 @@ class Trial:
 def try_flow(workspace: Workspace, ref: str, inputs: Mapping[str, Any], *, variant: str | None = None) -> Trial:
     """Run a flow once through the gateway (a private one where none runs) and keep what happened."""
     flow = flows.load(flow_folder(workspace, ref).path, variant=variant)
-    asks = any(node.type == "llm" for node in flow.nodes)
     started = time.time()
-    with local_gateway(workspace) if asks else nullcontext() as gateway:
-        known = {"default": flows.Connection.to_gateway(gateway.base_url, gateway.token)} if gateway else {}
-        result = flows.test(flow, inputs, connections=known)
+    with connections_for(flow, lambda: workspace) as connections:
+        conditions = Conditions(
+            line_timeout=workspace.settings.line_timeout,
+            home=workspace.home,
+            environment=resolve_variables(flow, connections),
+            revisions=revisions(flow, lambda: workspace),
+        )
+        result = flows.test(flow, inputs, connections=connections, conditions=conditions)
     trial = Trial(
         id=secrets.token_hex(8), flow=ref, variant=variant, inputs=dict(inputs),
         tried_at=started, seconds=time.time() - started, result=result,
@@ -58,7 +63,7 @@ def load_trial(workspace: Workspace, identifier: str) -> Trial:
         raise NotFound(f"no try {identifier!r}", hint="it may have been made in another workspace")
     content = json.loads(path.read_text())
     result = content.pop("result")
-    nodes = tuple(flows.NodeRecord(**node | {"tokens": tuple(node["tokens"])}) for node in result.pop("nodes"))
+    nodes = tuple(node_from(node) for node in result.pop("nodes"))
     return Trial(**content, result=flows.FlowResult(**result, nodes=nodes))
 
 

@@ -26,6 +26,7 @@ from workspace.spool import Spool
 from workspace.tables import metrics, runs
 
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"  # MLflow's words
+PAUSED = "PAUSED"  # ours: a person must decide something
 _NAME = re.compile(r"\w[\w .-]{0,249}")
 _LOST = "its process ended without a word"
 

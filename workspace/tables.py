@@ -63,7 +63,7 @@ runs = Table(
     Column("run_id", String(32), primary_key=True),  # 32 hex digits, as MLflow's
     Column("kind", String(32), nullable=False),
     Column("name", String(255), nullable=False, unique=True),
-    Column("status", String(16), nullable=False),  # RUNNING, FINISHED, FAILED, KILLED: MLflow's words
+    Column("status", String(16), nullable=False),  # RUNNING, FINISHED, FAILED, KILLED, PAUSED
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float),
     Column("params", JSON, nullable=False),

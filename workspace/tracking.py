@@ -180,7 +180,7 @@ def _place_in_sql(store: Any, story: Story, experiment_id: str) -> str | None:
                 start_time=_milliseconds(row.started_at), deleted_time=None, lifecycle_stage="active",
             )  # fmt: skip
             session.add(found)
-        found.name, found.status = row.name, row.status
+        found.name, found.status = row.name, _STATUSES.get(row.status, row.status)
         found.end_time = None if row.ended_at is None else _milliseconds(row.ended_at)
     return str(row.run_id)
 
@@ -202,6 +202,9 @@ def _find_remote(store: AbstractStore, run_id: str, experiments: Sequence[str], 
     return found[0] if found else None
 
 
+_STATUSES = {"PAUSED": "SCHEDULED"}  # in MLflow's words
+
+
 def _finish_remote(
     workspace: Workspace, store: AbstractStore, theirs: str, story: Story, known: Mapping[str, str]
 ) -> None:
@@ -216,7 +219,7 @@ def _finish_remote(
         MlflowClient(tracking_uri(workspace)).log_artifacts(theirs, str(story.artifacts))
         store.set_tag(theirs, RunTag(_ARTIFACTS, listing))
     ended = None if story.row.ended_at is None else _milliseconds(story.row.ended_at)
-    store.update_run_info(theirs, RunStatus.from_string(story.row.status), ended, story.row.name)
+    store.update_run_info(theirs, RunStatus.from_string(_STATUSES.get(story.row.status, story.row.status)), ended, story.row.name)
 
 
 def _log_words(store: AbstractStore, theirs: str, story: Story) -> None:

@@ -17,7 +17,7 @@ from flows.references import Reference
 
 _TONES = {"llm": "violet", "prompt": "orange", "python": "blue"}
 _NODE_TONES = {"Completed": "green", "Failed": "red", "Bypassed": "gray"}
-_LANGUAGES = {".py": "python", ".jinja2": "jinja2", ".md": "markdown"}
+_LANGUAGES = {".py": "python", ".jinja2": "jinja2", ".md": "markdown", ".prompty": "markdown"}
 
 
 @parts.guarded
@@ -135,8 +135,8 @@ def _command(folder: studiolo.FlowFolder, given: Mapping[str, Any], variant: str
 
 
 def _source(flow: flows.Flow, name: str) -> None:
-    node = next((node for node in flow.nodes if node.name == name), None)
-    if node is None:
+    node = flow.node(name)
+    if node is None or node.path is None or not node.path.is_file():
         return
     st.subheader(f"{parts.plain(name)}: its {'code' if node.type == 'python' else 'prompt'}")
     st.code(node.path.read_text(errors="replace"), language=_LANGUAGES.get(node.path.suffix), line_numbers=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from datetime import UTC, datetime
+from typing import Any
 
 import streamlit as st
 
@@ -12,6 +13,7 @@ import studiolo
 from app import parts, places
 
 _MOST = 10_000
+_ASKED = 20  # questions on a page
 
 
 @parts.guarded
@@ -84,9 +86,11 @@ def _detail(run: studiolo.RunRecord) -> None:
         places.link("lineage", "Lineage", icon="share", node=run.ref)
         if address := studiolo.mlflow_address(parts.workspace(), run):
             st.page_link(address, label="Open in MLflow", icon=":material/open_in_new:")
-    if run.error:
+    if run.error and run.status != "PAUSED":
         st.error("The run failed", icon=":material/error:")
         st.code(run.error, language=None, wrap_lines=True)
+    if run.status == "PAUSED":
+        _decisions(run)
     if run.metrics:
         _metrics(run)
     for title, content in (("Parameters", run.params), ("Tags", run.tags)):
@@ -99,6 +103,38 @@ def _detail(run: studiolo.RunRecord) -> None:
         with st.expander("Environment: commit, packages and hardware", icon=":material/memory:"):
             st.json(dict(run.environment), expanded=1)
     parts.command(f"studiolo runs show {shlex.quote(run.name)}")
+
+
+def _decisions(run: studiolo.RunRecord) -> None:
+    workspace = parts.workspace()
+    asked = studiolo.questions(workspace, run.run_id)
+    st.subheader("Waits for a decision" if asked else "Decided: ready to go on")
+    for question in asked[:_ASKED]:
+        with st.form(f"decide {question.node} {question.line}"):
+            st.markdown(f"**{parts.plain(question.node)}** · line {question.line}")
+            for name, value in question.shown.items():
+                st.caption(parts.plain(name))
+                st.code(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), language=None)
+            comment = st.text_input("Comment", help="What the nodes after it may read")
+            with st.container(horizontal=True):
+                yes = st.form_submit_button("Approve", type="primary", icon=":material/check:")
+                no = st.form_submit_button("Refuse", icon=":material/close:")
+        if yes or no:
+            with parts.errors_shown():
+                studiolo.decide(
+                    workspace, run.run_id, node=question.node, line=question.line, approved=yes, comment=comment
+                )
+                st.rerun()
+    if len(asked) > _ASKED:
+        st.caption(f"{len(asked) - _ASKED} more lines wait")
+    if st.button("Go on with the run", icon=":material/play_arrow:", disabled=_is_undecided(run, asked)):
+        studiolo.resume_detached(workspace, run.run_id)
+        st.toast("The run goes on", icon=":material/play_arrow:")
+    parts.command(f"studiolo flow approve {shlex.quote(run.name)}")
+
+
+def _is_undecided(run: studiolo.RunRecord, asked: list[Any]) -> bool:
+    return len(asked) >= int(run.metrics.get("lines.waiting", 0))
 
 
 def _metrics(run: studiolo.RunRecord) -> None:

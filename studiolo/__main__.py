@@ -1,0 +1,5 @@
+"""`python -m studiolo`: the command line."""
+
+from studiolo.cli import main
+
+main()
