@@ -1,0 +1,6 @@
+from promptflow.core import tool
+
+
+@tool
+def split(text: str) -> list:
+    return [{"number": number, "text": part.strip()} for number, part in enumerate(text.split("\n\n"), 1)]
