@@ -174,12 +174,12 @@ def is_whole(buffer: bytearray) -> bool:
 def cpu_of(process: psutil.Process) -> float:
     """Return the CPU seconds of a process and its children."""
     times = [each.cpu_times() for each in [process, *process.children(recursive=True)]]
-    return sum(each.user + each.system for each in times)
+    return float(sum(each.user + each.system for each in times))
 
 
 def rss_of(process: psutil.Process) -> float:
     """Return the memory of a process and its children in MiB."""
-    return sum(each.memory_info().rss for each in [process, *process.children(recursive=True)]) / 2**20
+    return float(sum(each.memory_info().rss for each in [process, *process.children(recursive=True)])) / 2**20
 
 
 def slowdown(seconds: float = 0.2) -> float:

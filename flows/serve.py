@@ -15,6 +15,7 @@ from importlib.metadata import version
 from typing import Any
 
 from flows import serve_openai, serve_page, serve_score, serve_stream, serve_swagger
+from flows.masking import Mask
 from flows.runner import Runner
 from flows.serve_http import (
     LEFT,
@@ -75,7 +76,8 @@ class App:
         self.largest_body = LARGEST_BODY
         folder = kit.home / "spool" / FOLDER if kit.home else None
         self._runner = Runner(kit, concurrency=AT_ONCE, line_timeout=LINE_TIMEOUT)
-        self._log = RequestLog(folder, flow=kit.flow.name, digest=terms.digest)
+        self.mask = Mask(kit.connections.values())
+        self._log = RequestLog(folder, flow=kit.flow.name, digest=terms.digest, mask=self.mask)
         self._lines: Lines | None = None
         self._digest = (b"x-studiolo-flow", terms.digest.encode())
         self._swagger = encode(serve_swagger.describe(kit.flow, self.outputs, version=self.version)).encode()
@@ -147,9 +149,9 @@ class App:
     async def _refuse(self, call: Call, refused: Refused, send: Send) -> None:
         headers = [*self.headers(call), *refused.headers]
         if call.path.startswith("/v1/"):
-            body = serve_openai.error(refused)
+            body = serve_openai.error(refused, self.mask.text(refused.message))
         else:
-            body = error_body(refused.code, refused.message)
+            body = error_body(refused.code, self.mask.text(refused.message))
         await answer(call, send, body, headers, status=refused.status)
 
     # /score

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.masking import Mask
 from flows.results import LineRecord, line_from, to_json
 from flows.serve_http import Call, encode
 
@@ -50,8 +51,9 @@ class Served:
 class RequestLog:
     """Writes what one process serves of one flow; made with no folder, it keeps nothing."""
 
-    def __init__(self, folder: Path | None, *, flow: str, digest: str) -> None:
+    def __init__(self, folder: Path | None, *, flow: str, digest: str, mask: Mask) -> None:
         self._folder = folder
+        self._mask = mask
         self._same = f'"flow":{encode(flow)},"digest":{encode(digest)}'
         self._held: list[tuple[Call, float]] = []
         self._lost = 0
@@ -94,7 +96,8 @@ class RequestLog:
             if number % YIELD == 0:
                 time.sleep(0)  # the answers come first
             try:
-                lines += self._line(call, duration)
+                line = self._line(call, duration)
+                lines += self._masked(line) if self._mask.shows(line) else line
             except (TypeError, ValueError, RecursionError):
                 self._lost += 1
         try:
@@ -118,6 +121,9 @@ class RequestLog:
         if call.line is None:
             return (written + "}\n").encode("utf-8", "surrogatepass")
         return (written + ',"line":').encode("utf-8", "surrogatepass") + to_json(call.line)[:-1] + b"}\n"
+
+    def _masked(self, line: bytes) -> bytes:
+        return (encode(self._mask.value(json.loads(line))) + "\n").encode("utf-8", "surrogatepass")
 
     def _rotate(self) -> None:
         assert self._folder is not None  # noqa: S101 - nothing is written without one

@@ -31,11 +31,11 @@ def models(flow: Flow) -> dict[str, Any]:
     }
 
 
-def error(refused: Refused) -> bytes:
-    """Return a refusal in the shape that OpenAI's clients read."""
+def error(refused: Refused, message: str) -> bytes:
+    """Return a refusal in the shape that OpenAI's clients read; its message as it may be told."""
     fallback = "server_error" if refused.status >= 500 else "invalid_request_error"
     said = {
-        "message": refused.message,
+        "message": message,
         "type": _TYPES.get(refused.status, fallback),
         "param": None,
         "code": "model_not_found" if refused.status == 404 else None,

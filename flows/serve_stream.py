@@ -57,7 +57,7 @@ async def respond(
             raise Gone
         error = _told(work.exception())
         if error is not None:
-            await events.send(error_body("UserError", error).decode("utf-8", "replace"), event="error")
+            await events.send(error_body("UserError", app.mask.text(error)).decode("utf-8", "replace"), event="error")
         await send({"type": "http.response.body", "body": b""})
     finally:
         watch.cancel()

@@ -12,6 +12,7 @@ import flows
 import studiolo
 from studiolo.arguments import pairs
 from studiolo.commands.flow_progress import follow
+from studiolo.commands.flow_serve import build_command, serve_command
 from studiolo.commands.flow_show import show_command
 from workspace.errors import Invalid, PartialFailure, StudioloError
 
@@ -262,3 +263,5 @@ def _open_page(flow: str) -> None:
 
 
 app.command("show")(show_command)
+app.command("serve")(serve_command)
+app.command("build")(build_command)
