@@ -99,9 +99,13 @@ class Connection:
             raise Invalid(f"{self.name[:40]!r} cannot be the name of a connection", hint="use letters, digits, _ and -")
 
     @classmethod
-    def to_gateway(cls, base_url: str, token: str) -> Connection:
-        """Return the connection to our own gateway, the one that nodes without a connection use."""
-        return cls(name=DEFAULT, configs={"base_url": base_url}, secrets={"api_key": token})
+    def to_gateway(cls, base_url: str, token: str, *, model: str = "") -> Connection:
+        """Return the connection to our own gateway, the one that nodes without a connection use.
+
+        `model` is asked by nodes that name none.
+        """
+        configs = {"base_url": base_url} | ({"model": model} if model else {})
+        return cls(name=DEFAULT, configs=configs, secrets={"api_key": token})
 
     @property
     def base_url(self) -> str:

@@ -85,6 +85,8 @@ def request(connection: Connection, *, api: str, body: Mapping[str, Any]) -> Req
         url, headers = _azure(connection, _ROUTES[api], str(body.get("model") or ""))
     else:
         url, headers = _openai(connection, _ROUTES[api])
+        if not body.get("model") and connection.configs.get("model"):
+            body = {**body, "model": connection.configs["model"]}
     return Request(api=api, provider=provider, connection=connection.name, url=url, headers=headers, body=dict(body))
 
 

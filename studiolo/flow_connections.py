@@ -37,7 +37,8 @@ def connections_for(
     from serving.local import local_gateway
 
     with local_gateway(workspace()) as gateway:
-        yield {**found, DEFAULT: Connection.to_gateway(gateway.base_url, gateway.token)}
+        model = workspace().settings.model
+        yield {**found, DEFAULT: Connection.to_gateway(gateway.base_url, gateway.token, model=model)}
 
 
 def named(flow: Flow) -> frozenset[str]:
