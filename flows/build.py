@@ -221,8 +221,8 @@ pip install '{needs.package}'{f" -r flow/{needs.requirements}" if needs.requirem
 curl http://127.0.0.1:8080/score -H 'Content-Type: application/json' -d '{_sample(flow)}'
 ```
 
-`PORT`, `FLOW_HOST` and `PROMPTFLOW_WORKER_NUM` (processes) are read from the environment; `PF_FLOW_INIT_CONFIG` is the JSON
-with which the class of a flex flow is made; a field of a connection is overridden by `<CONNECTION>_<FIELD>`.
+`PORT`, `FLOW_HOST` and `PROMPTFLOW_WORKER_NUM` (processes) are read from the environment; `PF_FLOW_INIT_CONFIG` is the
+JSON with which the class of a flex flow is made; a field of a connection is overridden by `<CONNECTION>_<FIELD>`.
 {docker if format == "docker" else ""}"""
 
 
@@ -242,7 +242,8 @@ def _note(format: Format, needs: _Needs) -> str:  # noqa: A002
 
 
 _START = """#!/bin/sh
-# Serves the flow beside this file. FLOW_HOST, PORT, PROMPTFLOW_WORKER_NUM, FLOW_TOKEN_FILE and FLOW_NO_AUTH=1 change how.
+# Serves the flow beside this file. FLOW_HOST, PORT, PROMPTFLOW_WORKER_NUM, FLOW_TOKEN_FILE and FLOW_NO_AUTH=1
+# change how.
 set -eu
 cd "$(dirname "$0")"
 export STUDIOLO_HOME="${STUDIOLO_HOME:-$PWD/.studiolo}"

@@ -15,7 +15,7 @@ from flows.runner import Runner
 from flows.serve_http import Gone, Receive, Refused, until_gone
 from flows.streams import Stream
 
-LOOK_AFTER = 0.5  # seconds after which it is watched whether a client still waits
+LOOK_AFTER = 0.25  # seconds after which it is watched whether a client still waits
 AHEAD = 32  # pieces of a stream that may wait for a slow client
 STREAMS = 256  # at the same time
 LEFT = "the client left"

@@ -51,8 +51,11 @@ class Served:
 class RequestLog:
     """Writes what one process serves of one flow; made with no folder, it keeps nothing."""
 
-    def __init__(self, folder: Path | None, *, flow: str, digest: str, mask: Mask) -> None:
+    def __init__(
+        self, folder: Path | None, *, flow: str, digest: str, mask: Mask, file_size: int = FILE_SIZE, files: int = FILES
+    ) -> None:
         self._folder = folder
+        self._file_size, self._files = file_size, files
         self._mask = mask
         self._same = f'"flow":{encode(flow)},"digest":{encode(digest)}'
         self._held: list[tuple[Call, float]] = []
@@ -101,7 +104,7 @@ class RequestLog:
             except (TypeError, ValueError, RecursionError):
                 self._lost += 1
         try:
-            if self._file < 0 or self._size > FILE_SIZE:
+            if self._file < 0 or self._size > self._file_size:
                 self._rotate()
             os.write(self._file, lines)
             self._size += len(lines)
@@ -133,7 +136,7 @@ class RequestLog:
         self._size = 0
         path = self._folder / f"{os.getpid()}-{self._number:05}.jsonl"
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        for old in _oldest_first(self._folder)[:-FILES]:
+        for old in _oldest_first(self._folder)[: -self._files]:
             old.unlink(missing_ok=True)
 
 
