@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from flows import approvals
+from flows import approvals, snapshot
 from flows import mapping as columns
 from flows.aggregation import has_aggregation
 from flows.connections import Connection
@@ -150,7 +150,7 @@ def lines(run: RunRecord) -> Iterator[LineRecord]:
 
 @contextmanager
 def _recorded(workspace: Workspace, flow: Flow, batch: Batch) -> Iterator[tuple[Run, Path]]:
-    flow_asset = workspace.assets.put("flow", _asset_name(flow.name), flow.folder)
+    flow_asset = snapshot.keep(workspace, _asset_name(flow.name), flow.folder)
     sources: list[Any] = [flow_asset]
     params: dict[str, Any] = {
         "flow": flow_asset.ref,

@@ -237,11 +237,8 @@ class Crew:
                 return process, None
             message = json.loads(raw)
             if "refused" in message:
-                raise Invalid(
-                    f"the flow's code cannot be loaded: {message['refused']}",
-                    hint=message["hint"],
-                    at=Location(self._flow.file),
-                )
+                at = Location(Path(message.get("at") or self._flow.file))
+                raise Invalid(message["refused"], hint=message.get("hint"), at=at)
             if "stopped" in message:
                 raise Unavailable(message["stopped"], hint="what has ended is kept: make room, then --resume-from")
             if "ready" not in message:

@@ -144,10 +144,11 @@ def main() -> None:
     try:
         worker = Worker(start, results)
     except StudioloError as error:
-        send(results, {"refused": mask.text(str(error)), "hint": error.hint})
+        send(results, {"refused": mask.text(error.message), "hint": error.hint, "at": str(error.at or "")})
         return
     except Exception as error:  # noqa: BLE001 - importing the flow's code may raise anything
-        send(results, {"refused": mask.text(f"{type(error).__name__}: {error}"), "hint": None})
+        said = mask.text(f"{type(error).__name__}: {error}")
+        send(results, {"refused": f"the flow's code cannot be loaded: {said}"})
         return
     send(results, {"ready": os.getpid()})
     worker.serve()
