@@ -75,6 +75,7 @@ class _Process:
     def __init__(self, inbox: queue.SimpleQueue[Any]) -> None:
         self.outstanding: dict[int, Task] = {}
         self.heard_at = time.monotonic()
+        self.is_ready = False  # importing the flow's code may take long
         self._process = subprocess.Popen(
             # -P: a file here may be called as a module of ours.
             [sys.executable, "-P", "-m", "flows.worker"],
@@ -243,11 +244,12 @@ class Crew:
                 raise Unavailable(message["stopped"], hint="what has ended is kept: make room, then --resume-from")
             if "ready" not in message:
                 return process, message
+            process.is_ready = True
 
     def _kill_hanging(self) -> None:
         longest = self._conditions.line_timeout + GRACE
         for process in self._processes:
-            if process.outstanding and time.monotonic() - process.heard_at > longest:
+            if process.is_ready and process.outstanding and time.monotonic() - process.heard_at > longest:
                 process.kill()
 
     def _replace(self, dead: _Process, again: deque[Task], alone: deque[Task]) -> Iterator[Ended]:
