@@ -101,7 +101,8 @@ class App:
         try:
             method, route = self._routes.get(call.path, ("", self._nothing))
             self._admit(call)
-            await (route if method in ("", call.method) else self._nothing)(call, receive, send)
+            asked = "GET" if call.method == "HEAD" else call.method
+            await (route if method == asked else self._nothing)(call, receive, send)
         except Gone:
             call.status = LEFT
         except Refused as refused:
