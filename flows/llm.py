@@ -75,6 +75,11 @@ def make(node: Node, kit: Kit) -> Step:
     return Step(node=node, call=call, is_async=True, constants=constants)
 
 
+def known_parameters() -> frozenset[str]:
+    """Return every input of an llm node that some API takes as a parameter."""
+    return frozenset[str]().union(*_PEER.values()) | _NEWER
+
+
 def parameters_of(connection: Connection, node: Node) -> frozenset[str]:
     """Return the inputs of a node that are parameters of the API; raises Invalid for an API that does not exist."""
     provider = model_server.provider_of(connection)

@@ -113,7 +113,7 @@ def load(
     `${env:NAME}` is looked up in `environment` (default: this process's own) and stays as it is where not set;
     `${file:path}` is the content of a JSON, YAML or text file in the prompty's folder.
     """
-    document, body, body_line = _parts(file)
+    document, body, body_line = parts(file)
     root = document.root if document.root is not None else {}
     if not isinstance(root, dict):
         raise Invalid("the front matter must be a mapping", at=document.at())
@@ -137,6 +137,25 @@ def load(
         body=body,
         body_line=body_line,
     )
+
+
+def parts(file: Path) -> tuple[Document, str, int]:
+    """Return the front matter as it is written, the prompt below it, and the line the prompt begins on."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"no file {str(file)!r}", hint="check the path") from None
+    except UnicodeDecodeError:
+        raise Invalid("not UTF-8", hint="save the file as UTF-8", at=Location(file)) from None
+    fences = _FENCE.finditer(text)
+    begin, end = next(fences, None), next(fences, None)
+    if begin is None or end is None:
+        raise Invalid(
+            "a prompty begins with a front matter between two lines of `---`, the prompt follows", at=Location(file, 1)
+        )
+    before = text.count("\n", 0, begin.end())
+    document = parse_yaml("\n" * before + text[begin.end() : end.start()], path=file)
+    return document, text[end.end() :].removeprefix("\n"), text.count("\n", 0, end.end()) + 2
 
 
 def resolve(value: Any, folder: Path, variables: Mapping[str, str]) -> Any:
@@ -171,25 +190,6 @@ def _content(path: Path, written: str) -> Any:
         raise Invalid(f"not JSON: {error.msg}", at=Location(path, error.lineno, error.colno)) from None
     except RecursionError:
         raise Invalid("nested too deeply", at=Location(path)) from None
-
-
-def _parts(file: Path) -> tuple[Document, str, int]:
-    """Return the front matter, the prompt below it, and the line the prompt begins on."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotFound(f"no file {str(file)!r}", hint="check the path") from None
-    except UnicodeDecodeError:
-        raise Invalid("not UTF-8", hint="save the file as UTF-8", at=Location(file)) from None
-    fences = _FENCE.finditer(text)
-    begin, end = next(fences, None), next(fences, None)
-    if begin is None or end is None:
-        raise Invalid(
-            "a prompty begins with a front matter between two lines of `---`, the prompt follows", at=Location(file, 1)
-        )
-    before = text.count("\n", 0, begin.end())
-    document = parse_yaml("\n" * before + text[begin.end() : end.start()], path=file)
-    return document, text[end.end() :].removeprefix("\n"), text.count("\n", 0, end.end()) + 2
 
 
 def _resolved(
