@@ -39,7 +39,20 @@ class Refused(StudioloError):
 class Call:
     """One request and what becomes of it. `id` is the client's own where it gives one, and the run's id."""
 
-    __slots__ = ("begun", "feedback", "headers", "id", "line", "method", "path", "query", "started", "status", "ts")
+    __slots__ = (
+        "begun",
+        "feedback",
+        "headers",
+        "id",
+        "line",
+        "method",
+        "path",
+        "query",
+        "size",
+        "started",
+        "status",
+        "ts",
+    )
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -51,6 +64,7 @@ class Call:
         self.ts = time.time()
         self.started = time.perf_counter()
         self.status = 0
+        self.size = 0  # bytes of what was asked and answered
         self.begun = False  # whether the answer has begun
         self.line: LineRecord | None = None
         self.feedback: dict[str, Any] | None = None
@@ -82,6 +96,7 @@ async def read(call: Call, receive: Receive, *, largest: int) -> bytes:
         body: bytes = message.get("body", b"")
         if len(body) > largest:
             raise _too_large(largest)
+        call.size += len(body)
         return body
     parts, size = [], 0
     while True:
@@ -91,6 +106,7 @@ async def read(call: Call, receive: Receive, *, largest: int) -> bytes:
         size += len(parts[-1])
         if size > largest:
             raise _too_large(largest)
+        call.size = size
         if not message.get("more_body"):
             return b"".join(parts)
         message = await receive()
@@ -105,6 +121,7 @@ async def until_gone(receive: Receive) -> None:
 async def answer(call: Call, send: Send, body: bytes, headers: Pairs, *, status: int = 200) -> None:
     """Send a whole answer."""
     call.status, call.begun = status, True
+    call.size += len(body)
     headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

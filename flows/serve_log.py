@@ -1,7 +1,8 @@
 """What was served: one JSON object a request in files that are rotated and bounded, written beside the answers.
 
-The files lie in `spool/served` of the workspace. A request costs the loop the append to a list; a thread turns what
-has gathered into lines a few times a second. When the folder is full, the oldest file goes.
+The files lie in `spool/served` of the workspace. What is short becomes a line at once, after its answer has left: a
+thread that did it beside would cost more in turns than the work is. What is long, and the disk, is left to a thread.
+When the folder is full, the oldest file goes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import json
 import os
 import threading
-import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ FOLDER = "served"
 EVERY = 0.25  # seconds between writes
 FILE_SIZE = 8_000_000  # bytes after which a new file begins
 FILES = 16  # in the folder, of all served flows together
-YIELD = 4  # lines after which other threads have their turn
+SHORT = 20_000  # bytes of request and answer
 HELD = 20_000  # requests that may wait to be written; beyond them they are counted, not kept
 
 
@@ -58,7 +59,7 @@ class RequestLog:
         self._file_size, self._files = file_size, files
         self._mask = mask
         self._same = f'"flow":{encode(flow)},"digest":{encode(digest)}'
-        self._held: list[tuple[Call, float]] = []
+        self._held: deque[bytes | tuple[Call, float]] = deque()
         self._lost = 0
         self._file = -1
         self._size = self._number = 0
@@ -72,10 +73,12 @@ class RequestLog:
         """Keep a request that has ended."""
         if self._folder is None:
             return
-        if len(self._held) < HELD:
-            self._held.append((call, duration))
-        else:
+        if len(self._held) >= HELD:
             self._lost += 1
+        elif call.size < SHORT:
+            self._held.append(self._line(call, duration))
+        else:
+            self._held.append((call, duration))
 
     def close(self) -> None:
         """Write what is held, and stop."""
@@ -91,39 +94,40 @@ class RequestLog:
             os.close(self._file)
 
     def _write(self) -> None:
-        held, self._held = self._held, []
-        if not held:
-            return
         lines = bytearray()
-        for number, (call, duration) in enumerate(held):
-            if number % YIELD == 0:
-                time.sleep(0)  # the answers come first
-            try:
-                line = self._line(call, duration)
-                lines += self._masked(line) if self._mask.shows(line) else line
-            except (TypeError, ValueError, RecursionError):
-                self._lost += 1
+        count = 0
+        while self._held:
+            held = self._held.popleft()
+            lines += held if isinstance(held, bytes) else self._line(*held)
+            count += 1
+        if not lines:
+            return
         try:
             if self._file < 0 or self._size > self._file_size:
                 self._rotate()
             os.write(self._file, lines)
             self._size += len(lines)
         except OSError:
-            self._lost += len(held)  # a full disk must not stop the answers
+            self._lost += count  # a full disk must not stop the answers
 
     def _line(self, call: Call, duration: float) -> bytes:
         written = (
             f'{{"id":{encode(call.id)},"ts":{call.ts:.6f},{self._same},"path":{encode(call.path)},'
             f'"status":{call.status},"duration":{duration:.6f}'
         )
-        for name in ("traceparent", "baggage"):
-            if given := call.headers.get(name.encode()):
-                written += f',"{name}":{encode(given.decode("latin-1")[:8192])}'
+        for name in (b"traceparent", b"baggage"):
+            if given := call.headers.get(name):
+                written += f',"{name.decode()}":{encode(given.decode("latin-1")[:8192])}'
         if call.feedback is not None:
             written += f',"feedback":{encode(call.feedback)}'
-        if call.line is None:
-            return (written + "}\n").encode("utf-8", "surrogatepass")
-        return (written + ',"line":').encode("utf-8", "surrogatepass") + to_json(call.line)[:-1] + b"}\n"
+        line = written.encode("utf-8", "surrogatepass")
+        if call.line is not None:
+            try:
+                line += b',"line":' + to_json(call.line)[:-1]
+            except (TypeError, ValueError, RecursionError):
+                self._lost += 1
+        line += b"}\n"
+        return self._masked(line) if self._mask.shows(line) else line
 
     def _masked(self, line: bytes) -> bytes:
         return (encode(self._mask.value(json.loads(line))) + "\n").encode("utf-8", "surrogatepass")

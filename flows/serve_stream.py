@@ -24,11 +24,13 @@ class Events:
     def __init__(self, send: Send, pieces: Pieces) -> None:
         self._send = send
         self.pieces = pieces
+        self.sent = 0  # bytes
 
     async def send(self, text: str, *, event: str = "") -> None:
         """Send one event; the text must be one line."""
         head = f"event: {event}\ndata: " if event else "data: "
         body = (head + text + "\n\n").encode("utf-8", "surrogatepass")
+        self.sent += len(body)
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._send({"type": "http.response.body", "body": body, "more_body": True})
@@ -65,6 +67,7 @@ async def respond(
         events.pieces.close()
         with suppress(asyncio.CancelledError, Exception):
             await work
+        call.size += events.sent
         if call.line is not None:
             call.line = serve_score.with_streams(app.flow, call.line, error)
 
