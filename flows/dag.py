@@ -55,7 +55,7 @@ def read(file: Path, *, variant: str | None = None) -> Flow:
         type=_choice(document, FLOW_TYPES, "type") or "standard",
         description=str(root.get("description") or ""),
         inputs={name: read_input(document, "inputs", name) for name in mapping(document, "inputs")},
-        outputs={name: _output(document, name) for name in mapping(document, "outputs")},
+        outputs={name: read_output(document, name) for name in mapping(document, "outputs")},
         nodes=_nodes(document, included, variant),
         environment_variables=variables(document),
         additional_includes=included,
@@ -104,7 +104,8 @@ def variables(document: Document) -> dict[str, str]:
     }
 
 
-def _output(document: Document, name: str) -> Output:
+def read_output(document: Document, name: str) -> Output:
+    """Read one declared output."""
     document.refuse_unknown(OUTPUT_KEYS, "outputs", name)
     given = document.get("outputs", name)
     reference = given.get("reference")
@@ -147,7 +148,8 @@ def _nodes(document: Document, included: tuple[Path, ...], variant: str | None) 
     if variant and not (wanted and dot and choice):
         raise Invalid(f"variant {variant!r} cannot be read", hint="write node.variant, such as ask.shown")
     nodes = [
-        _node(document, included, index, choice if name == wanted else None) for index, name in _names(document, listed)
+        read_node(document, included, index, choice if name == wanted else None)
+        for index, name in _names(document, listed)
     ]
     if variant and not any(node.name == wanted and node.variants for node in nodes):
         known = [node.name for node in nodes if node.variants]
@@ -170,7 +172,8 @@ def _names(document: Document, listed: list[Any]) -> list[tuple[int, str]]:
     return [(index, name) for name, index in seen.items()]
 
 
-def _node(document: Document, included: tuple[Path, ...], index: int, choice: str | None) -> Node:
+def read_node(document: Document, included: tuple[Path, ...], index: int, choice: str | None = None) -> Node:
+    """Read one node of the list, whose name was checked; `choice` is its variant, the default where None."""
     given = document.get("nodes", index)
     name = given["name"]
     if given.get("use_variants") is not True:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import Literal
 
 from flows import dag
 from flows.flow import Flow, Node, Output
@@ -34,15 +35,25 @@ def load(path: Path | str, *, variant: str | None = None) -> Flow:
 def read(path: Path, *, variant: str | None = None) -> Flow:
     """Read a flow of any format; its graph is not checked yet."""
     file = find_file(path)
-    if file.suffix == ".prompty":
+    kind = format_of(file)
+    if kind == "prompty":
         from flows import prompty
 
         return _without_variant(prompty.read(file), variant)
-    if file.name in FLEX_FILES or _IS_FLEX.search(file.read_text(encoding="utf-8", errors="replace")):
+    if kind == "flex":
         from flows import flex
 
         return _without_variant(flex.read(file), variant)
     return dag.read(file, variant=variant)
+
+
+def format_of(file: Path) -> Literal["dag", "flex", "prompty"]:
+    """Return which format a flow file has."""
+    if file.suffix == ".prompty":
+        return "prompty"
+    if file.name in FLEX_FILES or _IS_FLEX.search(file.read_text(encoding="utf-8", errors="replace")):
+        return "flex"
+    return "dag"
 
 
 def find_file(path: Path) -> Path:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from flows import connection_files, connections, dag, flex, prompty, run_file, schemas
 from flows.package_tools import BUILTIN
 from workspace.documents import read_yaml
 from workspace.errors import Invalid
 
+Draft202012Validator: Any = importlib.import_module("jsonschema").Draft202012Validator
 ROOT = Path(__file__).parents[2]
 SHIPPED = [ROOT / "examples" / "flows", ROOT / "studiolo" / "demo_flow", ROOT / "flows" / "starters"]
 
