@@ -93,13 +93,13 @@ class _Tally:
         self.cost = self.cost if cost is None else (self.cost or 0.0) + cost
         self.models.update(models)
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self, flow: Flow) -> dict[str, float]:
         found = {
             "lines.completed": self.completed,
             "lines.failed": self.failed,
             "tokens.prompt": self.prompt_tokens,
             "tokens.completion": self.completion_tokens,
-        } | ({"lines.waiting": self.waiting} if self.waiting else {})
+        } | ({"lines.waiting": self.waiting} if any(node.type == "approval" for node in flow.nodes) else {})
         return {name: float(value) for name, value in found.items()} | (
             {} if self.cost is None else {"cost": self.cost}
         )
@@ -177,7 +177,9 @@ def _begun(
     earlier = workspace.runs.get(batch.resume)
     if earlier.kind != "flow":
         raise NotFound(f"{batch.resume!r} is a run of kind {earlier.kind!r}, not of a flow")
-    changed = [key for key in ("flow_digest", "data", "run") if earlier.params.get(key) != params.get(key)]
+    changed = [key for key in ("flow_digest", "run") if earlier.params.get(key) != params.get(key)]
+    if _digest(workspace, earlier.params.get("data")) != _digest(workspace, params.get("data")):
+        changed.append("data")
     if changed:
         hint = "put it back as it was, or start a new run"
         raise Conflict(f"the {' and the '.join(changed)} changed since run {earlier.name!r}", hint=hint)
@@ -242,9 +244,13 @@ def _close(flow: Flow, run: Run, log: Path, tally: _Tally, workers: Crew) -> Fin
         run.pause(f"{tally.waiting} lines wait for a decision")
     elif tally.completed and has_aggregation(flow):
         records, metrics = workers.aggregate(log)
-    run.log_metrics({**metrics, **tally.metrics()})
+    run.log_metrics({**metrics, **tally.metrics(flow)})
     problems = tuple(f"node {record.name!r}: {record.error}" for record in records if record.status == FAILED)
     return Finished(run.run_id, run.name, tally.completed, tally.failed, metrics, problems, tally.waiting)
+
+
+def _digest(workspace: Workspace, ref: str | None) -> str | None:
+    return workspace.assets.get("data", ref).digest if ref else None
 
 
 def _asset_name(text: str) -> str:

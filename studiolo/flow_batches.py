@@ -18,7 +18,7 @@ from flows.crew import Conditions, Crew
 from studiolo.flow_connections import connections_for, resolve_variables, revisions
 from studiolo.flow_tests import load
 from workspace import Workspace
-from workspace.errors import Invalid, NotFound
+from workspace.errors import Conflict, Invalid, NotFound
 
 Event = flows.Started | flows.LineDone | flows.Finished
 
@@ -84,6 +84,9 @@ def run(workspace: Workspace, asked: Asked, workers: Crew | None = None) -> Iter
 
 def resume(workspace: Workspace, name: str, workers: Crew | None = None) -> Iterator[Event]:
     """Go on with a run as it was asked for."""
+    record = workspace.runs.get(name)
+    if record.status == "FINISHED" and not record.metrics.get("lines.failed"):
+        raise Conflict(f"run {record.name!r} has finished and no line of it failed", hint="start a new run")
     yield from run(workspace, Asked(resume=name), workers)
 
 

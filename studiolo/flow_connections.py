@@ -14,6 +14,7 @@ from workspace.errors import NotFound
 if TYPE_CHECKING:
     from workspace import Workspace
 
+NOWHERE = "http://replayed.invalid/v1"
 _IN_VARIABLE = re.compile(r"^\$\{([\w.\- ]+)\.\w+\}$")
 
 
@@ -23,10 +24,10 @@ def connections_for(
 ) -> Iterator[dict[str, Connection]]:
     """Give what the flow needs and no more; `workspace` is asked only where something is needed.
 
-    The gateway is the one that runs, or a private one for as long as the block takes. A replay needs none.
+    The gateway is the one that runs, or a private one for as long as the block takes. A replay reaches nothing.
     """
     names = named(flow)
-    local = needs_gateway(flow) and not replays
+    local = needs_gateway(flow)
     if not names and not local:
         yield {}
         return
@@ -34,10 +35,13 @@ def connections_for(
     if not local:
         yield found
         return
+    model = workspace().settings.model
+    if replays:
+        yield {**found, DEFAULT: Connection.to_gateway(NOWHERE, "none", model=model)}
+        return
     from serving.local import local_gateway
 
     with local_gateway(workspace()) as gateway:
-        model = workspace().settings.model
         yield {**found, DEFAULT: Connection.to_gateway(gateway.base_url, gateway.token, model=model)}
 
 

@@ -75,6 +75,9 @@ def test_command(
     _print_nodes(result, verbose=verbose)
     if result.error:
         raise StudioloError(result.error, hint=f"the flow is {ready.flow.file}")
+    if waits := [each.name for each in result.nodes if each.status == "Waiting"]:
+        hint = f"decide for it: --pin {waits[0]}='{{\"approved\": true}}'"
+        raise PartialFailure(f"the flow waits for a person at {waits[0]!r}", hint=hint)
     made = result.outputs["output"] if node else {**result.outputs}
     print(json.dumps({**made, "metrics": result.metrics} if result.metrics and not node else made, ensure_ascii=False))
 

@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 import flows
+from studiolo import flow_batches
 from serving.local import Gateway
 from workspace import Settings, Workspace
 
@@ -142,6 +143,7 @@ def _history(workspace: Workspace) -> None:
     data.write_text("".join(f"{json.dumps({'text': text})}\n" for text in ("one", "break", EVIL)))
     for _ in flows.run(workspace, flows.load(folder), flows.Batch(data=data, name="echo words")):
         pass
+    _paused(workspace)
     with (
         pytest.raises(ValueError, match="boom"),
         workspace.run("eval", name="went wrong", params={"note": EVIL}, tags={"tag": EVIL}),
@@ -152,6 +154,26 @@ def _history(workspace: Workspace) -> None:
         run.log_artifact("report.html", f"<h1>The verdict</h1>{EVIL}")
         run.output(workspace.assets.put("report", "words", b"verdict"))
 
+
+def _paused(workspace: Workspace) -> None:
+    folder, data = workspace.home.parent / "pay", workspace.home.parent / "sums.jsonl"
+    folder.mkdir()
+    (folder / "flow.dag.yaml").write_text(_PAY)
+    (folder / "say.py").write_text(_SAY)
+    data.write_text('{"text": "a large sum"}\n')
+    for _ in flow_batches.run(workspace, flow_batches.Asked(flow=str(folder), data=data, name="payments")):
+        pass
+
+
+_PAY = """\
+inputs:
+  text: {type: string, default: hello}
+outputs:
+  said: {type: string, reference: "${say.output}"}
+nodes:
+- {name: agree, type: approval, inputs: {question: Pay this?, sum: "${inputs.text}"}}
+- {name: say, type: python, source: {type: code, path: say.py}, inputs: {text: "${agree.output.comment}"}}
+"""
 
 _FLOW = """\
 inputs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -159,6 +160,23 @@ def test_a_flow_run_shows_its_lines(studio: Any, visit: Visit) -> None:
     page = visit(studio, "/runs?run=echo words")
     page.get_by_role("heading", name="Lines").wait_for()
     page.get_by_test_id("stDataFrame").last.locator("canvas").first.wait_for()
+
+
+@pytest.mark.model
+def test_a_paused_run_is_decided_and_goes_on(studio: Any, visit: Visit) -> None:
+    page = visit(studio, "/runs?run=payments")
+    page.get_by_text("a large sum").first.wait_for()
+    page.get_by_label("Comment").fill("paid by hand")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("heading", name="Decided: ready to go on").wait_for()
+    page.get_by_role("button", name="Go on with the run").click()
+    page.get_by_text("The run goes on").wait_for()
+    deadline = time.monotonic() + 60
+    while page.get_by_text("Finished").count() == 0 and time.monotonic() < deadline:
+        page.wait_for_timeout(500)
+        page.reload()
+        page.get_by_role("heading", name="payments").wait_for()
+    page.get_by_text("Finished").first.wait_for()
 
 
 @pytest.mark.model

@@ -113,7 +113,9 @@ def test_several_workers_share_the_lines(workspace: Workspace, batch: Callable[.
 
 def test_no_process_is_left_behind(batch: Callable[..., Any]) -> None:
     batch("def step(n: int) -> int:\n    return n", conditions=flows.Conditions(workers=2))
-    assert [child for child in psutil.Process().children() if "flows.worker" in " ".join(child.cmdline())] == []
+    left = psutil.process_iter(["ppid", "status", "cmdline"])
+    mine = [each.info for each in left if each.info["ppid"] == os.getpid() and each.info["status"] != "zombie"]
+    assert [each for each in mine if "flows.worker" in (each["cmdline"] or [])] == []
 
 
 def test_code_that_cannot_be_imported_is_refused_with_its_reason(batch: Callable[..., Any]) -> None:
