@@ -56,9 +56,7 @@ def waiting(folder: Path) -> list[Question]:
 def decide(folder: Path, decision: Decision) -> int:
     """Keep a decision; return how many nodes it decides. Conflict where nothing waits for it."""
     open_questions = waiting(folder)
-    meant = [
-        each for each in open_questions if each.node == decision.node and decision.line in (None, each.line)
-    ]
+    meant = [each for each in open_questions if each.node == decision.node and decision.line in (None, each.line)]
     if not meant:
         hint = did_you_mean(decision.node, {each.node for each in open_questions}) or "nothing waits here"
         raise Conflict(f"nothing waits for a decision of {decision.node!r}", hint=hint)

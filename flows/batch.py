@@ -10,14 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from flows import approvals, snapshot
-from flows import mapping as columns
+from flows import approvals, snapshot, sources
 from flows.aggregation import has_aggregation
 from flows.connections import Connection
 from flows.crew import Conditions, Crew, Ended, Task, append, crew
-from flows.data import count, rows
 from flows.flow import Flow
 from flows.results import COMPLETED, FAILED, LOG, WAITING, LineRecord, NodeRecord, heal, last_lines, read_log, to_json
+from flows.sources import Sources
 from workspace import Run, RunRecord, Workspace
 from workspace.errors import Conflict, Invalid, NotFound, Unavailable
 
@@ -113,22 +112,22 @@ def run(
     A line that fails is recorded with its error and the rest go on. Closing the generator ends the run as KILLED.
     `workers` are processes started before.
     """
-    columns.check(flow, batch.column_mapping)
     if not flow.inputs:
         raise Invalid("a flow without inputs cannot run over rows", hint="use `studiolo flow test`")
-    if batch.data is None and batch.base is None:
-        raise Invalid("nothing to run over", hint="give --data, --run or both")
-    with _recorded(workspace, flow, batch) as (run, log):
+    rows = _sources(workspace, batch)
+    rows.check(flow, batch.column_mapping)
+    with _recorded(workspace, flow, batch, rows) as (run, log):
         heal(log)
         tally = _Tally()
         kept, again = _kept(run, log, tally)
-        total = count(batch.data) if batch.data else None
-        yield Started(run.run_id, run.name, total, len(kept))
-        conditions = replace(batch.conditions, log=log, output=run.directory / "worker.log", home=workspace.home)
+        yield Started(run.run_id, run.name, rows.count(), len(kept))
+        conditions = replace(batch.conditions, log=log, output=run.directory / "worker.log", home=workspace.home,
+                             images=run.directory / sources.IMAGES)  # fmt: skip
         deadline = time.monotonic() + batch.timeout if batch.timeout else None
         with crew(flow, batch.connections, conditions, started=workers) as crew_:
             failures: list[Ended] = []
-            for ended in crew_.run(_tasks(flow, batch, kept, again, log, failures)):
+            tasks = _tasks(rows.lines(flow, batch.column_mapping), kept, again, log, failures)
+            for ended in crew_.run(tasks):
                 for each in (*failures, ended):
                     tally.add(each.status, each.tokens, each.cost, each.models)
                     yield LineDone(each.number, each.status, each.error, each.duration)
@@ -149,9 +148,9 @@ def lines(run: RunRecord) -> Iterator[LineRecord]:
 
 
 @contextmanager
-def _recorded(workspace: Workspace, flow: Flow, batch: Batch) -> Iterator[tuple[Run, Path]]:
+def _recorded(workspace: Workspace, flow: Flow, batch: Batch, rows: Sources) -> Iterator[tuple[Run, Path]]:
     flow_asset = snapshot.keep(workspace, _asset_name(flow.name), flow.folder)
-    sources: list[Any] = [flow_asset]
+    origins: list[Any] = [flow_asset]
     params: dict[str, Any] = {
         "flow": flow_asset.ref,
         "variant": flow.variant or "",
@@ -160,20 +159,21 @@ def _recorded(workspace: Workspace, flow: Flow, batch: Batch) -> Iterator[tuple[
     }
     if batch.data is not None:
         data_asset = workspace.assets.put("data", _asset_name(batch.data.stem), batch.data)
-        sources.append(data_asset)
+        origins.append(data_asset)
         params["data"] = data_asset.ref
+        params |= rows.remembered(flow)
     if batch.base is not None:
-        sources.append(batch.base.ref)
+        origins.append(batch.base.ref)
         params["run"] = batch.base.run_id
-    with _begun(workspace, batch, sources, params) as run:
+    with _begun(workspace, batch, origins, params) as run:
         yield run, run.directory / LOG
 
 
 def _begun(
-    workspace: Workspace, batch: Batch, sources: list[Any], params: dict[str, Any]
+    workspace: Workspace, batch: Batch, origins: list[Any], params: dict[str, Any]
 ) -> AbstractContextManager[Run]:
     if batch.resume is None:
-        return workspace.run("flow", name=batch.name, inputs=sources, params=params, tags=batch.tags)
+        return workspace.run("flow", name=batch.name, inputs=origins, params=params, tags=batch.tags)
     earlier = workspace.runs.get(batch.resume)
     if earlier.kind != "flow":
         raise NotFound(f"{batch.resume!r} is a run of kind {earlier.kind!r}, not of a flow")
@@ -185,17 +185,17 @@ def _begun(
         raise Conflict(f"the {' and the '.join(changed)} changed since run {earlier.name!r}", hint=hint)
     if batch.name in (None, earlier.name) and earlier.status not in ("FINISHED", "RUNNING"):
         return workspace.runs.resume(earlier.run_id)
-    return _copied(workspace, earlier, batch, [*sources, earlier.ref], params)
+    return _copied(workspace, earlier, batch, [*origins, earlier.ref], params)
 
 
 @contextmanager
 def _copied(
-    workspace: Workspace, earlier: RunRecord, batch: Batch, sources: list[Any], params: dict[str, Any]
+    workspace: Workspace, earlier: RunRecord, batch: Batch, origins: list[Any], params: dict[str, Any]
 ) -> Iterator[Run]:
     if earlier.status == "RUNNING":
         raise Conflict(f"run {earlier.name!r} still runs", hint="wait for it, or stop it first")
     params = params | {"resumed_from": earlier.run_id}
-    with workspace.run("flow", name=batch.name, inputs=sources, params=params, tags=batch.tags) as run:
+    with workspace.run("flow", name=batch.name, inputs=origins, params=params, tags=batch.tags) as run:
         with (run.directory / LOG).open("wb") as log:
             for line in read_log(earlier.directory / LOG):
                 if line.status == COMPLETED:
@@ -219,20 +219,27 @@ def _kept(run: Run, log: Path, tally: _Tally) -> tuple[set[int], dict[int, dict[
 
 
 def _tasks(
-    flow: Flow, batch: Batch, kept: set[int], again: Mapping[int, Mapping[str, Any]], log: Path, failures: list[Ended]
+    lines: Iterator[tuple[int, dict[str, Any] | str]],
+    kept: set[int],
+    again: Mapping[int, Mapping[str, Any]],
+    log: Path,
+    failures: list[Ended],
 ) -> Iterator[Task]:
     """Yield what must run; a row that cannot be read or converted is written as a failed line instead."""
-    for number, row in enumerate(rows(batch.data)):
+    for number, inputs in lines:
         if number in kept:
             continue
-        try:
-            yield Task(number, columns.inputs_of(flow, {"data": row}, batch.column_mapping), again.get(number))
-        except ValueError as error:
-            line = LineRecord(
-                number=number, status=FAILED, inputs={}, outputs=None, error=str(error), nodes=(), duration=0.0
-            )
-            append(log, line)
-            failures.append(Ended(number, *line.summary()))
+        if not isinstance(inputs, str):
+            yield Task(number, inputs, again.get(number))
+            continue
+        line = LineRecord(number=number, status=FAILED, inputs={}, outputs=None, error=inputs, nodes=(), duration=0.0)
+        append(log, line)
+        failures.append(Ended(number, *line.summary()))
+
+
+def _sources(workspace: Workspace, batch: Batch) -> Sources:
+    earlier = workspace.runs.get(batch.resume) if batch.resume else None
+    return sources.of(workspace, batch.data, batch.base, folder=earlier.params.get(sources.FOLDER) if earlier else None)
 
 
 def _close(flow: Flow, run: Run, log: Path, tally: _Tally, workers: Crew) -> Finished:

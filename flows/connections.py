@@ -201,7 +201,9 @@ def make(name: str, kind: Kind, fields: Mapping[str, Any], *, at: At = lambda *_
     needed = (*kind.required, *(() if keyless else ("api_key",)))
     for key in needed:
         if key not in fields or (key in kind.required and not fields[key]):
-            raise Invalid(f"a connection of type {kind.type} needs {key!r}", hint=f"needed: {', '.join(needed)}", at=at(key))
+            raise Invalid(
+                f"a connection of type {kind.type} needs {key!r}", hint=f"needed: {', '.join(needed)}", at=at(key)
+            )
     secrets = {} if keyless else {"api_key": _secret("api_key", fields["api_key"], at("api_key"))}
     return Connection(name=name, type=kind.type, configs=configs, secrets=secrets)
 

@@ -40,6 +40,7 @@ class Conditions:
     line_timeout: float = 600.0
     log: Path | None = None
     output: Path | None = None  # for what the flow's code prints
+    images: Path | None = None  # for the images of its outputs
     home: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     init: Mapping[str, Any] = field(default_factory=dict)
@@ -138,6 +139,7 @@ class Crew:
                 "log": _text(conditions.log),
                 "output": _text(conditions.output),
                 "home": _text(conditions.home),
+                "images": _text(conditions.images),
                 "init": dict(conditions.init),
                 "revisions": dict(conditions.revisions),
                 "cassette": [str(conditions.cassette[0].resolve()), conditions.cassette[1]]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from flows.flow import Node
 from flows.plan import SKIPPED, Job, Plan
-from flows.results import BYPASSED, COMPLETED, FAILED, WAITING, LineRecord, NodeRecord, plain, strict
+from flows.results import BYPASSED, COMPLETED, FAILED, SCALARS, WAITING, LineRecord, NodeRecord, plain, strict
 from flows.spans import Span
 from flows.streams import Stream
 
@@ -21,7 +23,8 @@ class Line:
 
     __slots__ = (
         "deadline", "done", "inputs", "left", "number", "outputs", "over", "plan", "records", "repeats", "running",
-        "started_at", "stream", "tolerant", "waits", "within",
+        "started_at", "stream", "tolerant", "values", "waits",
+        "within",
     )  # fmt: skip
 
     def __init__(
@@ -37,6 +40,7 @@ class Line:
         tolerant: bool = False,
     ) -> None:
         self.plan, self.number, self.inputs, self.done = plan, number, inputs, done
+        self.values = inputs  # as nodes see them: images for what names them
         self.stream, self.within, self.tolerant = stream, within, tolerant
         self.outputs: list[Any] = [None] * max(size, len(plan.jobs))
         self.waits = plan.waits
@@ -61,7 +65,7 @@ class Line:
 
     def completed(self, job: Job, span: Span, output: Any) -> None:
         """Keep what a node did."""
-        self.records[job.index] = _record(job.node, COMPLETED, span, plain(_unstreamed(output)))
+        self.records[job.index] = _record(job.node, COMPLETED, span, plain(self._written(_unstreamed(output))))
 
     def failed(self, job: Job, span: Span, problem: BaseException) -> str:
         """Keep how a node failed; return what is said of the line."""
@@ -102,17 +106,26 @@ class Line:
         made: dict[str, Any] = {}
         for name, place in self.plan.outputs.items():
             skipped = place.source >= 0 and self.outputs[place.source] is SKIPPED
-            value = None if skipped and not place.path else place.value(self.inputs, self.outputs)
+            value = None if skipped and not place.path else place.value(self.values, self.outputs)
             if isinstance(value, Stream):
                 made[name] = value if self.stream else value.joined()
                 continue
             try:
-                made[name] = strict(value)
+                made[name] = strict(self._written(value))
             except (TypeError, ValueError, RecursionError) as error:
                 raise TypeError(f"{name!r} cannot be written as JSON: {error}") from None
         if self.plan.flow.kind != "dag" and list(made) == ["output"] and isinstance(made["output"], dict):
             return made["output"]
         return made
+
+    def _written(self, value: Any) -> Any:
+        """An image becomes a file, or what the kit says; without images nothing is looked at."""
+        if "flows.images" not in sys.modules or type(value) in SCALARS:
+            return value
+        from flows import images
+
+        form = self.plan.flow.message_format
+        return images.replace_all(value, self.plan.kit.write_image or partial(images.inline, form=form))
 
 
 class Repeat:

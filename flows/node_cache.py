@@ -1,4 +1,4 @@
-"""Outputs of nodes with `cache: true`, found again by what they were made of: code, prompt, inputs and model revision."""
+"""Outputs of nodes with `cache: true`, found by what they were made of: code, prompt, inputs, model revision."""
 
 from __future__ import annotations
 

@@ -44,6 +44,7 @@ class Place:
 
 
 CONSTANT = -2
+_HOLDERS = frozenset({"image", "list", "object", "dict"})  # types whose values may hold images
 
 
 @dataclass(slots=True)
@@ -109,6 +110,7 @@ class Plan:
     jobs: list[Job]
     outputs: dict[str, Place] = field(default_factory=dict)
     sources: tuple[int, ...] = ()  # jobs that wait for nothing
+    may_load: bool = False  # whether inputs may name images
 
     @property
     def waits(self) -> list[int]:
@@ -137,6 +139,7 @@ def _compile(kit: Kit, nodes: list[Node], *, outputs: bool, given: tuple[str, ..
         job.users = tuple(other.index for other in jobs if job.index in other.sources)
     plan = Plan(kit.flow, kit, jobs)
     plan.sources = tuple(job.index for job in jobs if not job.sources)
+    plan.may_load = any(declared.type in _HOLDERS for declared in kit.flow.inputs.values())
     if outputs:
         for name, output in kit.flow.outputs.items():
             if not isinstance(output.value, Reference) or output.value.is_input or output.value.source in numbers:

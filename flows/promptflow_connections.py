@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from flows.connections import KINDS, STRONG, Connection
 from flows.promptflow_names import install
 from workspace.errors import MissingExtra
-
-if TYPE_CHECKING:
-    from flows.connections import Connection
-
-STRONG = "promptflow.connection."  # configs that name the class of a custom strong type
 
 
 class _Connection:
@@ -239,7 +235,7 @@ def as_promptflow(connection: Connection, wanted: Any = None) -> Any:
     `wanted` is the class a parameter asks for, where it is a custom strong type.
     """
     install()
-    kind = _type_name(connection.type)
+    kind = KINDS[connection.type].title
     configs = {key: value for key, value in connection.configs.items() if not key.startswith(STRONG)}
     secrets = dict(connection.secrets)
     if kind == "Custom":
@@ -257,16 +253,14 @@ def as_promptflow(connection: Connection, wanted: Any = None) -> Any:
 
 def from_promptflow(connection: Any) -> Connection:
     """Return what flow code made, as the connection that is kept."""
-    from flows.connections import Connection
-
     configs = dict(connection.configs)
-    kind = connection.TYPE or connection.type
+    kind = connection.TYPE
     if _is_strong(type(connection)):
         kind = "Custom"
         configs |= {f"{STRONG}custom_type": type(connection).__name__, f"{STRONG}module": type(connection).__module__}
     return Connection(
         name=connection.name,
-        type=_SNAKE[kind],
+        type=kind,
         configs={key: value for key, value in configs.items() if value is not None},
         secrets={key: value for key, value in connection.secrets.items() if value is not None},
     )
@@ -274,15 +268,6 @@ def from_promptflow(connection: Any) -> Connection:
 
 def _module() -> Any:
     return importlib.import_module("promptflow.connections")
-
-
-def _type_name(text: str) -> str:
-    """Return the one spelling of a type: `azure_open_ai` and `AzureOpenAI` are the same."""
-    plain = text.replace("_", "").casefold().removesuffix("connection")
-    found = next((known for known in CLASSES if known.casefold() == plain), None)
-    if found is None:
-        return "Custom"
-    return found
 
 
 def _is_strong(kind: type) -> bool:
@@ -293,19 +278,10 @@ def _is_strong(kind: type) -> bool:
 def _strong_type(connection: Connection, wanted: Any) -> Any:
     if isinstance(wanted, type) and _is_strong(wanted):
         return wanted
-    module = connection.configs.get(f"{STRONG}module")
-    name = connection.configs.get(f"{STRONG}custom_type")
+    module, name = connection.module, connection.custom_type
     if not module or not name:
         return None
     try:
         return getattr(importlib.import_module(str(module)), str(name), None)
     except ImportError:  # its package is elsewhere: attributes work on a plain custom connection as well
         return None
-
-
-_SNAKE = {
-    "OpenAI": "open_ai", "AzureOpenAI": "azure_open_ai", "Serverless": "serverless",
-    "CognitiveSearch": "cognitive_search", "AzureAIServices": "azure_ai_services",
-    "AzureContentSafety": "azure_content_safety", "FormRecognizer": "form_recognizer", "Serp": "serp",
-    "Bing": "bing", "Qdrant": "qdrant", "Weaviate": "weaviate", "Custom": "custom", "NotSet": "custom",
-}  # fmt: skip

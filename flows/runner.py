@@ -87,8 +87,22 @@ class Runner:
         With `stream`, outputs that come piece by piece are given as they are, an iterator of pieces.
         """
         line = Line(self.plan, number, inputs, done, stream=stream)
-        self._events.put((_BEGIN, line, given))
+        if self.plan.may_load and _holds_images(inputs):
+            self._pool.submit(self._load, line, given)
+        else:
+            self._events.put((_BEGIN, line, given))
         return line
+
+    def _load(self, line: Line, given: Mapping[str, Any] | None) -> None:
+        """Read the images that the inputs name, beside the lead: that may take long."""
+        from flows import images
+
+        try:
+            line.values = images.load(dict(line.inputs), form=self.plan.flow.message_format)
+        except ValueError as problem:
+            self.abandon(line, f"input: {problem}")
+        else:
+            self._events.put((_BEGIN, line, given))
 
     def abandon(self, line: Line, why: str) -> None:
         """End a line that nobody waits for: it fails, no further node of it starts, and what runs is left."""
@@ -203,7 +217,7 @@ class Runner:
 
     def _advance(self, turn: int, line: Line, ready: list[int]) -> None:
         """Start what is ready; what is quick runs here, one after the other, until nothing is left to do at once."""
-        jobs, inputs = line.plan.jobs, line.inputs
+        jobs, inputs = line.plan.jobs, line.values
         while ready and not line.over:
             job = jobs[ready.pop()]
             try:
@@ -305,7 +319,7 @@ class Runner:
         del turn
         if line.over:
             return
-        values = job.values(line.inputs, line.outputs)
+        values = job.values(line.values, line.outputs)
         if item is not None:
             values |= job.item_values(line.repeats[job.index].items[item])
         # The tries before are kept under the one that counts.
@@ -329,7 +343,7 @@ class Runner:
 
     def _repeat(self, line: Line, job: Job, values: dict[str, Any]) -> list[int]:
         assert job.over is not None  # noqa: S101 - the caller looked
-        items = job.over.value(line.inputs, line.outputs)
+        items = job.over.value(line.values, line.outputs)
         span = Span("node", job.node.name, inputs=_shown(values), started_at=time.time())
         if not isinstance(items, list | tuple):
             raise TypeError(f"`map` of node {job.node.name!r} needs a list, not {type(items).__name__}")
@@ -343,7 +357,7 @@ class Runner:
             return line.ready_after(job, repeat.results)
         assert job.node.each is not None  # noqa: S101 - only such nodes repeat
         while repeat.next < len(repeat.items) and repeat.running < job.node.each.concurrency:
-            values = job.values(line.inputs, line.outputs) | job.item_values(repeat.items[repeat.next])
+            values = job.values(line.values, line.outputs) | job.item_values(repeat.items[repeat.next])
             span = Span("node", job.node.name, inputs=_shown(values))
             line.running += 1
             repeat.running += 1
@@ -450,6 +464,12 @@ def _time(job: Job, span: Span, *, led: bool) -> None:
         job.quick = _SLOW
     elif led:
         job.quick = -1
+
+
+def _holds_images(inputs: Mapping[str, Any]) -> bool:
+    from flows import images
+
+    return images.holds(dict(inputs))
 
 
 def _shown(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ MAKERS = {
     "custom_llm": "flows.python_tools:make",
     "llm": "flows.llm:make",
     "prompt": "flows.templates:make",
-    "flex": "flows.flex:make",
+    "flex": "flows.flex_step:make",
     "prompty": "flows.prompty_step:make",
     "langchain": "flows.langchain_node:make",
     "flow": "flows.subflow:make",
@@ -73,6 +73,7 @@ class Kit:
     cassette: Cassette | None = None
     home: Path | None = None
     revisions: Mapping[str, str] = field(default_factory=dict)
+    write_image: Callable[[Any], Any] | None = None  # what an image becomes where it leaves the flow
     timeout: float = 600.0  # seconds, for one request
     within: Callable[..., None] = _no_runner  # the runner's way to run the flow of a node
     depth: int = 0  # of flows within flows

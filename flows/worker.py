@@ -111,13 +111,18 @@ def make_kit(flow: Flow, start: Mapping[str, Any]) -> Kit:
         revisions=start.get("revisions") or {},
         home=Path(start["home"]) if start.get("home") else None,
     )
+    if start.get("images"):
+        from flows import images
+
+        folder = Path(start["images"])
+        kit.write_image = lambda image: images.write(image, folder, form=flow.message_format)
     mask = Mask(kit.connections.values())
     sys.stdout, sys.stderr = mask.stream(sys.stdout), mask.stream(sys.stderr)
     if start.get("cassette"):
         from flows.cassette import Cassette
 
         path, mode = start["cassette"]
-        kit.cassette = Cassette.open(Path(path), mode=mode)
+        kit.cassette = Cassette.open(Path(path), mode, hide=mask.text)
     return kit
 
 

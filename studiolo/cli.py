@@ -39,6 +39,7 @@ COMMANDS = {
     "demo": Entry("studiolo.commands.demo:demo", "Ask, score, compare and report: the whole loop in minutes.", WORK),
     "flow": Entry("studiolo.commands.flow:app", "Test, run and check prompt flows.", WORK),
     "connection": Entry("studiolo.commands.connection:app", "Keep connections to services, sealed.", WORK),
+    "pf": Entry("studiolo.commands.pf:pf", "Take prompt flow's own command lines.", WORK),
     "eval": Entry("studiolo.commands.eval:app", "Score runs and compare them.", WORK),
     "job": Entry("studiolo.commands.job:app", "Submit command jobs, follow and cancel them.", WORK),
     "models": Entry("studiolo.commands.models:app", "List, prepare and show models.", WORK),
@@ -66,7 +67,7 @@ class _Promise(TyperCommand):
             command.no_args_is_help = True
             return command
         alone = typer.Typer(add_completion=False)
-        alone.command(self.name)(found)
+        alone.command(self.name, context_settings=getattr(found, "context_settings", None))(found)
         return get_command(alone)
 
 

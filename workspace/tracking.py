@@ -219,7 +219,9 @@ def _finish_remote(
         MlflowClient(tracking_uri(workspace)).log_artifacts(theirs, str(story.artifacts))
         store.set_tag(theirs, RunTag(_ARTIFACTS, listing))
     ended = None if story.row.ended_at is None else _milliseconds(story.row.ended_at)
-    store.update_run_info(theirs, RunStatus.from_string(_STATUSES.get(story.row.status, story.row.status)), ended, story.row.name)
+    store.update_run_info(
+        theirs, RunStatus.from_string(_STATUSES.get(story.row.status, story.row.status)), ended, story.row.name
+    )
 
 
 def _log_words(store: AbstractStore, theirs: str, story: Story) -> None:

@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 import flows
-from studiolo import flow_batches
 from serving.local import Gateway
+from studiolo import flow_batches
 from workspace import Settings, Workspace
 
 if TYPE_CHECKING:

@@ -62,11 +62,12 @@ def test_csv_rows_are_texts_that_take_their_type(workspace: Workspace, doubling:
     assert finish(workspace, doubling, data).metrics == {"sum": 6.0}
 
 
-def test_a_line_that_is_not_json_is_named(workspace: Workspace, doubling: Path, tmp_path: Path) -> None:
+def test_a_line_that_is_not_json_fails_alone_and_is_named(workspace: Workspace, doubling: Path, tmp_path: Path) -> None:
     data = tmp_path / "rows.jsonl"
-    data.write_text('{"n": 1}\n{"n": }\n')
-    with pytest.raises(Invalid, match=r"rows\.jsonl:2"):
-        finish(workspace, doubling, data)
+    data.write_text('{"n": 1}\n{"n": }\n{"n": 3}\n')
+    done = finish(workspace, doubling, data, name="torn")
+    assert (done.completed, done.failed) == (2, 1)
+    assert "rows.jsonl:2" in str([line.error for line in flows.lines(workspace.runs.get("torn"))][1])
 
 
 def test_a_mapping_to_an_unknown_input_is_refused(workspace: Workspace, doubling: Path, tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_the_time_of_the_whole_run_ends_it_and_keeps_what_ended(
     workspace: Workspace, batch: Callable[..., Any]
 ) -> None:
     code = "def step(n: int) -> int:\n    import time\n    time.sleep(0.2)\n    return n"
-    with pytest.raises(Unavailable, match="longer than 0.5 seconds"):
+    with pytest.raises(Unavailable, match=r"longer than 0\.5 seconds"):
         batch(code, count=1000, timeout=0.5, conditions=flows.Conditions(concurrency=4))
     run = workspace.runs.get("numbers")
     assert run.status == "FAILED"

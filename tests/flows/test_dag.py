@@ -66,8 +66,8 @@ def test_nodes_come_in_an_order_in_which_they_can_run(tmp_path: Path) -> None:
 
 def test_the_default_variant_is_used_unless_one_is_named(tmp_path: Path) -> None:
     path = folder(tmp_path, VARIANTS)
-    assert flows.load(path).nodes[0].path.name == "short.jinja2"
-    assert flows.load(path, variant="${ask.long}").nodes[0].path.name == "long.jinja2"
+    assert flows.load(path).nodes[0].path == tmp_path / "short.jinja2"
+    assert flows.load(path, variant="${ask.long}").nodes[0].path == tmp_path / "long.jinja2"
 
 
 @pytest.mark.parametrize("variant", ["ask.lon", "aks.long", "long"])

@@ -43,7 +43,7 @@ STEP = """def step(n: int) -> int:
 def test_a_killed_run_loses_and_repeats_nothing(
     whom: str, workspace: Workspace, make_flow: Callable[..., Path], tmp_path: Path
 ) -> None:
-    _round(whom, random.Random(whom), workspace, make_flow, tmp_path)
+    _round(whom, random.Random(whom), workspace, make_flow, tmp_path)  # noqa: S311 - moments, no secrets
 
 
 @pytest.mark.slow
@@ -51,7 +51,7 @@ def test_a_killed_run_loses_and_repeats_nothing(
 def test_two_hundred_rounds_lose_and_repeat_nothing(
     workspace: Workspace, make_flow: Callable[..., Path], tmp_path: Path
 ) -> None:
-    moments = random.Random(20)
+    moments = random.Random(20)  # noqa: S311 - moments, no secrets
     for number in range(200):
         folder = tmp_path / str(number)
         folder.mkdir()

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from flows import flow, llm, model_server, spans
+from flows.cassette import Cassette
 from flows.connections import Connection
 from flows.model_server import Refused, Retrying
 from flows.references import Reference
@@ -386,24 +387,13 @@ def test_one_connection_carries_so_many_requests_at_a_time(server: Server) -> No
     assert 1 < server.most <= model_server.AT_ONCE
 
 
-class Tape:
-    """A cassette that answers from what it has."""
+def test_a_cassette_stands_between_and_knows_no_key(server: Server, tmp_path: Path) -> None:
+    tape = tmp_path / "cassette.jsonl"
 
-    def __init__(self) -> None:
-        self.kept: dict[str, Any] = {}
-
-    async def exchange(self, key: dict[str, Any], send: Callable[[], Any]) -> Any:
-        text = json.dumps(key, sort_keys=True)
-        if text not in self.kept:
-            self.kept[text] = await send()
-        return self.kept[text]
-
-
-def test_a_cassette_stands_between_and_knows_no_key(server: Server) -> None:
     async def twice() -> None:
-        kit = Kit(flow.Flow(name="f", folder=Path(), file=Path()), {}, cassette=Tape())  # type: ignore[arg-type,unused-ignore]
+        kit = Kit(flow.Flow(name="f", folder=Path(), file=Path()), {}, cassette=Cassette.open(tape, "record"))
         assert await _ask(server, kit=kit) == await _ask(server, kit=kit)
-        assert "k-secret" not in str(kit.cassette)
+        assert "k-secret" not in tape.read_text()
 
     asyncio.run(twice())
     assert len(server.asked) == 1

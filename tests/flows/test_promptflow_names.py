@@ -129,7 +129,7 @@ def double(number: int, *, by: int = 2) -> int:
 @trace
 async def later(number: int) -> int:
     await asyncio.sleep(0)
-    return double(number)
+    return int(double(number))
 
 
 @trace

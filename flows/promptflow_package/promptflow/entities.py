@@ -1,8 +1,5 @@
 """What PFClient takes and gives."""
 
-from studiolo.pf_flow import FlowContext as FlowContext
-from studiolo.pf_runs import Run as Run
-
 from flows.promptflow_connections import AzureAIServicesConnection as AzureAIServicesConnection
 from flows.promptflow_connections import AzureContentSafetyConnection as AzureContentSafetyConnection
 from flows.promptflow_connections import AzureOpenAIConnection as AzureOpenAIConnection
@@ -17,3 +14,5 @@ from flows.promptflow_connections import ServerlessConnection as ServerlessConne
 from flows.promptflow_connections import WeaviateConnection as WeaviateConnection
 from flows.promptflow_tools import DynamicList as DynamicList
 from flows.promptflow_tools import InputSetting as InputSetting
+from studiolo.pf_flow import FlowContext as FlowContext
+from studiolo.pf_runs import Run as Run
