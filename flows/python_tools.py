@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import enum
-import importlib.util
 import inspect
 import json
-import sys
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from flows import source_file
 from flows.flow import Node
 from flows.references import Reference
 from flows.values import convert
@@ -56,7 +54,7 @@ def make(node: Node, kit: Kit) -> Step:
 
 def load(path: Path) -> Callable[..., Any]:
     """Import a file and return its one tool; raises ValueError where it has none or several."""
-    module = _import(path)
+    module = source_file.load(path, f"{MAIN}{path.stem}_{abs(hash(str(path)))}")
     found: list[Callable[..., Any]] = [
         value for value in vars(module).values() if getattr(value, MARK, None) == module.__name__
     ]
@@ -98,16 +96,6 @@ def literal(value: Any, hint: Any) -> Any:
         except ValueError:
             return value
     return value
-
-
-def _import(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{MAIN}{path.stem}_{abs(hash(str(path)))}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path.name} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _packaged(node: Node) -> Callable[..., Any]:
