@@ -15,7 +15,7 @@ from studiolo import StudioloError, Workspace
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:&])")
 TONES = {"FINISHED": "green", "RUNNING": "blue", "FAILED": "red", "KILLED": "orange", "PAUSED": "violet"}
-SIGNS = {"FINISHED": "✓", "RUNNING": "●", "FAILED": "✕", "KILLED": "■", "PAUSED": "⏸"}
+SIGNS = {"FINISHED": "✓", "RUNNING": "●", "FAILED": "✕", "KILLED": "■", "PAUSED": "‖"}
 
 
 @st.cache_resource(show_spinner="Opening the workspace …")  # type: ignore[untyped-decorator]

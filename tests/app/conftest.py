@@ -167,7 +167,7 @@ def _paused(workspace: Workspace) -> None:
 
 _PAY = """\
 inputs:
-  text: {type: string, default: hello}
+  text: {type: string}
 outputs:
   said: {type: string, reference: "${say.output}"}
 nodes:

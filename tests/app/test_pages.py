@@ -166,7 +166,7 @@ def test_a_flow_run_shows_its_lines(studio: Any, visit: Visit) -> None:
 def test_a_paused_run_is_decided_and_goes_on(studio: Any, visit: Visit) -> None:
     page = visit(studio, "/runs?run=payments")
     page.get_by_text("a large sum").first.wait_for()
-    page.get_by_label("Comment").fill("paid by hand")
+    page.get_by_role("textbox", name="Comment").fill("paid by hand")
     page.get_by_role("button", name="Approve").click()
     page.get_by_role("heading", name="Decided: ready to go on").wait_for()
     page.get_by_role("button", name="Go on with the run").click()
