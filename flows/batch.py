@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -23,12 +22,16 @@ from workspace.errors import Conflict, Invalid, NotFound, Unavailable
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The run exists; `total` lines are in the data (None: not known yet), `kept` of them were done before."""
+    """The run exists; `total` lines are in the data (None: not known yet), `kept` of them were done before.
+
+    `passed_over` are inputs that keep their default though the data has a column of their name.
+    """
 
     run_id: str
     name: str
     total: int | None
     kept: int
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,8 @@ def run(
         heal(log)
         tally = _Tally()
         kept, again = _kept(run, log, tally)
-        yield Started(run.run_id, run.name, rows.count(), len(kept))
+        passed_over = tuple(rows.passed_over(flow, batch.column_mapping))
+        yield Started(run.run_id, run.name, rows.count(), len(kept), passed_over)
         conditions = replace(batch.conditions, log=log, output=run.directory / "worker.log", home=workspace.home,
                              images=run.directory / sources.IMAGES)  # fmt: skip
         deadline = time.monotonic() + batch.timeout if batch.timeout else None
@@ -149,7 +153,7 @@ def lines(run: RunRecord) -> Iterator[LineRecord]:
 
 @contextmanager
 def _recorded(workspace: Workspace, flow: Flow, batch: Batch, rows: Sources) -> Iterator[tuple[Run, Path]]:
-    flow_asset = snapshot.keep(workspace, _asset_name(flow.name), flow.folder)
+    flow_asset = snapshot.keep(workspace, flow.name, flow.folder)
     origins: list[Any] = [flow_asset]
     params: dict[str, Any] = {
         "flow": flow_asset.ref,
@@ -158,7 +162,7 @@ def _recorded(workspace: Workspace, flow: Flow, batch: Batch, rows: Sources) -> 
         "flow_digest": flow.digest,
     }
     if batch.data is not None:
-        data_asset = workspace.assets.put("data", _asset_name(batch.data.stem), batch.data)
+        data_asset = workspace.assets.put("data", snapshot.asset_name(batch.data.stem), batch.data)
         origins.append(data_asset)
         params["data"] = data_asset.ref
         params |= rows.remembered(flow)
@@ -258,7 +262,3 @@ def _close(flow: Flow, run: Run, log: Path, tally: _Tally, workers: Crew) -> Fin
 
 def _digest(workspace: Workspace, ref: str | None) -> str | None:
     return workspace.assets.get("data", ref).digest if ref else None
-
-
-def _asset_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "flow"

@@ -120,7 +120,7 @@ def read_output(document: Document, name: str) -> Output:
         description=str(given.get("description") or ""),
         is_chat_output=given.get("is_chat_output") is True,
         evaluation_only=given.get("evaluation_only") is True,
-        at=document.at("outputs", name),
+        at=document.at("outputs", name, "reference"),
     )
 
 

@@ -127,6 +127,8 @@ def converted(flow: Flow, given: Mapping[str, Any], *, place: Place = images.NOW
     for name, declared in flow.inputs.items():
         if name in given:
             found[name] = _typed(declared, given[name], place)
+        elif declared.default is None:  # the code's own, which only running it would tell
+            found[name] = None
         elif declared.default is not MISSING:
             found[name] = copy.deepcopy(_typed(declared, declared.default, Place(flow.folder)))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +20,13 @@ _LARGEST = 100_000  # bytes; no connection is written at such length
 
 
 def keep(workspace: Workspace, name: str, folder: Path) -> Asset:
-    """Put a flow's folder among the assets, without `.env` files and connections whose secrets can be read."""
+    """Put a flow's folder among the assets, without `.env` files and connections whose secrets can be read.
+
+    A folder that is a kept flow's content is that version.
+    """
+    if kept := workspace.assets.at("flow", folder):
+        return kept
+    name = asset_name(name)
     secret = set(secret_files(folder))
     if not secret:
         return workspace.assets.put("flow", name, folder)
@@ -27,6 +34,11 @@ def keep(workspace: Workspace, name: str, folder: Path) -> Asset:
         copy = Path(made) / folder.name
         shutil.copytree(folder, copy, symlinks=True, ignore=lambda place, names: _left_out(place, names, secret))
         return workspace.assets.put("flow", name, copy)
+
+
+def asset_name(text: str) -> str:
+    """Return a text as the name of an asset."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "flow"
 
 
 def secret_files(folder: Path) -> Iterator[Path]:

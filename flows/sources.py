@@ -9,7 +9,7 @@ from typing import Any
 
 from flows import data, images, mapping
 from flows.data import BadRow, Row
-from flows.flow import Flow
+from flows.flow import MISSING, Flow
 from flows.results import COMPLETED, LOG, last_lines
 from workspace import RunRecord, Workspace
 from workspace.errors import Invalid
@@ -61,6 +61,15 @@ class Sources:
         if len(self.rows) == 1 and isinstance(path := self.rows.get("data"), Path):
             return data.count(path)
         return None
+
+    def passed_over(self, flow: Flow, columns: Mapping[str, Any]) -> list[str]:
+        """Return the inputs that keep their default though the first row has a column of their name."""
+        path = self.rows.get("data")
+        first = next(iter(data.read(path)), None) if isinstance(path, Path) else None
+        if not isinstance(first, dict):
+            return []
+        defaulted = (name for name, each in flow.inputs.items() if each.default is not MISSING)
+        return [name for name in defaulted if name in first and name not in columns]
 
     def _joined(self) -> Iterator[tuple[int, Mapping[str, Row | BadRow]]]:
         if len(self.rows) > 1:

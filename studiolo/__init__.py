@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from studiolo.flow_shelf import FlowFolder as FlowFolder
     from studiolo.flow_shelf import flow_folder as flow_folder
     from studiolo.flow_shelf import flow_folders as flow_folders
+    from studiolo.flow_shelf import promote as promote
     from studiolo.flow_trials import Trial as Trial
     from studiolo.flow_trials import load_trial as load_trial
     from studiolo.flow_trials import try_flow as try_flow
@@ -97,6 +98,7 @@ _HOMES = {
     "load_trial": "studiolo.flow_trials",
     "mlflow_address": "studiolo.run_search",
     "new_chat": "studiolo.chat",
+    "promote": "studiolo.flow_shelf",
     "questions": "studiolo.flow_batches",
     "reply": "studiolo.chat",
     "resume_detached": "studiolo.flow_batches",

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+import flows
+from flows import snapshot
 from flows.graph import FILES
+from workspace.assets import Asset
 from workspace.errors import NotFound, did_you_mean
 from workspace.home import Workspace
 
@@ -47,6 +50,16 @@ def flow_folder(workspace: Workspace, ref: str) -> FlowFolder:
     if ref not in known:
         raise NotFound(f"no flow {ref!r}", hint=did_you_mean(ref, known))
     return known[ref]
+
+
+def promote(workspace: Workspace, name: str, label: str) -> Asset:
+    """Give a label to a version of a flow: "NAME", "NAME:3", or a folder, which is kept as a new version first."""
+    if Path(name).exists():
+        flow = flows.load(name)
+        asset = snapshot.keep(workspace, flow.name, flow.folder)
+    else:
+        asset = workspace.assets.get("flow", name)
+    return workspace.assets.label(asset, label)
 
 
 def _walk(project: Path) -> Iterator[Path]:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from workspace import Workspace
 
+_KEPT = "flow:"
 _ENTRY = re.compile(r"^[\w.]+:\w+$")
 
 
@@ -38,13 +39,26 @@ class Prepared:
 
 
 def load(where: str | Path, *, variant: str | None = None) -> flows.Flow:
-    """Load a flow by its folder, its file, or the "module:function" that is its entry."""
-    if isinstance(where, str) and _ENTRY.match(where) and not Path(where).exists():
-        from flows import flex
+    """Load a flow by its folder, its file, "flow:NAME@label" as it is kept, or its entry, "module:function"."""
+    if isinstance(where, str) and not Path(where).exists():
+        if where.startswith(_KEPT) and not Path("flow.py").exists():
+            return _kept(where, variant)
+        if _ENTRY.match(where):
+            from flows import flex
 
-        made: flows.Flow = flex.from_entry(Path.cwd(), where)
-        return made
+            made: flows.Flow = flex.from_entry(Path.cwd(), where)
+            return made
     return flows.load(where, variant=variant)
+
+
+def _kept(ref: str, variant: str | None) -> flows.Flow:
+    from workspace import Workspace
+
+    with Workspace.open() as workspace:
+        asset = workspace.assets.get("flow", ref)
+        folder = workspace.assets.path(asset)
+    flow = flows.load(folder, variant=variant)
+    return replace(flow, name=asset.name) if flow.name == flow.folder.name else flow
 
 
 @contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import importlib
+import io
 import json
 import shutil
 import time
@@ -17,7 +20,7 @@ from flows import export, run_file
 from studiolo import pf_config, run_keeping
 from studiolo.flow_batches import Asked
 from workspace import Workspace
-from workspace.errors import Invalid, NotFound
+from workspace.errors import Invalid, NotFound, StudioloError
 from workspace.paths import write_atomically
 from workspace.runs import RunRecord
 
@@ -183,10 +186,15 @@ def write_files(workspace: Workspace, record: RunRecord, *, node_artifacts: bool
 
 def get(workspace: Workspace, name: str) -> Run:
     """Return a run of a flow; raises NotFound where there is none of this name."""
+    return Run.of(record_of(workspace, name))
+
+
+def record_of(workspace: Workspace, name: str) -> RunRecord:
+    """Return the record of a run of a flow; raises NotFound where there is none of this name."""
     record = workspace.runs.get(name)
     if record.kind != "flow":
-        raise NotFound(f"{name!r} is a run of kind {record.kind!r}, not of a flow")
-    return Run.of(record)
+        raise NotFound(f"{name!r} is a run of kind {record.kind!r}, not of a flow", hint=f"studiolo runs show {name}")
+    return record
 
 
 def list_runs(
@@ -299,13 +307,34 @@ def delete(workspace: Workspace, name: str) -> None:
         shutil.rmtree(found.output_path, ignore_errors=True)
 
 
-def visualize(workspace: Workspace, names: list[str]) -> Path:
-    """Draw runs as one HTML page and return where it is."""
+def visualize(workspace: Workspace, names: list[str], target: Path | None = None) -> Path:
+    """Draw runs as one HTML page and return where it is; without a target, among the first one's files."""
+    from flows import draw, graph
 
-    records = [workspace.runs.get(str(get(workspace, name).name)) for name in names]
+    records = [record_of(workspace, name) for name in names]
     if not records:
         raise Invalid("name at least one run")
-    page: str = importlib.import_module("flows.draw").page(records)
-    target = records[0].directory / "artifacts" / "visualize.html"
-    write_atomically(target, page)
+    drawn = {}
+    for record in records:
+        if ref := record.params.get("flow"):
+            with contextlib.suppress(StudioloError):  # a flow that is not there any more is drawn without arrows
+                folder = workspace.assets.path(workspace.assets.get("flow", ref))
+                drawn[record.run_id] = graph.load(folder, variant=record.params.get("variant") or None)
+    target = target or records[0].directory / "artifacts" / "visualize.html"
+    write_atomically(target, draw.page(records, drawn))
     return target
+
+
+def write_details(columns: list[str], rows: list[list[Any]], path: Path) -> None:
+    """Write a run's details as .csv or .jsonl."""
+    text = io.StringIO()
+    if path.suffix == ".csv":
+        written = csv.writer(text)
+        written.writerow(columns)
+        written.writerows(rows)
+    elif path.suffix == ".jsonl":
+        for row in rows:
+            text.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False, default=str) + "\n")
+    else:
+        raise Invalid(f"{path.name!r} is no kind of table", hint="name it .csv or .jsonl")
+    write_atomically(path, text.getvalue(), mode=0o644)

@@ -167,6 +167,15 @@ class Assets:
             place = place / Path(str(asset.properties.get(FILENAME) or asset.name)).name
         return self._blobs.materialise(Blob(asset.digest, asset.size, asset.is_folder), place)
 
+    def at(self, kind: str, place: Path) -> Asset | None:
+        """Return the first version whose content `path` has put in this place; None where the place is no such one."""
+        if place.resolve().parent != self._checkouts.resolve():
+            return None
+        query = select(assets).filter_by(kind=kind, digest=f"sha256:{place.name}").order_by(assets.c.id).limit(1)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+            return None if row is None else _asset(row, _labels(connection, kind, row.name))
+
     def _put(
         self, connection: Connection, kind: str, name: str, version: str | None, properties: dict[str, Any], blob: Blob
     ) -> Asset:

@@ -11,9 +11,9 @@ import typer
 import flows
 import studiolo
 from studiolo.arguments import pairs
+from studiolo.commands import flow_files, flow_runs
 from studiolo.commands.flow_progress import follow
 from studiolo.commands.flow_serve import build_command, serve_command
-from studiolo.commands.flow_show import show_command
 from workspace.errors import Invalid, PartialFailure, StudioloError
 
 if TYPE_CHECKING:
@@ -265,6 +265,17 @@ def _open_page(flow: str) -> None:
     typer.echo(flow_tests.page(flow))
 
 
-app.command("show")(show_command)
+app.command("show")(flow_runs.show_command)
+app.command("details")(flow_runs.details_command)
+app.command("metrics")(flow_runs.metrics_command)
+app.command("list")(flow_runs.list_command)
+app.command("archive")(flow_runs.archive_command)
+app.command("restore")(flow_runs.restore_command)
+app.command("delete")(flow_runs.delete_command)
+app.command("visualize")(flow_runs.visualize_command)
+app.command("init")(flow_files.init_command)
+app.command("validate")(flow_files.validate_command)
+app.command("diff")(flow_files.diff_command)
+app.command("promote")(flow_files.promote_command)
 app.command("serve")(serve_command)
 app.command("build")(build_command)

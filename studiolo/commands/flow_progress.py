@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+import typer
+
 import flows
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ def follow(events: Iterable[flows.Started | flows.LineDone | flows.Finished]) ->
             elif isinstance(event, flows.Started):
                 name = event.name
                 watcher.started(name, event.total, event.kept)
+                for each in event.passed_over:
+                    said = f"the data has a column {each!r}, but the input keeps its default"
+                    typer.secho(f"note: {said}; to map it: {each}='${{data.{each}}}'", fg="yellow", err=True)
             else:
                 finished = event
     return finished

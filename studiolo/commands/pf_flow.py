@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -100,22 +99,17 @@ def _print_result(made: Any) -> None:
 
 
 def _validate(given: argparse.Namespace) -> int:
-    from flows import graph
+    from flows import check
 
-    try:
-        flow = graph.read(Path(given.source))
-    except StudioloError as error:
-        problems = [error]
-    else:
-        problems = list(graph.problems(flow))
+    problems = [each for each in check.problems(given.source) if each.severity == "error"]
     if not problems:
-        print(json.dumps({"result": "Succeeded"}, indent=2))
+        print_json({"result": "Succeeded"})
         return 0
     errors = [
         {"message": problem.message, "location": str(problem.at) if problem.at else None, "hint": problem.hint}
         for problem in problems
     ]
-    print(json.dumps({"result": "Failed", "errors": errors}, indent=2, ensure_ascii=False))
+    print_json({"result": "Failed", "errors": errors})
     return 1
 
 
