@@ -248,7 +248,8 @@ def _sources(workspace: Workspace, batch: Batch) -> Sources:
 
 def _close(flow: Flow, run: Run, log: Path, tally: _Tally, workers: Crew) -> Finished:
     for model in sorted(tally.models):
-        run.input(model)
+        if model.startswith("model:"):  # one of ours; what others serve has a name alone
+            run.input(model)
     metrics: dict[str, float] = {}
     records: tuple[NodeRecord, ...] = ()
     if tally.waiting:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from flows import spans
 from flows.connections import ENTRA, Connection
+from flows.pace import Pace
 from workspace.errors import Invalid, MissingExtra
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 Provider = Literal["OpenAI", "AzureOpenAI"]
 
-AT_ONCE = 32  # requests at a time over one connection
+AT_ONCE = 64  # requests at a time over one connection, where the server keeps up
 _ROUTES = {"chat": "chat/completions", "completion": "completions"}
 _TOLD = ("temperature", "top_p", "max_tokens", "seed", "frequency_penalty", "presence_penalty")
 
@@ -99,8 +100,8 @@ async def ask(kit: Kit, asked: Request, *, retrying: Retrying | None = None) -> 
     with _span(asked) as span:
 
         async def send() -> dict[str, Any]:
-            async with _slot(kit, asked):
-                response = await _sent(kit.client(), asked, retrying or Retrying(), stream=False)
+            async with _pace(kit, asked) as pace:
+                response = await _sent(kit.client(), asked, retrying or Retrying(), pace, stream=False)
             return _read(response)
 
         if kit.cassette is not None:
@@ -121,8 +122,8 @@ async def stream(kit: Kit, asked: Request, *, retrying: Retrying | None = None) 
     if asked.provider == "OpenAI":
         body["stream_options"] = {"include_usage": True}
     with _span(asked) as span:
-        async with _slot(kit, asked):
-            response = await _sent(kit.client(), replace(asked, body=body), retrying or Retrying(), stream=True)
+        async with _pace(kit, asked) as pace:
+            response = await _sent(kit.client(), replace(asked, body=body), retrying or Retrying(), pace, stream=True)
     return _chunks(asked, response, span)
 
 
@@ -205,12 +206,15 @@ def _address(asked: Request) -> str:
 # Sending
 
 
-async def _sent(client: httpx.AsyncClient, asked: Request, retrying: Retrying, *, stream: bool) -> httpx.Response:
+async def _sent(
+    client: httpx.AsyncClient, asked: Request, retrying: Retrying, pace: Pace, *, stream: bool
+) -> httpx.Response:
     """Send until the answer is good; raises Refused where it will not be."""
     waited, unprocessable = 0.0, 0
     for attempt in range(retrying.tries):
         response, said = await _tried(client, asked, stream=stream)
         if response is not None and response.status_code < 300:
+            pace.answered()
             return response
         if response is not None:
             said = _reason(response)
@@ -226,6 +230,8 @@ async def _sent(client: httpx.AsyncClient, asked: Request, retrying: Retrying, *
                 + f": {said}"
             )
         waited += pause
+        if not unprocessable:
+            pace.refused()
         if (span := spans.current()) is not None:
             span.set(studiolo__tries=attempt + 2, studiolo__waited=waited)
         await asyncio.sleep(pause)
@@ -297,9 +303,9 @@ def _chunk(text: str) -> dict[str, Any]:
     return chunk if isinstance(chunk, dict) else {}
 
 
-def _slot(kit: Kit, asked: Request) -> asyncio.Semaphore:
+def _pace(kit: Kit, asked: Request) -> Pace:
     """A connection carries so many requests at a time; more wait here, not at the server."""
-    return kit.limits.setdefault(asked.connection, asyncio.Semaphore(AT_ONCE))
+    return kit.paces.setdefault(asked.connection, Pace(AT_ONCE))
 
 
 # What is told of a call

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from flows.connections import Connection
 from flows.flow import Flow, Node
+from flows.pace import Pace
 from flows.references import Reference
 
 if TYPE_CHECKING:
-    import asyncio
 
     import httpx
 
@@ -77,7 +77,7 @@ class Kit:
     timeout: float = 600.0  # seconds, for one request
     within: Callable[..., None] = _no_runner  # the runner's way to run the flow of a node
     depth: int = 0  # of flows within flows
-    limits: dict[str, asyncio.Semaphore] = field(default_factory=dict)  # requests at a time, by connection
+    paces: dict[str, Pace] = field(default_factory=dict)  # requests at a time, by connection
     _client: Any = None
 
     def streams(self, node: Node) -> bool:

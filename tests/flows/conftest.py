@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +266,79 @@ nodes:
 - {name: one, type: python, source: {type: code, path: say.py}, inputs: {text: "${inputs.text}"}}
 - {name: two, type: python, source: {type: code, path: say.py}, inputs: {text: "${inputs.text}"}}
 """
+
+
+@dataclass
+class ModelServer:
+    """A model server that says what it is told to, and keeps what it was asked."""
+
+    url: str = ""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    replies: list[tuple[int, dict[str, str], Any]] = field(default_factory=list)  # before the usual one
+    delay: float = 0.0
+    now: int = 0
+    most: int = 0
+
+    def answer(self, path: str, body: dict[str, Any]) -> Any:
+        if body.get("stream"):
+            return [{"choices": [{"index": 0, "delta": {"content": word}}]} for word in ("Hel", "lo", None)] + [
+                {"choices": [], "model": "m-1", "usage": {"prompt_tokens": 7, "completion_tokens": 2}}
+            ]
+        usage = {"prompt_tokens": 7, "completion_tokens": 2}
+        if "/chat/" not in path:
+            return {"choices": [{"index": 0, "text": "done"}], "usage": usage, "model": "m-1"}
+        said = {"role": "assistant", "content": "Hello"}
+        if body.get("tools") or body.get("functions"):
+            said = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1"}]}  # type: ignore[dict-item]
+        return {"id": "a1", "choices": [{"index": 0, "message": said, "finish_reason": "stop"}], "usage": usage,
+                "model": "m-1"}  # fmt: skip
+
+
+@pytest.fixture
+def modelling() -> Iterator[ModelServer]:
+    kept, lock = ModelServer(), threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with lock:
+                kept.asked.append(
+                    {"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}} | {"body": body}
+                )
+                kept.now += 1
+                kept.most = max(kept.most, kept.now)
+                reply = kept.replies.pop(0) if kept.replies else (200, {}, kept.answer(self.path, body))
+            threading.Event().wait(kept.delay)
+            with lock:
+                kept.now -= 1
+            status, headers, content = reply
+            if status == 0:  # goes away without a word
+                self.close_connection = True
+                return
+            raw = json.dumps(content).encode()
+            if isinstance(content, list):
+                raw = (
+                    b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in content)
+                    + b"data: [DONE]\n\n"
+                )
+            self.send_response(status)
+            for name, text in headers.items():
+                self.send_header(name, text)
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+    class Listening(ThreadingHTTPServer):
+        request_queue_size = 128
+
+    made = Listening(("127.0.0.1", 0), Handler)
+    kept.url = f"http://127.0.0.1:{made.server_port}"
+    threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
+    yield kept
+    made.shutdown()
+    made.server_close()

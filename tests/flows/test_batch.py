@@ -10,14 +10,19 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 import flows
+from flows.connections import Connection
 from flows.results import LOG, read_log
 from workspace import Workspace
 from workspace.errors import Conflict, Invalid
+
+if TYPE_CHECKING:
+    from tests.flows.conftest import ModelServer
 
 MAPPING = {"x": "${data.n}"}
 
@@ -177,3 +182,28 @@ def wait_for_lines(workspace: Workspace, count: int) -> Path:
                 return log
         time.sleep(0.01)
     raise AssertionError("the run did not get that far")
+
+
+def test_lines_that_a_model_elsewhere_answered_end_well(
+    workspace: Workspace, tmp_path: Path, modelling: ModelServer
+) -> None:
+    folder = tmp_path / "asking"
+    folder.mkdir()
+    (folder / "ask.jinja2").write_text("user:\n{{n}}\n")
+    (folder / "flow.dag.yaml").write_text(
+        "inputs: {n: {type: int}}\noutputs: {said: {type: string, reference: '${ask.output}'}}\n"
+        "nodes:\n- {name: ask, type: llm, api: chat, connection: theirs, source: {type: code, path: ask.jinja2},\n"
+        "   inputs: {model: a-model-of-theirs, n: '${inputs.n}'}}\n"
+    )
+    theirs = Connection(
+        name="theirs", type="open_ai", configs={"base_url": f"{modelling.url}/v1"}, secrets={"api_key": "k"}
+    )
+    done = finish(
+        workspace, folder, rows(tmp_path / "rows.jsonl", 40), name="asked",
+        column_mapping={"n": "${data.n}"}, connections={"theirs": theirs},
+    )  # fmt: skip
+    assert (done.completed, done.failed) == (40, 0)
+    record = workspace.runs.get("asked")
+    assert record.status == "FINISHED"
+    assert record.metrics["tokens.completion"] == 40 * 2
+    assert {line.nodes[0].model for line in flows.lines(record)} == {"m-1"}
