@@ -66,12 +66,31 @@ class Cassette:
             running.add_done_callback(lambda _: self._asked.pop(key, None))
         return json.loads(json.dumps(await asyncio.shield(running)))
 
+    def answer(self, request: Mapping[str, Any]) -> Any:
+        """Return a recorded answer, None where one is to be recorded. Raises Missing where nothing may be sent."""
+        key = self._hide(_key(request))
+        if key in self._answers:
+            return json.loads(json.dumps(self._answers[key]))
+        if self.mode == "replay":
+            raise Missing(self._miss(key))
+        return None
+
+    def keep(self, request: Mapping[str, Any], answer: Any) -> None:
+        """Record an answer that somebody else has asked for; the first one to a request stays."""
+        key = self._hide(_key(request))
+        if self.mode == "record" and key not in self._answers:
+            self._append(self._line(request, answer))
+            self._answers[key] = answer
+
     async def _record(self, key: str, request: Mapping[str, Any], send: Callable[[], Awaitable[Any]]) -> Any:
         answer = await send()
-        line = self._hide(json.dumps({"request": dict(request), "answer": answer}, ensure_ascii=False, sort_keys=True))
-        await asyncio.to_thread(self._append, line.encode("utf-8", "replace") + b"\n")
+        await asyncio.to_thread(self._append, self._line(request, answer))
         self._answers[key] = answer
         return answer
+
+    def _line(self, request: Mapping[str, Any], answer: Any) -> bytes:
+        exchange = {"request": dict(request), "answer": answer}
+        return self._hide(json.dumps(exchange, ensure_ascii=False, sort_keys=True)).encode("utf-8", "replace") + b"\n"
 
     def _append(self, line: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

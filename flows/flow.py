@@ -168,9 +168,11 @@ class Flow:
 
     def asks_model(self) -> bool:
         """Whether a node of the flow asks a language model, and so may need the local gateway."""
-        return any(node.type in ("llm", "prompty", "custom_llm", "langchain") for node in self.nodes) or any(
-            node.tool.startswith("flows.") for node in self.nodes
-        )
+        return any(
+            node.type in ("llm", "prompty", "custom_llm") or node.tool.startswith("flows.")
+            or (node.type == "langchain" and node.connection)
+            for node in self.nodes
+        )  # fmt: skip
 
     @property
     def digest(self) -> str:

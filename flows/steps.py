@@ -15,7 +15,6 @@ from flows.pace import Pace
 from flows.references import Reference
 
 if TYPE_CHECKING:
-
     import httpx
 
     from flows.cassette import Cassette

@@ -57,7 +57,9 @@ def named(flow: Flow) -> frozenset[str]:
 def needs_gateway(flow: Flow) -> bool:
     """Whether a node that asks a model names no connection."""
     return flow.asks_model() and any(
-        node.connection in LOCAL_NAMES for node in flow.nodes if node.type in ("llm", "prompty", "langchain", "python")
+        node.connection in LOCAL_NAMES
+        for node in flow.nodes
+        if node.type in ("llm", "prompty", "python") or (node.type == "langchain" and node.connection)
     )
 
 
