@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Provider = Literal["OpenAI", "AzureOpenAI"]
 
 AT_ONCE = 64  # requests at a time over one connection, where the server keeps up
-_ROUTES = {"chat": "chat/completions", "completion": "completions"}
+_ROUTES = {"chat": "chat/completions", "completion": "completions", "embeddings": "embeddings"}
 _TOLD = ("temperature", "top_p", "max_tokens", "seed", "frequency_penalty", "presence_penalty")
 
 
@@ -62,7 +62,14 @@ class Request:
 
 
 class Refused(RuntimeError):
-    """The model server answered with an error that trying again does not mend, or did not answer."""
+    """The model server answered with an error that trying again does not mend, or did not answer.
+
+    `code` is what the server calls it, such as "context_length_exceeded".
+    """
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def provider_of(connection: Connection) -> Provider:
@@ -98,20 +105,31 @@ async def ask(kit: Kit, asked: Request, *, retrying: Retrying | None = None) -> 
     cassette recorded, or is recorded.
     """
     with _span(asked) as span:
-
-        async def send() -> dict[str, Any]:
-            async with _pace(kit, asked) as pace:
-                response = await _sent(kit.client(), asked, retrying or Retrying(), pace, stream=False)
-            return _read(response)
-
-        if kit.cassette is not None:
-            key = {"api": asked.api, "provider": asked.provider, **asked.body}
-            answer: dict[str, Any] = await kit.cassette.exchange(key, send)
-        else:
-            answer = await send()
+        answer = await exchange(kit, asked, _read, retrying=retrying)
         span.output = answer.get("choices")
         _spent(span, answer)
         return answer
+
+
+async def exchange(
+    kit: Kit,
+    asked: Request,
+    read: Callable[[httpx.Response], dict[str, Any]],
+    *,
+    retrying: Retrying | None = None,
+) -> dict[str, Any]:
+    """Send a request and return the answer as `read` reads it, or what the kit's cassette has recorded."""
+
+    async def send() -> dict[str, Any]:
+        async with _pace(kit, asked) as pace:
+            response = await _sent(kit.client(), asked, retrying or Retrying(), pace, stream=False)
+        return read(response)
+
+    if kit.cassette is None:
+        return await send()
+    key = {"api": asked.api, "provider": asked.provider, **asked.body}
+    answer: dict[str, Any] = await kit.cassette.exchange(key, send)
+    return answer
 
 
 async def stream(kit: Kit, asked: Request, *, retrying: Retrying | None = None) -> AsyncIterator[dict[str, Any]]:
@@ -220,7 +238,7 @@ async def _sent(
             said = _reason(response)
             unprocessable = unprocessable + 1 if response.status_code == 422 else 0
             if not _will_pass(response) or unprocessable >= retrying.unprocessable:
-                raise Refused(f"the model server refused: {said}")
+                raise Refused(f"the model server refused: {said}", code=_code(response))
         pause = _asked_pause(response)
         pause = retrying.pause(attempt) if pause is None else pause
         if attempt == retrying.tries - 1 or waited + pause > retrying.total:
@@ -279,6 +297,13 @@ def _reason(response: httpx.Response) -> str:
         return f"{said} ({response.status_code})"
     except (ValueError, KeyError, TypeError):
         return f"status {response.status_code}: {response.text[:200]}"
+
+
+def _code(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["error"]["code"] or "")
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _read(response: httpx.Response) -> dict[str, Any]:

@@ -258,5 +258,8 @@ BUILTIN: Mapping[str, Mapping[str, Any]] = {
         "promptflow.tools.aoai_gpt4v", "chat", "Azure OpenAI GPT-4 Turbo with Vision",
         {"connection": "AzureOpenAIConnection", "deployment_name": "string", **_ASKED}, "AzureOpenAI",
     ),
-    **_builtin("flows.retrieve", "retrieve", "Retrieve", {"index": "string", "query": "string", "top_k": "int"}),
+    **_builtin(
+        "flows.retrieve", "retrieve", "Retrieve",
+        {"index": "string", "query": "string", "top_k": "int", "source": "string", "connection": "string"},
+    ),
 }  # fmt: skip

@@ -40,6 +40,7 @@ COMMANDS = {
     "flow": Entry("studiolo.commands.flow:app", "Test, run and check prompt flows.", WORK),
     "connection": Entry("studiolo.commands.connection:app", "Keep connections to services, sealed.", WORK),
     "pf": Entry("studiolo.commands.pf:pf", "Take prompt flow's own command lines.", WORK),
+    "index": Entry("studiolo.commands.index:app", "Make folders of documents searchable, for flows.", WORK),
     "eval": Entry("studiolo.commands.eval:app", "Score runs and compare them.", WORK),
     "job": Entry("studiolo.commands.job:app", "Submit command jobs, follow and cancel them.", WORK),
     "models": Entry("studiolo.commands.models:app", "List, prepare and show models.", WORK),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import shutil
 import socket
 import threading
 import time
@@ -20,6 +19,8 @@ from flows.serve_workers import Serving, is_loopback, serve
 from workspace.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from tests.flows.conftest import Server
 
 Serve = Callable[..., "AbstractContextManager[Server]"]
@@ -260,22 +261,18 @@ def test_a_flex_flow_answers_with_just_what_it_returned(tmp_path: Path, serving:
 
 
 @pytest.mark.browser
-def test_the_page_runs_a_chat_and_remembers_it(chat: Server) -> None:
-    from playwright.sync_api import expect, sync_playwright
+def test_the_page_runs_a_chat_and_remembers_it(chat: Server, chromium: Browser) -> None:
+    from playwright.sync_api import expect
 
-    if (path := shutil.which("chromium")) is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        page = browser.new_page()
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-        page.goto(chat.url)
-        for question, history in (("Hi", "[]"), ("More", "[({'question': 'Hi'}, {'turns': 0, 'answer': 'Hi after")):
-            page.fill("#in-question", question)
-            page.press("#in-question", "Enter")
-            expect(page.locator(".turn.answer").last).to_contain_text(f"{question} after {history}")
-            expect(page.locator("#send")).to_be_enabled()
-        assert problems == []
-        browser.close()
+    page = chromium.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.goto(chat.url)
+    for question, history in (("Hi", "[]"), ("More", "[({'question': 'Hi'}, {'turns': 0, 'answer': 'Hi after")):
+        page.fill("#in-question", question)
+        page.press("#in-question", "Enter")
+        expect(page.locator(".turn.answer").last).to_contain_text(f"{question} after {history}")
+        expect(page.locator("#send")).to_be_enabled()
+    assert problems == []
+    page.close()

@@ -1,0 +1,35 @@
+"""A tool that ships: `source: {type: package, tool: flows.retrieve.retrieve}` finds passages for a question."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Any
+
+from flows import embeddings, indexes, spans
+from flows.connections import DEFAULT, LOCAL_NAMES, find
+from flows.steps import KIT
+from workspace.errors import Invalid
+
+
+async def retrieve(
+    index: str, query: str, top_k: int = 4, source: str = "", connection: str = ""
+) -> list[dict[str, Any]]:
+    """Return the passages of an index nearest to a question, the nearest first.
+
+    Each is `{"text", "score", "source", "heading", "line", "page", "place"}`; `place` is what an answer cites. `source`
+    asks one document alone. `connection` names where the index's embedding model answers, else the gateway.
+    """
+    kit = KIT.get()
+    if kit is None or kit.home is None:
+        raise Invalid("retrieve runs inside a flow of a workspace", hint="studiolo index query asks from outside")
+    about = indexes.get(kit.home, index)
+    asked = {"index": index, "query": query, "top_k": top_k}
+    attributes = {"gen_ai.operation.name": "retrieval", "gen_ai.data_source.id": index}
+    with spans.child("retrieval", "retrieve", inputs=asked, attributes=attributes) as span:
+        where = find(kit.connections, DEFAULT if connection in LOCAL_NAMES else connection)
+        (vector,) = await embeddings.embed(kit, where, [query], model=about.model)
+        found = await asyncio.to_thread(indexes.query, kit.home, index, vector, top=top_k, source=source)
+        span.output = [{**asdict(passage), "place": passage.place} for passage in found]
+        passages: list[dict[str, Any]] = span.output
+        return passages

@@ -1,0 +1,308 @@
+"""Documents become sections, sections chunks, chunks an index that answers and keeps up with its folder."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("chromadb", reason="chromadb is not installed")
+
+import flows
+from flows import chunks, embeddings, index_update, indexes, readers
+from flows.chunks import Chunking
+from flows.connections import Connection
+from flows.index_update import Updated
+from flows.readers import Section
+from flows.steps import Kit
+from studiolo import index_shelf
+from workspace import Workspace
+from workspace.errors import Conflict, Invalid, NotFound
+
+if TYPE_CHECKING:
+    from serving.local import Gateway
+    from tests.flows.conftest import ModelServer
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "flows" / "ask-documents"
+
+
+class Words:
+    """Embeds a text as the words in it: two texts are near where they share words. Counts what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
+        self.asked += texts
+        return [self.vector(text) for text in texts]
+
+    @staticmethod
+    def vector(text: str) -> list[float]:
+        found = [0.0] * 256
+        for word in re.findall(r"\w+", text.casefold()):
+            found[hashlib.sha256(word.encode()).digest()[0]] += 1.0
+        length = math.sqrt(sum(each * each for each in found)) or 1.0
+        return [each / length for each in found]
+
+
+def make(home: Path, source: Path, embed: Words, name: str = "mine", **options: Any) -> Updated:
+    options.setdefault("model", "words")
+    options.setdefault("chunking", Chunking(size=200, overlap=20))
+
+    async def run() -> Updated:
+        *_, last = [event async for event in index_update.update(home, name, source, embed, **options)]
+        assert isinstance(last, Updated)
+        return last
+
+    return asyncio.run(run())
+
+
+def ask(home: Path, question: str, **options: Any) -> list[indexes.Passage]:
+    return indexes.query(home, "mine", Words.vector(question), **options)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "documents"
+    made.mkdir()
+    (made / "cats.md").write_text("# Cats\n\nCats sleep all day.\n\n## Food\n\nCats eat fish.\n")
+    (made / "dogs.txt").write_text("Dogs bark.\nDogs fetch sticks.\n")
+    return made
+
+
+# Reading
+
+
+def test_markdown_is_read_by_its_headings_and_code_has_none(tmp_path: Path) -> None:
+    file = tmp_path / "a.md"
+    file.write_text(
+        "---\ntitle: x\n---\nbefore\n\n# One\n\ntext\n\n```sh\n# no heading\n```\n\n"
+        "### Deep ###\n\nmore\n\n## Two\n\nend\n"
+    )
+    assert [(each.heading, each.line) for each in readers.read(file)] == [
+        ("", 4), ("One", 7), ("One > Deep", 15), ("One > Two", 19),
+    ]  # fmt: skip
+    assert "# no heading" in readers.read(file)[1].text
+    assert "title" not in readers.read(file)[0].text
+
+
+def test_of_html_what_people_read_is_kept(tmp_path: Path) -> None:
+    found = {each.heading: each.text for each in readers.read(EXAMPLE / "documents" / "travel.html")}
+    assert list(found) == ["Travel", "Travel > Expenses"]
+    assert "Breakfast is paid.\n\nThe minibar is not." in found["Travel > Expenses"]
+    assert not any(word in str(found) for word in ("console.log", "color", "Handbook"))
+
+
+def test_of_pdf_each_page_is_a_section() -> None:
+    (page,) = readers.read(EXAMPLE / "documents" / "security.pdf")
+    assert page.page == 1
+    assert "Visitors wear a green badge" in page.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.pdf", b"%PDF-1.4 torn"), ("a.txt", b"\0\1\2binary"), ("a.docx", b"PK"), ("a.pdf", b"")],
+)
+def test_what_cannot_be_read_is_refused_with_its_reason(tmp_path: Path, name: str, content: bytes) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(Invalid):
+        readers.read(file)
+
+
+# Cutting
+
+
+def test_chunks_are_short_overlap_and_know_their_lines() -> None:
+    text = "\n".join(f"Line {number} says something of its own." for number in range(1, 41))
+    found = list(chunks.cut([Section(text, "Top", line=10)], Chunking(size=200, overlap=50)))
+    assert all(len(each.text) <= 200 for each in found)
+    lines = text.splitlines()
+    for each in found:
+        assert each.line is not None
+        assert each.text.splitlines()[0] in lines[each.line - 10]
+        assert each.heading == "Top"
+    shared = [set(one.text.splitlines()) & set(two.text.splitlines()) for one, two in pairwise(found)]
+    assert all(shared)
+    assert {line for each in found for line in each.text.splitlines()} == set(lines)
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(10, 0), (100, 51), (100, -1), (1_000_000, 0)])
+def test_a_chunking_that_makes_no_sense_is_refused(size: int, overlap: int) -> None:
+    with pytest.raises(Invalid):
+        Chunking(size=size, overlap=overlap)
+
+
+# The index
+
+
+def test_an_index_answers_with_the_place_and_the_nearest_first(tmp_path: Path, folder: Path) -> None:
+    made = make(tmp_path, folder, Words())
+    assert (made.about.files, made.about.chunks, made.added) == (2, 3, 2)
+    found = ask(tmp_path, "what fish do cats eat", top=3)
+    assert (found[0].place, found[0].heading) == ("cats.md:7", "Cats > Food")
+    assert found[0].score > found[1].score
+    assert {each.source for each in ask(tmp_path, "cats", source="dogs.txt")} == {"dogs.txt"}
+
+
+def test_only_what_has_changed_is_embedded_again(tmp_path: Path, folder: Path) -> None:
+    embed = Words()
+    make(tmp_path, folder, embed)
+    embed.asked.clear()
+    (folder / "dogs.txt").write_text("Dogs swim.\n")
+    (folder / "birds.txt").write_text("Birds fly.\n")
+    (folder / "cats.md").unlink()
+    made = make(tmp_path, folder, embed)
+    assert (made.added, made.unchanged, made.removed) == (2, 0, 1)
+    assert sorted(text.strip() for text in embed.asked) == ["Birds fly.", "Dogs swim."]
+    assert {each.source for each in ask(tmp_path, "cats fish", top=10)} == {"dogs.txt", "birds.txt"}
+    embed.asked.clear()
+    assert make(tmp_path, folder, embed).unchanged == 2
+    assert embed.asked == []
+
+
+def test_another_model_or_cut_embeds_everything_again(tmp_path: Path, folder: Path) -> None:
+    embed = Words()
+    make(tmp_path, folder, embed)
+    assert make(tmp_path, folder, embed, model="other").added == 2
+    assert make(tmp_path, folder, embed, model="other", chunking=Chunking(size=100, overlap=0)).added == 2
+    assert indexes.get(tmp_path, "mine").model == "other"
+
+
+def test_an_update_that_broke_off_is_gone_on_with(tmp_path: Path, folder: Path) -> None:
+    class Breaking(Words):
+        async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
+            if any("Dogs" in text for text in texts):
+                raise ConnectionError("gone")
+            return await super().__call__(texts)
+
+    breaking = Breaking()
+    with pytest.raises(ConnectionError):
+        make(tmp_path, folder, breaking)
+    embed = Words()
+    made = make(tmp_path, folder, embed)
+    assert (made.added, made.unchanged) == (1, 1)
+    assert all("Dogs" in text for text in embed.asked)
+
+
+def test_a_file_that_cannot_be_read_is_told_and_the_rest_are_in(tmp_path: Path, folder: Path) -> None:
+    (folder / "torn.pdf").write_bytes(b"%PDF-1.4 torn")
+    made = make(tmp_path, folder, Words())
+    assert [each.source for each in made.failed] == ["torn.pdf"]
+    assert made.about.files == 2
+
+
+def test_hidden_files_and_links_that_lead_outside_are_no_documents(tmp_path: Path, folder: Path) -> None:
+    (folder / ".git").mkdir()
+    (folder / ".git" / "a.md").write_text("# hidden")
+    (tmp_path / "outside.md").write_text("# outside")
+    (folder / "link.md").symlink_to(tmp_path / "outside.md")
+    assert [path.name for path in index_update.find(folder)] == ["cats.md", "dogs.txt"]
+    assert [path.name for path in index_update.find(folder, ("*.md",))] == ["cats.md"]
+    with pytest.raises(NotFound, match="no documents"):
+        index_update.find(folder, ("*.pdf",))
+
+
+def test_a_name_belongs_to_one_folder_and_cannot_lead_elsewhere(tmp_path: Path, folder: Path) -> None:
+    make(tmp_path, folder, Words())
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.md").write_text("text")
+    with pytest.raises(Conflict):
+        make(tmp_path, other, Words())
+    for name in ("../mine", "a/b", "", ".hidden"):
+        with pytest.raises(Invalid):
+            indexes.folder(tmp_path, name)
+
+
+def test_an_open_index_sees_what_was_written_since(tmp_path: Path, folder: Path) -> None:
+    make(tmp_path, folder, Words())
+    assert ask(tmp_path, "birds fly")[0].source != "birds.txt"
+    (folder / "birds.txt").write_text("Birds fly.\n")
+    make(tmp_path, folder, Words())
+    assert ask(tmp_path, "birds fly")[0].source == "birds.txt"
+
+
+def test_a_deleted_index_is_gone_and_a_wrong_name_gets_a_hint(tmp_path: Path, folder: Path) -> None:
+    make(tmp_path, folder, Words())
+    with pytest.raises(NotFound) as caught:
+        indexes.get(tmp_path, "mime")
+    assert caught.value.hint == "did you mean 'mine'?"
+    indexes.delete(tmp_path, "mine")
+    assert indexes.list_indexes(tmp_path) == []
+    with pytest.raises(NotFound):
+        ask(tmp_path, "cats")
+    assert folder.exists()
+
+
+# Embedding
+
+
+def test_a_text_too_long_for_the_model_is_the_mean_of_its_halves(modelling: ModelServer) -> None:
+    def vectors(count: int) -> Any:
+        return {"data": [{"index": at, "embedding": [1.0, 0.0]} for at in range(count)], "model": "e-1"}
+
+    too_long = {"error": {"message": "too long", "code": "context_length_exceeded"}}
+    modelling.replies = [(400, {}, too_long), (200, {}, vectors(1)), (400, {}, too_long), (200, {}, vectors(2))]
+    theirs = Connection(
+        name="theirs", type="open_ai", configs={"base_url": f"{modelling.url}/v1"}, secrets={"api_key": "k"}
+    )
+
+    async def run() -> list[list[float]]:
+        kit = Kit(flows.Flow(name="f", folder=Path(), file=Path()), {})
+        try:
+            return await embeddings.embed(kit, theirs, ["short", "x" * 1000], model="e")
+        finally:
+            await kit.aclose()
+
+    assert asyncio.run(run()) == [[1.0, 0.0], [1.0, 0.0]]
+    assert [len(each["body"]["input"]) for each in modelling.asked] == [2, 1, 1, 2]
+
+
+# The whole way, with the real models
+
+
+@pytest.mark.model
+@pytest.mark.timeout(300)
+def test_the_example_answers_from_its_documents_with_its_sources(model_workspace: Workspace, gateway: Gateway) -> None:
+    workspace = model_workspace
+    asked = index_shelf.Asked(name="handbook", source=EXAMPLE / "documents", chunking=Chunking(size=80, overlap=0))
+    *_, done = index_shelf.create(workspace, asked)
+    assert isinstance(done, Updated)
+    assert (done.about.files, done.failed) == (4, ())
+    (record,) = workspace.runs.list(kind="index")
+    assert record.metrics["files"] == 4
+    assert any(edge.source.startswith("model:all-minilm-l6-v2:") for edge in workspace.lineage.upstream(record.ref))
+    found = index_shelf.query(workspace, "handbook", "Where can I put my bike?")
+    assert found[0].place == "office.txt:3"
+
+    connections = {"default": Connection.to_gateway(gateway.base_url, gateway.token)}
+    conditions = flows.Conditions(home=workspace.home)
+    flow = flows.load(EXAMPLE)
+    result = flows.test(flow, {}, connections=connections, conditions=conditions)
+    assert result.error is None
+    assert "28" in result.outputs["answer"]
+    assert result.outputs["sources"][0]["place"] == "time-off.md:5"
+    retrieval = next(span for span in result.nodes[0].spans if span.kind == "retrieval")
+    assert retrieval.attributes["gen_ai.data_source.id"] == "handbook"
+    assert [each.kind for each in retrieval.spans] == ["embedding"]
+
+    replayed = flows.test(
+        flow, {}, connections=connections,
+        conditions=flows.Conditions(home=workspace.home, cassette=(EXAMPLE / "cassette.jsonl", "replay")),
+    )  # fmt: skip
+    assert replayed.error is None
+    assert replayed.outputs["sources"][0]["place"] == "time-off.md:5"
+
+
+def test_without_its_index_a_flow_says_which_command_makes_it(tmp_path: Path) -> None:
+    connections = {"default": Connection.to_gateway("http://127.0.0.1:9/v1", "none")}
+    result = flows.test(flows.load(EXAMPLE), {}, connections=connections, conditions=flows.Conditions(home=tmp_path))
+    assert "no index 'handbook'" in (result.error or "")
