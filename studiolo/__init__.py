@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from studiolo.run_search import flow_lines as flow_lines
     from studiolo.run_search import mlflow_address as mlflow_address
     from studiolo.run_search import starting_points as starting_points
+    from studiolo.runnables import as_runnable as as_runnable
     from workspace.assets import Asset as Asset
     from workspace.errors import Conflict as Conflict
     from workspace.errors import Denied as Denied
@@ -85,6 +86,7 @@ _HOMES = {
     "artifacts": "studiolo.run_files",
     "as_curl": "studiolo.chat",
     "as_python": "studiolo.chat",
+    "as_runnable": "studiolo.runnables",
     "ask": "studiolo.chat",
     "ask_again": "studiolo.chat",
     "chat_models": "studiolo.chat",

@@ -29,6 +29,7 @@ from flows.runner import Runner
 from flows.steps import KIT, Kit
 from workspace import Workspace
 from workspace.errors import Invalid
+from workspace.settings import Settings
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
@@ -153,7 +154,8 @@ class Flow:
         connections = {**self._stack.enter_context(reachable(flow)), **self._given, **given}
         sys.path.insert(0, str(flow.folder))
         os.environ.update(flow.environment_variables)
-        kit = Kit(flow=flow, connections=connections, stream=bool(context.streaming))
+        home = Settings.from_environment().home.absolute()
+        kit = Kit(flow=flow, connections=connections, stream=bool(context.streaming), home=home)
         with _within(flow.folder):
             runner = Runner(kit, concurrency=CONCURRENCY)
         self._stack.callback(runner.close)
