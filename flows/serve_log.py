@@ -1,8 +1,8 @@
 """What was served: one JSON object a request in files that are rotated and bounded, written beside the answers.
 
-The files lie in `spool/served` of the workspace. What is short becomes a line at once, after its answer has left: a
-thread that did it beside would cost more in turns than the work is. What is long, and the disk, is left to a thread.
-When the folder is full, the oldest file goes.
+The files lie in `spool/served` of the workspace; the flows that people have tried are in one of them, `tests.jsonl`.
+What is short becomes a line at once, after its answer has left: a thread that did it beside would cost more in turns
+than the work is. What is long, and the disk, is left to a thread. When the folder is full, the oldest file goes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import contextlib
 import json
 import os
 import threading
+import time
+import uuid
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +28,8 @@ EVERY = 0.25  # seconds between writes
 FILE_SIZE = 8_000_000  # bytes after which a new file begins
 FILES = 16  # in the folder, of all served flows together
 SHORT = 20_000  # bytes of request and answer
+TEST = "test"  # the path of what a person tried
+TESTS = "tests.jsonl"  # the file of those
 HELD = 20_000  # requests that may wait to be written; beyond them they are counted, not kept
 
 
@@ -144,17 +148,53 @@ class RequestLog:
             old.unlink(missing_ok=True)
 
 
+def keep_test(home: Path, *, flow: str, digest: str, line: LineRecord, started_at: float, mask: Mask) -> str:
+    """Keep a flow that a person tried as a request of the path "test", and return its id; secrets are left out."""
+    folder = home / "spool" / FOLDER
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / TESTS
+    if path.exists() and path.stat().st_size > FILE_SIZE:
+        path.replace(folder / f"tests-{time.time_ns()}.jsonl")
+    name = uuid.uuid4().hex
+    fields = {
+        "id": name, "ts": started_at, "flow": flow, "digest": digest, "path": TEST, "status": 200,
+        "duration": round(line.duration, 6), "line": json.loads(to_json(line)),
+    }  # fmt: skip
+    raw = (encode(mask.value(fields)) + "\n").encode("utf-8", "surrogatepass")
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(file, raw)  # one call, so that lines of several processes never mix
+    finally:
+        os.close(file)
+    return name
+
+
 def served(home: Path) -> Iterator[Served]:
     """Yield the requests that a workspace has kept, those of one process in the order in which they ended."""
-    for path in _oldest_first(home / "spool" / FOLDER):
-        with path.open("rb") as file:
-            for raw in file:
-                try:
-                    fields = json.loads(raw)
-                except ValueError:
-                    continue  # torn by a full disk or a kill
+    for path in log_files(home):
+        for request, _ in read_from(path, 0):
+            yield request
+
+
+def log_files(home: Path) -> list[Path]:
+    """Return the files with requests, the one that was written last at the end."""
+    return _oldest_first(home / "spool" / FOLDER)
+
+
+def read_from(path: Path, start: int) -> Iterator[tuple[Served, int]]:
+    """Yield the requests in a file from a place on, each with the place after it; a torn line is passed over."""
+    with path.open("rb") as file:
+        place = file.seek(start)
+        for raw in file:
+            if not raw.endswith(b"\n"):
+                return  # it is being written
+            place += len(raw)
+            try:
+                fields = json.loads(raw)
                 line = fields.pop("line", None)
-                yield Served(**fields, line=None if line is None else line_from(line))
+                yield Served(**fields, line=None if line is None else line_from(line)), place
+            except (ValueError, TypeError, KeyError):
+                continue  # torn by a full disk or a kill
 
 
 def _oldest_first(folder: Path) -> list[Path]:

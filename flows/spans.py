@@ -12,10 +12,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from flows.prices import Prices
 from flows.results import SpanRecord, plain
 
 Kind = Literal["node", "function", "llm", "embedding", "retrieval", "tool", "chain", "try"]
 
+PRICES = Prices({})  # of the workspace whose flow runs in this process; `use_prices` sets them
 CURRENT: ContextVar[Span | None] = ContextVar("studiolo_span", default=None)
 
 
@@ -54,9 +56,16 @@ class Span:
         spans = list(self.walk())
         return sum(span.prompt_tokens for span in spans), sum(span.completion_tokens for span in spans)
 
+    def own_cost(self) -> float | None:
+        """Return what it was said to cost, else what its tokens cost by the workspace's prices, without its children.
+
+        None where neither is known.
+        """
+        return self.cost if self.cost is not None else PRICES.of(self.model, self.prompt_tokens, self.completion_tokens)
+
     def total_cost(self) -> float | None:
         """Return the known cost of the span and everything under it, None where nothing is known."""
-        known = [span.cost for span in self.walk() if span.cost is not None]
+        known = [cost for span in self.walk() if (cost := span.own_cost()) is not None]
         return sum(known) if known else None
 
     def answered_by(self) -> str | None:
@@ -68,9 +77,15 @@ class Span:
         return SpanRecord(
             kind=self.kind, name=self.name, inputs=plain(self.inputs), output=plain(self.output), error=self.error,
             started_at=self.started_at, ended_at=self.ended_at or self.started_at,
-            tokens=(self.prompt_tokens, self.completion_tokens), cost=self.cost, model=self.model,
+            tokens=(self.prompt_tokens, self.completion_tokens), cost=self.own_cost(), model=self.model,
             attributes=plain(self.attributes), spans=tuple(child.record() for child in self.children),
         )  # fmt: skip
+
+
+def use_prices(prices: Prices) -> None:
+    """Have what models cost from now on counted by these prices."""
+    global PRICES
+    PRICES = prices
 
 
 def current() -> Span | None:

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flows import promptflow_names
+from flows import promptflow_names, spans
 from flows.aggregation import gather
 from flows.connections import Connection
 from flows.flow import Flow
 from flows.masking import Mask
+from flows.prices import FILE, Prices
 from flows.results import COMPLETED, LineRecord, last_lines, line_from, node_fields, to_json
 from flows.runner import Runner
 from flows.steps import Kit
@@ -111,6 +112,8 @@ def make_kit(flow: Flow, start: Mapping[str, Any]) -> Kit:
         revisions=start.get("revisions") or {},
         home=Path(start["home"]) if start.get("home") else None,
     )
+    if kit.home is not None:
+        spans.use_prices(Prices.read(kit.home / FILE))
     if start.get("images"):
         from flows import images
 

@@ -134,12 +134,14 @@ def resume_detached(workspace: Workspace, name: str) -> None:
         )
 
 
-def send_trace(workspace: Workspace, run_id: str, *, to: str) -> None:
-    """Send the trace of a run's lines on: "mlflow" or "otlp"."""
-    from flows import otel
+def send_trace(workspace: Workspace, run_id: str, *, to: str) -> int:
+    """Send the trace of a run's lines on, "mlflow" or "otlp", and return how many lines those are."""
+    from studiolo import traces
 
-    for _ in otel.export(workspace.runs.get(run_id), to=to, workspace=workspace):
-        pass
+    sent = 0
+    for event in traces.send(workspace, traces.of_run(workspace.runs.get(run_id)), to=to):
+        sent = event.lines
+    return sent
 
 
 _FOLDER = "flow.folder"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ import flows
 from flows import overrides
 from flows.connections import Connection
 from flows.crew import Conditions, Crew
+from flows.flow import MISSING
 from studiolo.flow_connections import connections_for, resolve_variables, revisions
 from workspace.errors import Invalid
 from workspace.paths import write_atomically
@@ -115,12 +117,37 @@ def once(
     )
 
 
-def keep_trace(ready: Prepared, result: flows.FlowResult, *, to: str | None) -> None:
-    """Keep what each node did as a trace of the workspace, and send it on where that is asked for."""
-    if to is not None:
-        from flows import otel
+def keep_trace(
+    ready: Prepared, inputs: Mapping[str, Any], result: flows.FlowResult, *, started_at: float, to: str | None = None
+) -> None:
+    """Keep what each node did as a trace of the workspace, where there is one, and send it on where asked to."""
+    from flows import serve_log
+    from flows.masking import Mask
+    from flows.results import LineRecord
 
-        for _ in otel.export_test(ready.flow, result, to=to, workspace=ready.workspace()):
+    defaults = {name: each.default for name, each in ready.flow.inputs.items() if each.default is not MISSING}
+    line = LineRecord(
+        number=0,
+        status=result.status,
+        inputs={**defaults, **(inputs or ready.flow.sample)},
+        outputs=result.outputs or None,
+        error=result.error,
+        nodes=result.nodes,
+        duration=time.time() - started_at,
+    )
+    home = ready.conditions.home
+    if home is None or not (home.is_dir() or to):
+        return
+    mask = Mask(ready.connections.values())
+    name = serve_log.keep_test(
+        home, flow=ready.flow.name, digest=ready.flow.digest, line=line, started_at=started_at, mask=mask
+    )
+    if to is not None:
+        from studiolo import traces
+
+        mine = (each for each in serve_log.served(home) if each.id == name)
+        told = [each for request in mine if (each := traces.of_request(request))]
+        for _ in traces.send(ready.workspace(), told, to=to):
             pass
 
 

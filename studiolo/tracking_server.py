@@ -15,6 +15,7 @@ from typing import Any
 
 import uvicorn
 
+from studiolo import traces
 from studiolo.guard import Guard
 from studiolo.services import HOST
 from studiolo.sessions import Sessions
@@ -92,10 +93,11 @@ def _configure(uri: str, artifacts: Path, port: int) -> None:
 
 
 def feed(workspace: Workspace, stop: threading.Event) -> None:
-    """Carry runs that changed into MLflow, until `stop`; what cannot be carried now is carried later."""
+    """Carry runs and traces that are new into MLflow, until `stop`; what cannot be carried now is carried later."""
     while True:
         try:
             tracking.carry(workspace)
+            traces.carry(workspace)
         except StudioloError as error:
             _log.warning("%s", error)
         if stop.wait(EVERY):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workspace import ledger_tables
+from workspace import ledger_logs, ledger_tables
 from workspace.errors import Invalid, Unavailable
 from workspace.paths import unwritable
 
@@ -47,7 +47,8 @@ class Table:
 def sql(workspace: Workspace, query: str, *, limit: int = 10_000, patience: float = PATIENCE) -> Table:
     """Answer one SQL question about everything recorded until now.
 
-    Tables: runs, params, metrics, assets, edges, events, requests. Nothing can be changed, and no file or network
+    Tables: runs, params, metrics, assets, edges, events, requests, and of flows flow_lines, flow_nodes, spans and
+    served_requests. Nothing can be changed, and no file or network
     be reached: Invalid where the question tries, or is no SQL.
 
     >>> workspace.sql("SELECT name, status FROM runs ORDER BY started_at DESC").rows
@@ -56,22 +57,22 @@ def sql(workspace: Workspace, query: str, *, limit: int = 10_000, patience: floa
         raise Invalid(f"the row limit must be at least 1, not {limit}")
     workspace.spool.ingest()
     workspace.runs.settle()
-    with _fresh(workspace) as path:
+    with _fresh(workspace, logs=ledger_logs.asked(query)) as path:
         return _answer(path, query, limit, patience)
 
 
 @contextmanager
-def _fresh(workspace: Workspace) -> Iterator[Path]:
+def _fresh(workspace: Workspace, *, logs: bool) -> Iterator[Path]:
     """Give a ledger that is up to date: the workspace's own, or a passing one while another process has that."""
     own = workspace.home / "ledger.duckdb"
     with _alone(workspace.home / "ledger.lock") as mine:
         if mine:
-            _refresh(workspace, own)
+            _refresh(workspace, own, logs=logs)
             yield own
             return
     with tempfile.TemporaryDirectory(prefix="studiolo-ledger-") as folder:
         passing = Path(folder) / "ledger.duckdb"
-        _refresh(workspace, passing)
+        _refresh(workspace, passing, logs=logs)
         yield passing
 
 
@@ -99,16 +100,16 @@ def _alone(lock: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def _refresh(workspace: Workspace, path: Path) -> None:
+def _refresh(workspace: Workspace, path: Path, *, logs: bool) -> None:
     import duckdb
 
     try:
-        _bring_up_to_date(workspace, path)
+        _bring_up_to_date(workspace, path, logs=logs)
     except (duckdb.Error, ledger_tables.Outdated):
         # Whatever is wrong with it, the records are elsewhere: make a new one.
         forget(path)
         try:
-            _bring_up_to_date(workspace, path)
+            _bring_up_to_date(workspace, path, logs=logs)
         except duckdb.Error as error:
             raise Unavailable(f"cannot make the ledger {path}: {_line(error)}", hint="run `studiolo doctor`") from error
 
@@ -119,13 +120,15 @@ def forget(path: Path) -> None:
         name.unlink(missing_ok=True)
 
 
-def _bring_up_to_date(workspace: Workspace, path: Path) -> None:
+def _bring_up_to_date(workspace: Workspace, path: Path, *, logs: bool) -> None:
     import duckdb
 
     with duckdb.connect(str(path), config=_CLOSED) as ledger, workspace.database.read() as records:
         path.chmod(0o600)
         ledger.begin()
         ledger_tables.refresh(ledger, records, source=workspace.database.url.render_as_string(hide_password=True))
+        if logs:
+            ledger_logs.refresh(ledger, workspace.home)
         ledger.commit()
 
 

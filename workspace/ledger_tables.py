@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Select, Text, cast, func, select
 
+from workspace import ledger_logs
+from workspace.ledger_insert import insert
 from workspace.tables import asset_labels, assets, edges, events, metrics, runs
 
 if TYPE_CHECKING:
     import duckdb
 
-VERSION = 1  # of the statements below: a ledger made by others is made anew
-NAMES = ("runs", "params", "metrics", "assets", "edges", "events", "requests")
+VERSION = 2  # of the statements below: a ledger made by others is made anew
+NAMES = ("runs", "params", "metrics", "assets", "edges", "events", "requests", *ledger_logs.NAMES)
 _OVERLAP = 60.0  # seconds that an edge's clock may be behind another's
 _CHUNK = 20_000
 
@@ -61,7 +63,7 @@ class Outdated(Exception):
 def refresh(ledger: duckdb.DuckDBPyConnection, records: Connection, *, source: str) -> None:
     """Bring the tables up to date with the records, making them where there are none; Outdated: delete the file."""
     if not ledger.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'ledger'").fetchone():
-        ledger.execute(_SCHEMA)
+        ledger.execute(_SCHEMA + ledger_logs.SCHEMA)
         ledger.execute("INSERT INTO ledger VALUES (?, ?)", [VERSION, source])
     elif ledger.execute("SELECT version, source FROM ledger").fetchone() != (VERSION, source):
         raise Outdated
@@ -83,10 +85,8 @@ def _refresh_runs(ledger: duckdb.DuckDBPyConnection, records: Connection) -> Non
         ledger.execute(f"DELETE FROM {table} WHERE run_id IN (SELECT unnest($1::VARCHAR[]))", [old])
     for part in _chunks(wanted, 500):
         rows = records.execute(select(runs).where(runs.c.run_id.in_(part))).all()
-        _insert(ledger, "runs", [_run(row) for row in rows])
-        _insert(
-            ledger, "params", [(row.run_id, key, _text(value)) for row in rows for key, value in row.params.items()]
-        )
+        insert(ledger, "runs", [_run(row) for row in rows])
+        insert(ledger, "params", [(row.run_id, key, _text(value)) for row in rows for key, value in row.params.items()])
 
 
 def _run(row: Any) -> tuple[Any, ...]:
@@ -116,7 +116,7 @@ def _append(ledger: duckdb.DuckDBPyConnection, records: Connection, table: str, 
     if last > (records.scalar(select(func.max(number))) or 0):
         raise Outdated
     for rows in _chunks(records.execute(query.where(number > last).order_by(number)), _CHUNK):
-        _insert(ledger, table, rows)
+        insert(ledger, table, rows)
 
 
 def _refresh_assets(ledger: duckdb.DuckDBPyConnection, records: Connection) -> None:
@@ -133,7 +133,7 @@ def _refresh_assets(ledger: duckdb.DuckDBPyConnection, records: Connection) -> N
     ]  # fmt: skip
     # Labels and archiving change old rows, and there are few: thousands, not millions.
     ledger.execute("DELETE FROM assets")
-    _insert(ledger, "assets", rows)
+    insert(ledger, "assets", rows)
 
 
 def _refresh_edges(ledger: duckdb.DuckDBPyConnection, records: Connection) -> None:
@@ -143,38 +143,13 @@ def _refresh_edges(ledger: duckdb.DuckDBPyConnection, records: Connection) -> No
     columns = select(edges.c.source, edges.c.target, edges.c.run_id, edges.c.created_at)
     last = _one(ledger, "SELECT coalesce(epoch(max(created_at)), 0) FROM edges")
     for rows in _chunks(records.execute(columns.where(edges.c.created_at >= last - _OVERLAP)), _CHUNK):
-        _insert(ledger, "edges", rows)
+        insert(ledger, "edges", rows)
     if _one(ledger, "SELECT count(*) FROM edges") == total:
         return
     for rows in _chunks(records.execute(columns), _CHUNK):  # one came late by more than the overlap
-        _insert(ledger, "edges", rows)
+        insert(ledger, "edges", rows)
     if _one(ledger, "SELECT count(*) FROM edges") != total:
         raise Outdated
-
-
-def _insert(ledger: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows column by column: twenty times as fast as row by row. Times are given as seconds."""
-    if not rows:
-        return
-    types = ledger.execute(
-        "SELECT data_type FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index", [table]
-    ).fetchall()
-    given, shown = [], []
-    for index, (kind,) in enumerate(types):
-        sent = {"TIMESTAMP": "DOUBLE", "JSON": "VARCHAR"}.get(kind, kind)
-        given.append(f"unnest(${index + 1}::{sent}[]) AS c{index}")
-        shown.append(_shown(f"c{index}", kind))
-    ledger.execute(
-        f"INSERT INTO {table} SELECT {', '.join(shown)} FROM (SELECT {', '.join(given)})"
-        + (" ON CONFLICT DO NOTHING" if table == "edges" else ""),
-        [list(column) for column in zip(*rows, strict=True)],
-    )
-
-
-def _shown(column: str, kind: str) -> str:
-    if kind == "TIMESTAMP":
-        return f"make_timestamp(CAST(round({column} * 1e6) AS BIGINT))"
-    return f"CAST({column} AS JSON)" if kind == "JSON" else column
 
 
 def _chunks(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:

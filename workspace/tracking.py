@@ -75,7 +75,7 @@ def carry(workspace: Workspace) -> int:
         return 0
     with locked(workspace.home / "mlflow.lock"):
         waiting = _waiting(workspace)  # another process may have carried them meanwhile
-        store = _store(workspace) if waiting else None
+        store = store_of(workspace) if waiting else None
         troubles = [trouble for run_id in waiting if store and (trouble := _carry_run(workspace, store, run_id))]
     if troubles:
         what = f"{len(troubles)} of {len(waiting)} runs could not be carried into MLflow: {troubles[0]}"
@@ -89,7 +89,7 @@ def _waiting(workspace: Workspace) -> list[str]:
         return list(connection.scalars(query))
 
 
-def _store(workspace: Workspace) -> AbstractStore:
+def store_of(workspace: Workspace) -> AbstractStore:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # it is tried again anyway
     try:
@@ -151,11 +151,11 @@ def _read(workspace: Workspace, run_id: str) -> Story:
 
 def _place(store: AbstractStore, story: Story, *, is_sql: bool) -> str | None:
     """Make the run in MLflow if it is not there, with the same id where that can be; None where it was deleted."""
-    experiment_id = _experiment(store, story.experiment)
-    return _place_in_sql(store, story, experiment_id) if is_sql else _place_remote(store, story, experiment_id)
+    place = experiment_id(store, story.experiment)
+    return _place_in_sql(store, story, place) if is_sql else _place_remote(store, story, place)
 
 
-def _experiment(store: AbstractStore, name: str) -> str:
+def experiment_id(store: AbstractStore, name: str) -> str:
     found = store.get_experiment_by_name(name)
     if found is None:
         return str(store.create_experiment(name))

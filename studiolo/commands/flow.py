@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +57,7 @@ def test_command(
     if ui:
         _open_page(flow)
         return
+    _check_trace(trace)
     workers = None if interactive else flows.Crew()
     from studiolo import flow_tests
 
@@ -68,10 +70,11 @@ def test_command(
 
             converse(ready, read_inputs(inputs), verbose=verbose)
             return
-        result = flow_tests.once(ready, read_inputs(inputs), node=node, workers=workers)
+        given, started = read_inputs(inputs), time.time()
+        result = flow_tests.once(ready, given, node=node, workers=workers)
         if detail is not None:
             flow_tests.write_detail(result, detail)
-        flow_tests.keep_trace(ready, result, to=trace)
+        flow_tests.keep_trace(ready, given, result, started_at=started, to=trace)
     _print_nodes(result, verbose=verbose)
     if result.error:
         raise StudioloError(result.error, hint=f"the flow is {ready.flow.file}")
@@ -109,6 +112,7 @@ def run_command(
     stream: Annotated[bool, typer.Option("--stream", help="Print what the flow's code prints.")] = False,
 ) -> None:
     """Run a flow over rows. A row that fails is recorded and the rest go on; the exit code is then 3."""
+    _check_trace(trace)
     crew = flows.Crew(workers)  # they start up while we read and look
     from studiolo import flow_batches
 
@@ -123,7 +127,8 @@ def run_command(
         if stream:
             _print_output(workspace, finished)
         if trace:
-            flow_batches.send_trace(workspace, finished.run_id, to=trace)
+            sent = flow_batches.send_trace(workspace, finished.run_id, to=trace)
+            typer.echo(f"{sent} lines sent to {trace}", err=True)
     _print_finished(finished)
 
 
@@ -214,6 +219,13 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise Invalid(f"cannot read {str(path)!r}: {error.strerror}", hint="check the path") from None
+
+
+def _check_trace(to: str | None) -> None:
+    if to is not None:
+        from studiolo import traces
+
+        traces.check(to)
 
 
 def _cassette(record: Path | None, replay: Path | None) -> tuple[Path, str] | None:

@@ -11,7 +11,8 @@ from studiolo.commands.show import print_json
 
 
 def sync(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Take in the spool, refresh the ledger and carry changed runs into MLflow. Doing it twice changes nothing."""
+    """Take in the spool, refresh the ledger, carry runs and traces into MLflow. Doing it twice changes nothing."""
+    from studiolo import traces
     from workspace import tracking
 
     with open_workspace() as workspace:
@@ -19,8 +20,11 @@ def sync(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
         lost = workspace.runs.settle()
         runs = workspace.sql("SELECT count(*) FROM runs").rows[0][0]
         carried = tracking.carry(workspace)
-    found = {"events": events, "runs": runs, "runs_lost": lost, "runs_carried": carried}
+        told = 0
+        while new := traces.carry(workspace):
+            told += new
+    found = {"events": events, "runs": runs, "runs_lost": lost, "runs_carried": carried, "traces_carried": told}
     if as_json:
         print_json(found)
     else:
-        print(f"{events} events taken in, {runs} runs in the ledger, {carried} carried into MLflow")
+        print(f"{events} events taken in, {runs} runs in the ledger, {carried} and {told} traces carried into MLflow")
