@@ -45,6 +45,7 @@ COMMANDS = {
     "job": Entry("studiolo.commands.job:app", "Submit command jobs, follow and cancel them.", WORK),
     "models": Entry("studiolo.commands.models:app", "List, prepare and show models.", WORK),
     "runs": Entry("studiolo.commands.runs:app", "List runs and show one.", LOOK),
+    "trace": Entry("studiolo.commands.trace:app", "See what happened inside flows.", LOOK),
     "lineage": Entry("studiolo.commands.lineage:lineage", "Print what a run or an asset was made from.", LOOK),
     "sql": Entry("studiolo.commands.sql:sql", "Ask the ledger in SQL.", LOOK),
     "sync": Entry("studiolo.commands.sync:sync", "Bring the ledger and MLflow up to date.", LOOK),
