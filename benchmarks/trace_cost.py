@@ -19,7 +19,7 @@ from typing import IO
 
 import flows
 from flows import line as lines
-from flows import promptflow_names
+from flows.promptflow import names as promptflow_names
 from flows.results import LineRecord, NodeRecord, to_json
 from flows.runner import Runner
 from flows.steps import Kit

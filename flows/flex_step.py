@@ -18,8 +18,8 @@ from flows import flex_signature
 from flows.connections import find
 from flows.flex_signature import MODEL_CONFIGURATIONS
 from flows.flow import MISSING, Flow, Node
-from flows.promptflow_connections import as_promptflow
-from flows.promptflow_names import log_metric
+from flows.promptflow.connections import as_promptflow
+from flows.promptflow.names import log_metric
 from flows.python_tools import hints
 from flows.values import convert
 from workspace.errors import Invalid, did_you_mean

@@ -135,7 +135,7 @@ def _runnable(node: Node, kit: Kit) -> Runnable[Any, Any]:
 
 
 def _connection(node: Node, kit: Kit) -> Any:
-    from flows.promptflow_connections import as_promptflow
+    from flows.promptflow.connections import as_promptflow
 
     if not node.connection:
         raise Invalid(f"node {node.name!r} needs `connection`: its chain asks for one", hint="or `default`", at=node.at)

@@ -12,8 +12,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from flows.promptflow_names import install
-from flows.promptflow_tools import GIVEN
+from flows.promptflow.names import install
+from flows.promptflow.tools import GIVEN
 from workspace.documents import read_yaml
 from workspace.errors import Invalid, NotFound, did_you_mean
 

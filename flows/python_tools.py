@@ -131,7 +131,7 @@ def _given(value: Any, hint: Any, kit: Kit) -> Any:
     """A literal that names a connection, for a parameter that takes one, is that connection."""
     if isinstance(value, str) and _takes_connection(hint):
         from flows.connections import find
-        from flows.promptflow_connections import as_promptflow
+        from flows.promptflow.connections import as_promptflow
 
         return as_promptflow(find(kit.connections, value))
     if getattr(hint, "__name__", "") == "Image":

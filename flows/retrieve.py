@@ -6,8 +6,9 @@ import asyncio
 from dataclasses import asdict
 from typing import Any
 
-from flows import embeddings, indexes, spans
+from flows import spans
 from flows.connections import DEFAULT, LOCAL_NAMES, find
+from flows.rag import embeddings, indexes
 from flows.steps import KIT
 from workspace.errors import Invalid
 

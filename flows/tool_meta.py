@@ -16,8 +16,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from flows.promptflow_names import install
-from flows.promptflow_tools import DynamicList, GeneratedBy, InputSetting, settings_of, type_name
+from flows.promptflow.names import install
+from flows.promptflow.tools import DynamicList, GeneratedBy, InputSetting, settings_of, type_name
 from flows.python_tools import MARK
 from workspace.errors import Invalid, NotFound
 

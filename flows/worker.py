@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flows import promptflow_names, spans
+from flows import spans
 from flows.aggregation import gather
 from flows.connections import Connection
 from flows.flow import Flow
 from flows.masking import Mask
 from flows.prices import FILE, Prices
+from flows.promptflow import names as promptflow_names
 from flows.results import COMPLETED, LineRecord, last_lines, line_from, node_fields, to_json
 from flows.runner import Runner
 from flows.steps import Kit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from flows import promptflow_names
+from flows.promptflow import names as promptflow_names
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import connection_files, connections
-from flows.serve_workers import Ready, Replaced, Serving, is_loopback, serve
+from flows.serve.workers import Ready, Replaced, Serving, is_loopback, serve
 from studiolo import flow_connections, flow_tests
 from workspace.errors import Invalid, NotFound, did_you_mean
 

@@ -121,9 +121,9 @@ def keep_trace(
     ready: Prepared, inputs: Mapping[str, Any], result: flows.FlowResult, *, started_at: float, to: str | None = None
 ) -> None:
     """Keep what each node did as a trace of the workspace, where there is one, and send it on where asked to."""
-    from flows import serve_log
     from flows.masking import Mask
     from flows.results import LineRecord
+    from flows.serve import log as serve_log
 
     defaults = {name: each.default for name, each in ready.flow.inputs.items() if each.default is not MISSING}
     line = LineRecord(

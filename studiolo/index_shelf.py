@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import embeddings, index_update, indexes
-from flows.chunks import Chunking
 from flows.connections import LOCAL_NAMES, Connection
 from flows.flow import Flow
-from flows.index_update import Begun, FileDone, Updated
-from flows.indexes import Passage
+from flows.rag import embeddings, index_update, indexes
+from flows.rag.chunks import Chunking
+from flows.rag.index_update import Begun, FileDone, Updated
+from flows.rag.indexes import Passage
 from flows.steps import Kit
 from workspace import Workspace
 from workspace.errors import NotFound

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import run_file
-from flows.promptflow_connections import as_promptflow, from_promptflow
-from flows.promptflow_types import UserErrorException
+from flows.promptflow.connections import as_promptflow, from_promptflow
+from flows.promptflow.types import UserErrorException
 from studiolo import pf_runs, run_keeping
 from studiolo.flow_batches import Asked
 from studiolo.pf_flow import Flow

@@ -22,8 +22,8 @@ from flows.connections import Connection
 from flows.flow import Flow as Read
 from flows.flow import Input
 from flows.mapping import converted
-from flows.promptflow_connections import from_promptflow
-from flows.promptflow_types import UserErrorException
+from flows.promptflow.connections import from_promptflow
+from flows.promptflow.types import UserErrorException
 from flows.results import FAILED, LineRecord
 from flows.runner import Runner
 from flows.steps import KIT, Kit

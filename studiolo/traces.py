@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import flows
-from flows import serve_log
 from flows.results import LineRecord
-from flows.serve_log import Served
+from flows.serve import log as serve_log
+from flows.serve.log import Served
 from workspace import Workspace, tracking
 from workspace.errors import Invalid, NotFound, Unavailable
 from workspace.paths import locked, write_atomically

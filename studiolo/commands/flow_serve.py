@@ -28,7 +28,7 @@ def serve_command(
     static_folder: Annotated[Path | None, typer.Option("--static_folder", hidden=True)] = None,
 ) -> None:
     """Serve a flow: POST /score, a page to try it, and the flow as an OpenAI chat model; until Ctrl-C or SIGTERM."""
-    from flows.serve_workers import Ready
+    from flows.serve.workers import Ready
     from studiolo import flow_serving
     from studiolo.commands.flow import values, variables
 
@@ -74,7 +74,7 @@ def build_command(
 
 
 def _tell_of_access(host: str, token: str, *, shown: bool) -> None:
-    from flows.serve_workers import is_loopback
+    from flows.serve.workers import is_loopback
 
     if token and shown:
         print(f"requests need this header: Authorization: Bearer {token}", flush=True)

@@ -17,7 +17,7 @@ from workspace.errors import Invalid, PartialFailure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flows.index_update import Updated
+    from flows.rag.index_update import Updated
 
 app = typer.Typer(help="Make folders of documents searchable, for flows that answer from them.")
 Name = Annotated[str, typer.Argument(help="The index.")]
@@ -38,8 +38,8 @@ def create_command(
     as_json: AsJson = False,
 ) -> None:
     """Make an index of documents, or bring it up to date: only what has changed is read again."""
-    from flows.chunks import Chunking
-    from flows.index_update import Begun, FileDone, Updated
+    from flows.rag.chunks import Chunking
+    from flows.rag.index_update import Begun, FileDone, Updated
     from studiolo import index_shelf
 
     asked = index_shelf.Asked(
@@ -85,7 +85,7 @@ def query_command(
 @app.command("list")
 def list_command(as_json: AsJson = False) -> None:
     """List the indexes of the workspace."""
-    from flows import indexes
+    from flows.rag import indexes
 
     with studiolo.open_workspace() as workspace:
         found = indexes.list_indexes(workspace.home)
@@ -104,7 +104,7 @@ def list_command(as_json: AsJson = False) -> None:
 @app.command("delete")
 def delete_command(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Delete an index; the documents stay."""
-    from flows import indexes
+    from flows.rag import indexes
 
     with studiolo.open_workspace() as workspace:
         indexes.get(workspace.home, name)

@@ -28,7 +28,7 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:
     """List what was tried with `flow test` and served by `flow serve`, newest first."""
-    from flows import serve_log
+    from flows.serve import log as serve_log
     from studiolo.plain import plain
 
     with studiolo.open_workspace() as workspace:
@@ -81,7 +81,7 @@ def show_command(
 
 def _find(workspace: Workspace, name: str, number: int) -> tuple[str, LineRecord]:
     import flows
-    from flows import serve_log
+    from flows.serve import log as serve_log
 
     found = [each for each in serve_log.served(workspace.home) if each.id.startswith(name) and each.line]
     if found and found[-1].line:

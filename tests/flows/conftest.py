@@ -18,8 +18,8 @@ import pytest
 
 import flows
 from flows.connections import Connection
-from flows.serve_log import Served, served
-from flows.serve_workers import Ready, Replaced, Serving, serve
+from flows.serve.log import Served, served
+from flows.serve.workers import Ready, Replaced, Serving, serve
 
 TOOL = "from promptflow.core import tool, log_metric\n\n\n@tool\n"
 

@@ -167,7 +167,7 @@ def test_a_reference_is_a_whole_text_and_an_output_may_be_an_input_or_a_literal(
 
 
 def test_an_output_that_is_only_for_evaluation_is_not_served(make: Make) -> None:
-    from flows import serve_score
+    from flows.serve import score as serve_score
 
     text = ONE.replace("outputs: {", 'outputs: {z: {type: string, reference: "${say.output}", evaluation_only: true}, ')
     flow = flows.load(make(text, say="def say(x): return x"))

@@ -99,7 +99,10 @@ def test_a_worker_that_hangs_for_good_is_replaced(
 ) -> None:
     monkeypatch.setattr("flows.crew.GRACE", 0.5)
     # Stopped, it can neither answer nor watch its own clock.
-    code = "def step(n: int) -> int:\n    import os\n    if n == 3:\n        os.kill(os.getpid(), 19)\n    return n"
+    code = (
+        "def step(n: int) -> int:\n    import os, time\n    if n == 3:\n        os.kill(os.getpid(), 19)\n"
+        "        time.sleep(30)  # a system may take a moment to stop it\n    return n"
+    )
     done = batch(code, count=5, conditions=flows.Conditions(line_timeout=0.5))
     assert (done.completed, done.failed) == (4, 1)
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 import flows
-from flows import flex, flex_step, promptflow_names
+from flows import flex, flex_step
 from flows.batch import Batch, Finished
 from flows.connections import Connection
 from flows.flow import MISSING
+from flows.promptflow import names as promptflow_names
 from flows.steps import Kit
 from workspace.errors import Conflict, Invalid, NotFound
 

@@ -16,11 +16,11 @@ import pytest
 pytest.importorskip("chromadb", reason="chromadb is not installed")
 
 import flows
-from flows import chunks, embeddings, index_update, indexes, readers
-from flows.chunks import Chunking
 from flows.connections import Connection
-from flows.index_update import Updated
-from flows.readers import Section
+from flows.rag import chunks, embeddings, index_update, indexes, readers
+from flows.rag.chunks import Chunking
+from flows.rag.index_update import Updated
+from flows.rag.readers import Section
 from flows.steps import Kit
 from studiolo import index_shelf
 from workspace import Workspace

@@ -14,12 +14,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 import flows
-from flows import otel, serve_log
+from flows import otel
 from flows.connections import Connection
 from flows.masking import Mask
 from flows.otel import Origin
 from flows.prices import Price, Prices
 from flows.results import LineRecord
+from flows.serve import log as serve_log
 from studiolo import traces
 from workspace import Workspace
 from workspace.errors import Invalid, NotFound, Unavailable

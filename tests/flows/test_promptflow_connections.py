@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from flows.connections import Connection
-from flows.promptflow_connections import (
+from flows.promptflow.connections import (
     AzureOpenAIConnection,
     CustomConnection,
     CustomStrongTypeConnection,
     as_promptflow,
     from_promptflow,
 )
-from flows.promptflow_types import Secret
+from flows.promptflow.types import Secret
 
 
 class Shop(CustomStrongTypeConnection):

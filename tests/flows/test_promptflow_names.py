@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from flows import promptflow_names, spans
-from flows.promptflow_tools import DynamicList, GeneratedBy, InputSetting, tool
-from flows.promptflow_trace import ThreadPoolExecutorWithContext, trace
+from flows import spans
+from flows.promptflow import names as promptflow_names
+from flows.promptflow.tools import DynamicList, GeneratedBy, InputSetting, tool
+from flows.promptflow.trace import ThreadPoolExecutorWithContext, trace
 from flows.python_tools import MARK
 
 USED = """
@@ -35,7 +36,7 @@ from promptflow.tools.openai import chat, completion
 from promptflow.tools.embedding import embedding
 from promptflow.tools.common import parse_chat, render_jinja_template
 """
-INSTALL = "from flows import promptflow_names; promptflow_names.install()\n"
+INSTALL = "from flows.promptflow import names; names.install()\n"
 
 
 def run(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
@@ -61,7 +62,7 @@ def test_a_promptflow_that_is_installed_goes_first(tmp_path: Path) -> None:
     (tmp_path / "promptflow").mkdir()
     (tmp_path / "promptflow/__init__.py").write_text("REAL = True")
     done = run(
-        INSTALL + "import promptflow, sys; assert promptflow.REAL; print(promptflow_names.PACKAGE in sys.path)",
+        INSTALL + "import promptflow, sys; assert promptflow.REAL; print(names.PACKAGE in sys.path)",
         tmp_path,
     )
     assert done.stdout.strip() == "False", done.stderr

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import flows
-from flows import overrides, promptflow_names
+from flows import overrides
+from flows.promptflow import names as promptflow_names
 from flows.results import LineRecord
 from flows.runner import Runner
 from flows.steps import Kit

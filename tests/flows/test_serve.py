@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 import flows
-from flows.serve_workers import Serving, is_loopback, serve
+from flows.serve.workers import Serving, is_loopback, serve
 from workspace.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from flows.masking import Mask
-from flows.serve_http import Call
-from flows.serve_log import RequestLog, served
+from flows.serve.http import Call
+from flows.serve.log import RequestLog, served
 
 if TYPE_CHECKING:
     from tests.flows.conftest import Server

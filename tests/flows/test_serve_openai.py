@@ -10,7 +10,7 @@ import pytest
 
 import flows
 from flows.flow import Input
-from flows.serve_openai import inputs_of
+from flows.serve.openai_chat import inputs_of
 
 if TYPE_CHECKING:
     from tests.flows.conftest import Server

@@ -1,0 +1,1 @@
+"""What flow code imports from `promptflow`, where that is not installed."""

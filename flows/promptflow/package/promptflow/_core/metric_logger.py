@@ -1,0 +1,3 @@
+"""Metrics, where older flow code looks for them."""
+
+from flows.promptflow.names import log_metric as log_metric

@@ -1,0 +1,1 @@
+"""Documents made searchable: read, cut into chunks, embedded, indexed, asked."""

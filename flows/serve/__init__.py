@@ -1,0 +1,1 @@
+"""A flow over HTTP: the contract of prompt flow, a page, an OpenAI chat model."""
