@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -274,7 +275,10 @@ def _print_output(workspace: Workspace, finished: flows.Finished) -> None:
 def _open_page(flow: str) -> None:
     from studiolo import flow_tests
 
-    typer.echo(flow_tests.page(flow))
+    address = flow_tests.page(flow)
+    typer.echo(address)
+    if sys.stdout.isatty():
+        typer.launch(address)
 
 
 app.command("show")(flow_runs.show_command)

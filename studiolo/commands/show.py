@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from studiolo.plain import plain
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 def print_json(value: Any) -> None:
@@ -21,6 +20,9 @@ def print_json(value: Any) -> None:
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
     """Print rows under headings; the columns named in `right` are aligned there. Nothing is cut when piped."""
+    from rich.console import Console  # late: commands that print no table import this module too
+    from rich.table import Table
+
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
@@ -54,6 +56,8 @@ def megabytes(size: int | None) -> str:
 
 
 def _cell(value: Any) -> Text:
+    from rich.text import Text
+
     if isinstance(value, float):
         return Text(f"{value:.6g}")
     # Text, not markup: what people and models wrote may hold brackets and control characters.
