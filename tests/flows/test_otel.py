@@ -252,7 +252,7 @@ def test_a_collector_that_is_not_there_is_said_before_anything_runs(
 def test_tests_and_requests_become_traces_of_mlflow_once(
     workspace: Workspace, folder: Path, modelling: ModelServer
 ) -> None:
-    import mlflow
+    from mlflow import MlflowClient
 
     connections = theirs(modelling)
     flow = flows.load(folder)
@@ -270,9 +270,9 @@ def test_tests_and_requests_become_traces_of_mlflow_once(
     assert traces.carry(workspace) == 0
     (workspace.home / "spool" / "served" / ".carried.json").unlink()  # as after a crash before it was written
     assert traces.carry(workspace) == 2
-    mlflow.set_tracking_uri(f"sqlite:///{workspace.home / 'mlflow.db'}")
-    (experiment,) = [each for each in mlflow.search_experiments() if each.name.endswith("/traces")]
-    found: Any = mlflow.search_traces(locations=[experiment.experiment_id], return_type="list")
+    client = MlflowClient(f"sqlite:///{workspace.home / 'mlflow.db'}")
+    (experiment,) = [each for each in client.search_experiments() if each.name.endswith("/traces")]
+    found: Any = client.search_traces(locations=[experiment.experiment_id])
     assert len(found) == 2
     trace = found[0]
     assert trace.info.token_usage == {"input_tokens": 7, "output_tokens": 2, "total_tokens": 9}
