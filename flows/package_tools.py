@@ -260,6 +260,6 @@ BUILTIN: Mapping[str, Mapping[str, Any]] = {
     ),
     **_builtin(
         "flows.retrieve", "retrieve", "Retrieve",
-        {"index": "string", "query": "string", "top_k": "int", "source": "string", "connection": "string"},
+        {"index": "string", "query": "string", "top_k": "int", "filter": "object", "connection": "string"},
     ),
 }  # fmt: skip

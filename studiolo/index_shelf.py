@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows.connections import LOCAL_NAMES, Connection
 from flows.flow import Flow
 from flows.rag import embeddings, index_update, indexes
 from flows.rag.chunks import Chunking
-from flows.rag.index_update import Begun, FileDone, Updated
+from flows.rag.index_update import Begun, Embedder, FileDone, Updated
 from flows.rag.indexes import Passage
 from flows.steps import Kit
 from workspace import Workspace
@@ -52,13 +52,19 @@ def create(workspace: Workspace, asked: Asked) -> Iterator[Begun | FileDone | Up
 
 
 def query(
-    workspace: Workspace, name: str, question: str, *, top: int = 4, source: str = "", connection: str = ""
+    workspace: Workspace,
+    name: str,
+    question: str,
+    *,
+    top: int = 4,
+    only: Mapping[str, Any] | None = None,
+    connection: str = "",
 ) -> list[Passage]:
     """Return the passages of an index nearest to a question."""
     about = indexes.get(workspace.home, name)
     with _connected(workspace, connection, about.model) as reached:
         (vector,) = asyncio.run(_embed(workspace, reached, [question], about.model))
-    return indexes.query(workspace.home, name, vector, top=top, source=source)
+    return indexes.query(workspace.home, name, vector, top=top, only=only)
 
 
 def _each(
@@ -69,15 +75,34 @@ def _each(
 
     with asyncio.Runner() as runner:
         kit = _kit(workspace, connection)
+        count = _count(workspace, model) if asked.connection in LOCAL_NAMES else None
         events = index_update.update(
-            workspace.home, asked.name, asked.source, embed, model=model, chunking=asked.chunking, include=asked.include
-        )
+            workspace.home, asked.name, asked.source, Embedder(model, embed, count),
+            chunking=asked.chunking, include=asked.include,
+        )  # fmt: skip
         try:
             while (event := runner.run(anext(events, None))) is not None:
                 yield event
         finally:
             runner.run(events.aclose())
             runner.run(kit.aclose())
+
+
+def _count(workspace: Workspace, model: str) -> Callable[[str], int] | None:
+    """Return what counts tokens as a model of ours does, None where that is not known."""
+    from tokenizers import Tokenizer
+
+    try:
+        asset = workspace.assets.get("model", model)
+    except NotFound:
+        return None
+    file = workspace.assets.path(asset) / "tokenizer.json"
+    if not file.is_file():
+        return None
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 async def _embed(workspace: Workspace, connection: Connection, texts: list[str], model: str) -> list[list[float]]:

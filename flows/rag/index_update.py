@@ -13,12 +13,19 @@ from typing import Any
 from flows.rag import chunks, indexes, readers
 from flows.rag.chunks import Chunk, Chunking
 from flows.rag.indexes import About
-from workspace.errors import Conflict, MissingExtra, NotFound, StudioloError
+from workspace.errors import Conflict, Invalid, MissingExtra, NotFound, StudioloError
 from workspace.paths import locked
 
 _BATCH = 256  # chunks that are embedded and written together
 
-Embed = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
+
+@dataclass(frozen=True, slots=True)
+class Embedder:
+    """The model of an index by its name; `count` counts tokens as it reads them, where that is known."""
+
+    model: str
+    embed: Callable[[Sequence[str]], Awaitable[list[list[float]]]]
+    count: Callable[[str], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,7 @@ class _Tally:
 
 
 async def update(
-    home: Path, name: str, source: Path, embed: Embed, *, model: str, chunking: Chunking, include: tuple[str, ...] = ()
+    home: Path, name: str, source: Path, embedder: Embedder, *, chunking: Chunking, include: tuple[str, ...] = ()
 ) -> AsyncGenerator[Begun | FileDone | Updated, None]:
     """Make an index of a folder's documents, or bring it up to date. `include` are patterns of names.
 
@@ -71,12 +78,15 @@ async def update(
     read is told and left out. Killed midway, the next update goes on. One process writes at a time, others wait.
     Raises NotFound for a folder without documents, Conflict where the index is of another folder.
     """
+    if chunking.unit == "tokens" and embedder.count is None:
+        raise Invalid(f"the tokens of {embedder.model!r} cannot be counted here", hint="cut by characters")
     files = find(source, include)
     place = indexes.folder(home, name)
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     with locked(place / indexes.LOCK):
         about = _begin(place, About(
-            name=name, source=str(source.absolute()), model=model, chunking=chunking.settings(), include=include,
+            name=name, source=str(source.absolute()), model=embedder.model, chunking=chunking.settings(),
+            include=include,
         ))  # fmt: skip
         yield Begun(len(files))
         tally = _Tally()
@@ -84,7 +94,7 @@ async def update(
             known = _digests(collection)
             for path in files:
                 relative = path.relative_to(source).as_posix() if source.is_dir() else path.name
-                done = await _put(collection, path, relative, known.pop(relative, ""), embed, chunking)
+                done = await _put(collection, path, relative, known.pop(relative, ""), embedder, chunking)
                 tally.add(done)
                 yield done
             for gone in known:
@@ -120,12 +130,15 @@ def _begin(place: Path, about: About) -> About:
     return about
 
 
-async def _put(collection: Any, path: Path, relative: str, known: str, embed: Embed, chunking: Chunking) -> FileDone:
+async def _put(
+    collection: Any, path: Path, relative: str, known: str, embedder: Embedder, chunking: Chunking
+) -> FileDone:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if digest == known:
             return FileDone(relative, unchanged=True)
-        pieces = list(chunks.cut(readers.read(path), chunking))
+        length = embedder.count if chunking.unit == "tokens" and embedder.count else len
+        pieces = list(chunks.cut(readers.read(path), chunking, length))
     except MissingExtra:
         raise
     except (StudioloError, OSError) as error:
@@ -137,7 +150,7 @@ async def _put(collection: Any, path: Path, relative: str, known: str, embed: Em
         last = start + _BATCH >= len(pieces)
         collection.add(
             ids=[f"{relative}#{start + number}" for number in range(len(part))],
-            embeddings=await embed([piece.embedded_text() for piece in part]),
+            embeddings=await embedder.embed([piece.embedded_text() for piece in part]),
             documents=[piece.text for piece in part],
             # The digest comes with the last part: a file that was begun is not taken for one that is done.
             metadatas=[_metadata(piece, relative, digest if last else "") for piece in part],

@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ LOCK = "write.lock"
 _ABOUT = "index.json"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 _COLLECTION = "chunks"
+_KEYS = ("source", "heading", "line", "page")
 _MOST = 1000  # passages that one question may get
 
 
@@ -60,14 +61,17 @@ class Passage:
         return f"{self.source}:{self.line}" if self.line is not None else self.source
 
 
-def query(home: Path, name: str, vector: Sequence[float], *, top: int = 4, source: str = "") -> list[Passage]:
-    """Return the passages nearest to a vector, the nearest first; `source` asks one document alone."""
+def query(
+    home: Path, name: str, vector: Sequence[float], *, top: int = 4, only: Mapping[str, Any] | None = None
+) -> list[Passage]:
+    """Return the passages nearest to a vector, the nearest first.
+
+    `only` says where to look: `{"source": "guide.md"}`, or several values: `{"source": ["a.md", "b.pdf"], "page": 1}`.
+    """
     if not 1 <= top <= _MOST:
         raise Invalid(f"{top} passages cannot be asked for", hint=f"1 to {_MOST}")
     collection = _SHELF.collection(existing(home, name))
-    found = collection.query(
-        query_embeddings=[list(vector)], n_results=top, where={"source": source} if source else None
-    )
+    found = collection.query(query_embeddings=[list(vector)], n_results=top, where=_where(only or {}))
     rows = zip(found["documents"][0], found["metadatas"][0], found["distances"][0], strict=True)
     return [
         Passage(
@@ -178,6 +182,21 @@ class _Shelf:
 
 
 _SHELF = _Shelf()
+
+
+def _where(only: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what Chroma is asked for; raises Invalid for a key that passages do not have."""
+    for key, value in only.items():
+        if key not in _KEYS:
+            raise Invalid(f"passages have no {key!r} to look for", hint=did_you_mean(key, _KEYS) or ", ".join(_KEYS))
+        if value == [] or any(not isinstance(each, str | int) for each in _listed(value)):
+            raise Invalid(f"{key} is to be a text or a number, or a list of them, not {value!r}")
+    each = [{key: {"$in": _listed(value)}} for key, value in only.items()]
+    return {"$and": each} if len(each) > 1 else each[0] if each else None
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _client(place: Path) -> Any:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flows.rag.index_update import Updated
 
 app = typer.Typer(help="Make folders of documents searchable, for flows that answer from them.")
+Unit = Literal["characters", "tokens"]
 Name = Annotated[str, typer.Argument(help="The index.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reached = Annotated[str, typer.Option(help="The connection over which the model answers; none: the gateway.")]
@@ -30,8 +31,11 @@ _SHOWN = 300  # characters of a passage
 def create_command(
     name: Name,
     source: Annotated[Path, typer.Argument(help="A folder of Markdown, text, HTML and PDF, or one such file.")],
-    chunk_size: Annotated[int, typer.Option(help="Characters of a chunk, at most.")] = 1000,
-    overlap: Annotated[int, typer.Option(help="Characters that a chunk shares with the one before.")] = 150,
+    chunk_size: Annotated[int, typer.Option(help="How long a chunk is, at most.")] = 1000,
+    overlap: Annotated[int, typer.Option(help="How much of it a chunk shares with the one before.")] = 150,
+    unit: Annotated[
+        Unit, typer.Option(help="What these two count: characters, or tokens of the model.")
+    ] = "characters",
     include: Annotated[list[str] | None, typer.Option(help="Only names like this: '*.md', 'guide/*'.")] = None,
     model: Annotated[str, typer.Option(help="The embedding model; none: the one that ships.")] = "",
     connection: Reached = "",
@@ -44,7 +48,7 @@ def create_command(
 
     asked = index_shelf.Asked(
         name=name, source=source, model=model, connection=connection, include=tuple(include or ()),
-        chunking=Chunking(size=chunk_size, overlap=overlap),
+        chunking=Chunking(size=chunk_size, overlap=overlap, unit=unit),
     )  # fmt: skip
     updated = None
     with studiolo.open_workspace() as workspace, _progress() as (begin, advance):
@@ -64,15 +68,16 @@ def query_command(
     name: Name,
     question: Annotated[str, typer.Argument(help="What to look for, in words.")],
     top_k: Annotated[int, typer.Option(help="How many passages.")] = 4,
-    source: Annotated[str, typer.Option(help="Look in this document alone.")] = "",
+    source: Annotated[list[str] | None, typer.Option(help="Look in this document alone; several are several.")] = None,
     connection: Reached = "",
     as_json: AsJson = False,
 ) -> None:
     """Show the passages nearest to a question, with where they stand."""
     from studiolo import index_shelf
 
+    only = {"source": source} if source else None
     with studiolo.open_workspace() as workspace:
-        found = index_shelf.query(workspace, name, question, top=top_k, source=source, connection=connection)
+        found = index_shelf.query(workspace, name, question, top=top_k, only=only, connection=connection)
     if as_json:
         print_json(found)
         return

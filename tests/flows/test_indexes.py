@@ -1,4 +1,4 @@
-"""Documents become sections, sections chunks, chunks an index that answers and keeps up with its folder."""
+"""Chunks become an index that answers and keeps up with its folder."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import math
 import re
+import threading
 from collections.abc import Sequence
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,9 @@ pytest.importorskip("chromadb", reason="chromadb is not installed")
 
 import flows
 from flows.connections import Connection
-from flows.rag import chunks, embeddings, index_update, indexes, readers
+from flows.rag import embeddings, index_update, indexes
 from flows.rag.chunks import Chunking
-from flows.rag.index_update import Updated
-from flows.rag.readers import Section
+from flows.rag.index_update import Embedder, Updated
 from flows.steps import Kit
 from studiolo import index_shelf
 from workspace import Workspace
@@ -52,12 +52,11 @@ class Words:
         return [each / length for each in found]
 
 
-def make(home: Path, source: Path, embed: Words, name: str = "mine", **options: Any) -> Updated:
-    options.setdefault("model", "words")
+def make(home: Path, source: Path, embed: Words, name: str = "mine", model: str = "words", **options: Any) -> Updated:
     options.setdefault("chunking", Chunking(size=200, overlap=20))
 
     async def run() -> Updated:
-        *_, last = [event async for event in index_update.update(home, name, source, embed, **options)]
+        *_, last = [event async for event in index_update.update(home, name, source, Embedder(model, embed), **options)]
         assert isinstance(last, Updated)
         return last
 
@@ -77,79 +76,61 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-# Reading
-
-
-def test_markdown_is_read_by_its_headings_and_code_has_none(tmp_path: Path) -> None:
-    file = tmp_path / "a.md"
-    file.write_text(
-        "---\ntitle: x\n---\nbefore\n\n# One\n\ntext\n\n```sh\n# no heading\n```\n\n"
-        "### Deep ###\n\nmore\n\n## Two\n\nend\n"
-    )
-    assert [(each.heading, each.line) for each in readers.read(file)] == [
-        ("", 4), ("One", 7), ("One > Deep", 15), ("One > Two", 19),
-    ]  # fmt: skip
-    assert "# no heading" in readers.read(file)[1].text
-    assert "title" not in readers.read(file)[0].text
-
-
-def test_of_html_what_people_read_is_kept(tmp_path: Path) -> None:
-    found = {each.heading: each.text for each in readers.read(EXAMPLE / "documents" / "travel.html")}
-    assert list(found) == ["Travel", "Travel > Expenses"]
-    assert "Breakfast is paid.\n\nThe minibar is not." in found["Travel > Expenses"]
-    assert not any(word in str(found) for word in ("console.log", "color", "Handbook"))
-
-
-def test_of_pdf_each_page_is_a_section() -> None:
-    (page,) = readers.read(EXAMPLE / "documents" / "security.pdf")
-    assert page.page == 1
-    assert "Visitors wear a green badge" in page.text
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [("a.pdf", b"%PDF-1.4 torn"), ("a.txt", b"\0\1\2binary"), ("a.docx", b"PK"), ("a.pdf", b"")],
-)
-def test_what_cannot_be_read_is_refused_with_its_reason(tmp_path: Path, name: str, content: bytes) -> None:
-    file = tmp_path / name
-    file.write_bytes(content)
-    with pytest.raises(Invalid):
-        readers.read(file)
-
-
-# Cutting
-
-
-def test_chunks_are_short_overlap_and_know_their_lines() -> None:
-    text = "\n".join(f"Line {number} says something of its own." for number in range(1, 41))
-    found = list(chunks.cut([Section(text, "Top", line=10)], Chunking(size=200, overlap=50)))
-    assert all(len(each.text) <= 200 for each in found)
-    lines = text.splitlines()
-    for each in found:
-        assert each.line is not None
-        assert each.text.splitlines()[0] in lines[each.line - 10]
-        assert each.heading == "Top"
-    shared = [set(one.text.splitlines()) & set(two.text.splitlines()) for one, two in pairwise(found)]
-    assert all(shared)
-    assert {line for each in found for line in each.text.splitlines()} == set(lines)
-
-
-@pytest.mark.parametrize(("size", "overlap"), [(10, 0), (100, 51), (100, -1), (1_000_000, 0)])
-def test_a_chunking_that_makes_no_sense_is_refused(size: int, overlap: int) -> None:
-    with pytest.raises(Invalid):
-        Chunking(size=size, overlap=overlap)
-
-
-# The index
-
-
 def test_an_index_answers_with_the_place_and_the_nearest_first(tmp_path: Path, folder: Path) -> None:
     made = make(tmp_path, folder, Words())
     assert (made.about.files, made.about.chunks, made.added) == (2, 3, 2)
     found = ask(tmp_path, "what fish do cats eat", top=3)
     assert (found[0].place, found[0].heading) == ("cats.md:7", "Cats > Food")
     assert found[0].score > found[1].score
-    assert {each.source for each in ask(tmp_path, "cats", source="dogs.txt")} == {"dogs.txt"}
+    assert {each.source for each in ask(tmp_path, "cats", only={"source": "dogs.txt"})} == {"dogs.txt"}
+
+
+def test_a_filter_looks_in_some_documents_and_its_keys_are_checked(tmp_path: Path, folder: Path) -> None:
+    make(tmp_path, folder, Words())
+    assert len(ask(tmp_path, "cats", only={"source": ["dogs.txt", "cats.md"]})) == 3
+    (found,) = ask(tmp_path, "cats", only={"source": "cats.md", "heading": "Cats > Food"})
+    assert found.line == 7
+    wrongs: tuple[dict[str, Any], ...] = ({"sauce": "cats.md"}, {"source": []}, {"page": {"$gt": 1}})
+    for wrong in wrongs:
+        with pytest.raises(Invalid):
+            ask(tmp_path, "cats", only=wrong)
+
+
+def test_tokens_that_nobody_can_count_are_refused(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(Invalid, match="cannot be counted"):
+        make(tmp_path, folder, Words(), chunking=Chunking(size=50, overlap=0, unit="tokens"))
+
+
+def test_of_two_writers_one_waits_for_the_other(tmp_path: Path, folder: Path) -> None:
+    order: list[str] = []
+    inside, go = threading.Event(), threading.Event()
+
+    class Slow(Words):
+        async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
+            inside.set()
+            assert go.wait(20)
+            order.append("first")
+            return await super().__call__(texts)
+
+    class Second(Words):
+        async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
+            order.append("second")
+            return await super().__call__(texts)
+
+    def second() -> None:
+        (folder / "birds.txt").write_text("Birds fly.\n")
+        make(tmp_path, folder, Second())
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(make, tmp_path, folder, Slow())
+        assert inside.wait(20)
+        two = pool.submit(second)
+        assert not wait([two], timeout=0.5).done
+        go.set()
+        assert one.result(20).added == 2
+        two.result(20)
+    assert order == ["first", "first", "second"]
+    assert indexes.get(tmp_path, "mine").files == 3
 
 
 def test_only_what_has_changed_is_embedded_again(tmp_path: Path, folder: Path) -> None:
@@ -270,6 +251,16 @@ def test_a_text_too_long_for_the_model_is_the_mean_of_its_halves(modelling: Mode
 
 
 @pytest.mark.model
+def test_tokens_are_those_of_the_model_that_embeds(model_workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("Antidisestablishmentarianism is a word. " * 20)
+    chunking = Chunking(size=20, overlap=0, unit="tokens")
+    *_, done = index_shelf.create(model_workspace, index_shelf.Asked(name="long", source=tmp_path, chunking=chunking))
+    assert isinstance(done, Updated)
+    assert done.about.chunks >= 10
+    assert done.about.chunking["unit"] == "tokens"
+
+
+@pytest.mark.model
 @pytest.mark.timeout(300)
 def test_the_example_answers_from_its_documents_with_its_sources(model_workspace: Workspace, gateway: Gateway) -> None:
     workspace = model_workspace
@@ -277,7 +268,7 @@ def test_the_example_answers_from_its_documents_with_its_sources(model_workspace
     *_, done = index_shelf.create(workspace, asked)
     assert isinstance(done, Updated)
     assert (done.about.files, done.failed) == (4, ())
-    (record,) = workspace.runs.list(kind="index")
+    record, *_ = workspace.runs.list(kind="index")
     assert record.metrics["files"] == 4
     assert any(edge.source.startswith("model:all-minilm-l6-v2:") for edge in workspace.lineage.upstream(record.ref))
     found = index_shelf.query(workspace, "handbook", "Where can I put my bike?")
