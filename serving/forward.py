@@ -89,9 +89,18 @@ async def forward(call: Call, deployment: Deployment, engines: Engines, send: Se
     call.deployment = deployment
     answer: Answer | None = None
     try:
-        answer = await _sent(call, deployment, engines)
         seconds = limits.first_token if call.stream else limits.total
-        await answer.head(call.patience(seconds, limits))
+        answer = await _sent(call, deployment, engines)
+        try:
+            await answer.head(call.patience(seconds, limits))
+        except Broken:
+            if deployment.engine == "openai":  # somebody else's: what it has done with the request is not known
+                raise
+            # An engine of ours that died as the request came: nobody has seen an answer, so a new engine may give one.
+            answer.close()
+            engines.lost(deployment)
+            answer = await _sent(call, deployment, engines)
+            await answer.head(call.patience(seconds, limits))
         if answer.headers.get(b"content-type", b"").startswith(b"text/event-stream"):
             await _stream(call, answer, send, limits)
         else:
