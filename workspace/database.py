@@ -8,7 +8,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -129,8 +129,10 @@ def _sqlite(url: URL, patience: float) -> Engine:
             hint="put STUDIOLO_HOME on a local disk, or the records in PostgreSQL: STUDIOLO_DATABASE_URL=postgresql+psycopg://…",
         )
     # Readable by others at no moment: SQLite gives its -wal and -shm files the mode of the file itself.
-    with _readable_disk(path):
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    # A file that is there is not opened: closing it would drop the locks of SQLite's connections in this process, and
+    # another process that closes its own would take itself for the last one and delete the log under them.
+    with _readable_disk(path), suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     engine = create_engine(url, connect_args={"timeout": patience}, max_overflow=50)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

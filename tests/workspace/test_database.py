@@ -3,6 +3,8 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,22 @@ def test_a_write_that_fails_leaves_nothing(any_workspace: Workspace) -> None:
         connection.execute(insert(endpoints).values(**endpoint("chat")))
         raise ZeroDivisionError
     assert names(any_workspace.database) == set()
+
+
+def test_opening_a_database_again_leaves_the_first_its_locks(tmp_path: Path) -> None:
+    first = Database(sqlite_url(tmp_path / "a.db"))
+    with first.write() as connection:
+        connection.execute(text("CREATE TABLE kept (number INTEGER)"))
+    Database(first.url).close()
+    code = (
+        f"import sqlite3; c = sqlite3.connect({str(tmp_path / 'a.db')!r}); c.execute('SELECT * FROM kept'); c.close()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (tmp_path / "a.db-wal").exists()  # whoever closes last deletes it, and the other process was not the last
+    with first.write() as connection:
+        connection.execute(text("INSERT INTO kept VALUES (1)"))
+    first.close()
+    assert not (tmp_path / "a.db-wal").exists()
 
 
 def test_a_reader_sees_no_half_of_a_write_and_does_not_wait(any_workspace: Workspace) -> None:
@@ -203,7 +221,7 @@ def test_a_full_disk_is_named_and_the_rows_before_are_kept(workspace: Workspace)
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"this is a text of more than sixteen bytes" * 99, "not a database"), (None, "cannot open")],
+    [(b"this is a text of more than sixteen bytes" * 99, "not a database"), (None, "cannot be opened")],
 )
 def test_a_file_that_is_no_database_is_named(tmp_path: Path, content: bytes | None, reason: str) -> None:
     path = tmp_path / "x.db"
