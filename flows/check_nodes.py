@@ -139,9 +139,28 @@ def _flow(flow: Flow, node: Node, depth: int) -> Iterator[Found]:
 
 def _chain(flow: Flow, node: Node, depth: int) -> Iterator[Found]:
     del flow, depth
-    if node.path is not None:
-        _parsed(node.path)
-    yield from ()
+    if node.path is None:
+        return
+    tree = _parsed(node.path)
+    name = node.source.rpartition(":")[2] if ":" in node.source else "chain"
+    known = _names(tree)
+    if known is not None and name not in known:
+        yield f"no {name!r} in {node.path.name}", did_you_mean(name, known), node.at, "error"
+
+
+def _names(tree: ast.Module) -> set[str] | None:
+    """Return the names that a module's statements give; None where others may come from elsewhere."""
+    names: set[str] = set()
+    for each in ast.walk(tree):
+        if isinstance(each, ast.ImportFrom | ast.Import):
+            if any(alias.name == "*" for alias in each.names):
+                return None
+            names |= {(alias.asname or alias.name).partition(".")[0] for alias in each.names}
+        elif isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(each.name)
+        elif isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+            names.add(each.id)
+    return names
 
 
 _LOOKS: dict[str, Callable[[Flow, Node, int], Iterator[Found]]] = {

@@ -11,7 +11,9 @@ import pytest
 import flows
 from flows import approvals
 from flows.connections import Connection
-from studiolo import flow_batches
+from flows.rag.chunks import Chunking
+from flows.rag.index_update import Updated
+from studiolo import flow_batches, index_shelf
 from studiolo.flow_batches import Asked
 from studiolo.flow_connections import NOWHERE
 from workspace import Settings, Workspace
@@ -24,17 +26,16 @@ CONNECTIONS = {
         name="signing_service", type="custom", configs={"algorithm": "sha256"}, secrets={"key": "not a secret"}
     ),
 }
-NEEDS_INDEX = {"ask-documents"}
+ASK = EXAMPLES / "ask-documents"
+OTHERS = [each for each in FLOWS if each != ASK]  # it needs an index
 
 
 def test_there_are_enough_of_them() -> None:
     assert len(FLOWS) >= 12
 
 
-@pytest.mark.parametrize("folder", FLOWS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", OTHERS, ids=lambda folder: folder.name)
 def test_an_example_runs_once(folder: Path, tmp_path: Path) -> None:
-    if folder.name in NEEDS_INDEX:
-        pytest.skip("needs its index: see tests/flows/test_indexes.py")
     flow = flows.load(folder)
     cassette = folder / "cassette.jsonl"
     conditions = flows.Conditions(home=tmp_path, cassette=(cassette, "replay") if cassette.exists() else None)
@@ -44,7 +45,9 @@ def test_an_example_runs_once(folder: Path, tmp_path: Path) -> None:
     assert all(value is not None for value in result.outputs.values()) or folder.name == "route-requests"
 
 
-@pytest.mark.parametrize("folder", [each for each in FLOWS if (each / "run.yaml").exists()], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "folder", [each for each in OTHERS if (each / "run.yaml").exists()], ids=lambda each: each.name
+)
 def test_the_run_of_an_example_completes_every_line(folder: Path, workspace: Workspace) -> None:
     cassette = folder / "cassette.jsonl"
     asked = Asked(file=folder / "run.yaml", name="it", cassette=(cassette, "replay") if cassette.exists() else None)
@@ -56,6 +59,26 @@ def test_the_run_of_an_example_completes_every_line(folder: Path, workspace: Wor
         *_, done = flow_batches.resume(workspace, "it")
     assert isinstance(done, flows.Finished)
     assert (done.failed, done.waiting) == (0, 0)
+
+
+@pytest.mark.model
+@pytest.mark.timeout(300)
+def test_questions_are_answered_from_an_index_of_documents_with_their_sources(model_workspace: Workspace) -> None:
+    workspace = model_workspace
+    command = (ASK / "README.md").read_text().split("$ studiolo index create handbook documents ")[1].splitlines()[0]
+    assert command == "--chunk-size 80 --overlap 0"
+    chunking = Chunking(size=80, overlap=0)
+    documents = index_shelf.Asked(name="handbook", source=ASK / "documents", chunking=chunking)
+    *_, made = index_shelf.create(workspace, documents)
+    assert isinstance(made, Updated)
+    assert made.failed == ()
+    asked = Asked(file=ASK / "run.yaml", name="answers", cassette=(ASK / "cassette.jsonl", "replay"))
+    *_, done = flow_batches.run(workspace, asked)
+    assert isinstance(done, flows.Finished)
+    assert (done.completed, done.failed) == (3, 0)
+    given: list[Any] = [line.outputs for line in flows.lines(workspace.runs.get("answers"))]
+    places = [[each["place"] for each in outputs["sources"]] for outputs in given]
+    assert places == [["time-off.md:5"], ["security.pdf, page 1"], ["travel.html:9"]]
 
 
 def test_an_evaluation_runs_over_another_run(workspace: Workspace) -> None:

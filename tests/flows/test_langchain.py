@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import flows
+from flows import check
 from flows.connections import Connection
 from flows.results import SpanRecord
+from studiolo.pf_flow import Flow, FlowContext
 
 pytest.importorskip("langchain_openai", reason="langchain-openai is not installed")
 
@@ -150,6 +152,40 @@ def test_tools_and_retrievers_are_told_as_such(make: Make) -> None:
     assert result.outputs == {"said": 3}
     kinds = {each.name: each.kind for top in result.nodes[0].spans for each in walk(top)}
     assert (kinds["Shelf"], kinds["count"]) == ("retrieval", "tool")
+
+
+def test_an_answer_that_is_streamed_comes_in_pieces_and_is_told_whole(make: Make) -> None:
+    code = (
+        "from langchain_core.language_models import GenericFakeChatModel\n"
+        "from langchain_core.messages import AIMessage\n\n\n"
+        "def chain():\n    return GenericFakeChatModel(messages=iter([AIMessage('one two three')]))\n"
+    )
+    flow = Flow(make(code) / "flow.dag.yaml")
+    flow.context = FlowContext(streaming=True)
+    assert list(flow()["said"]) == ["one", " ", "two", " ", "three"]
+    result = run(flow.path.parent)
+    assert result.outputs == {"said": "one two three"}
+    (span,) = [each for top in result.nodes[0].spans for each in walk(top) if each.kind == "llm"]
+    assert span.output == ["one two three"]
+
+
+@pytest.mark.parametrize(
+    ("code", "path", "said"),
+    [("chian = 3\n", "chain.py", "no 'chain' in chain.py"), ("chain = 3\n", "chain.py:mine", "no 'mine'"),
+     ("chain = (\n", "chain.py", "not Python")],
+)  # fmt: skip
+def test_validation_finds_a_file_without_its_chain(make: Make, code: str, path: str, said: str) -> None:
+    (found,) = [each for each in check.problems(make(code, path=path)) if each.severity == "error"]
+    assert said in found.message
+    assert found.at is not None
+    assert found.at.line
+
+
+@pytest.mark.parametrize(
+    "code", ["from somewhere import *\n", "def chain(): ...\n", "from here import chain\n", "chain: int = 3\n"]
+)
+def test_validation_trusts_names_that_the_file_gives(make: Make, code: str) -> None:
+    assert not [each for each in check.problems(make(code)) if each.severity == "error"]
 
 
 def test_what_goes_wrong_inside_fails_the_node_and_is_told_where(make: Make) -> None:
