@@ -16,7 +16,7 @@ from flows.rag.indexes import About
 from workspace.errors import Conflict, Invalid, MissingExtra, NotFound, StudioloError
 from workspace.paths import locked
 
-_BATCH = 256  # chunks that are embedded and written together
+_BATCH = 128  # chunks that are embedded and written together
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,13 @@ class Updated:
     failed: tuple[FileDone, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    id: str
+    piece: Chunk
+    metadata: dict[str, str | int]
+
+
 @dataclass(slots=True)
 class _Tally:
     added: int = 0
@@ -92,9 +99,7 @@ async def update(
         tally = _Tally()
         with indexes.opened(place) as collection:
             known = _digests(collection)
-            for path in files:
-                relative = path.relative_to(source).as_posix() if source.is_dir() else path.name
-                done = await _put(collection, path, relative, known.pop(relative, ""), embedder, chunking)
+            async for done in _put(collection, _documents(source, files), known, embedder, chunking):
                 tally.add(done)
                 yield done
             for gone in known:
@@ -130,9 +135,42 @@ def _begin(place: Path, about: About) -> About:
     return about
 
 
+def _documents(source: Path, files: list[Path]) -> dict[str, Path]:
+    return {path.relative_to(source).as_posix() if source.is_dir() else path.name: path for path in files}
+
+
 async def _put(
-    collection: Any, path: Path, relative: str, known: str, embedder: Embedder, chunking: Chunking
-) -> FileDone:
+    collection: Any, documents: dict[str, Path], known: dict[str, str], embedder: Embedder, chunking: Chunking
+) -> AsyncGenerator[FileDone, None]:
+    """Bring documents into the collection, many small ones at a time; what is left in `known` is gone."""
+    rows: list[_Row] = []
+    begun: list[FileDone] = []
+    for relative, path in documents.items():
+        before = known.pop(relative, None)
+        read = _rows(path, relative, before, embedder, chunking)
+        if isinstance(read, FileDone) and read.unchanged:
+            yield read
+            continue
+        if before is not None:
+            collection.delete(where={"source": relative})
+        if isinstance(read, FileDone):
+            yield read
+            continue
+        rows += read
+        begun.append(FileDone(relative, chunks=len(read)))
+        if len(rows) >= _BATCH:
+            await _write(collection, rows, embedder)
+            for done in begun:
+                yield done
+            rows, begun = [], []
+    await _write(collection, rows, embedder)
+    for done in begun:
+        yield done
+
+
+def _rows(
+    path: Path, relative: str, known: str | None, embedder: Embedder, chunking: Chunking
+) -> list[_Row] | FileDone:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if digest == known:
@@ -142,20 +180,24 @@ async def _put(
     except MissingExtra:
         raise
     except (StudioloError, OSError) as error:
-        collection.delete(where={"source": relative})
         return FileDone(relative, error=str(error))
-    collection.delete(where={"source": relative})
-    for start in range(0, len(pieces), _BATCH):
-        part = pieces[start : start + _BATCH]
-        last = start + _BATCH >= len(pieces)
+    # The digest comes with the last chunk: a file that was begun is not taken for one that is done.
+    digests = [""] * (len(pieces) - 1) + [digest]
+    return [
+        _Row(f"{relative}#{number}", piece, _metadata(piece, relative, each))
+        for number, (piece, each) in enumerate(zip(pieces, digests, strict=False))
+    ]
+
+
+async def _write(collection: Any, rows: list[_Row], embedder: Embedder) -> None:
+    for start in range(0, len(rows), _BATCH):
+        part = rows[start : start + _BATCH]
         collection.add(
-            ids=[f"{relative}#{start + number}" for number in range(len(part))],
-            embeddings=await embedder.embed([piece.embedded_text() for piece in part]),
-            documents=[piece.text for piece in part],
-            # The digest comes with the last part: a file that was begun is not taken for one that is done.
-            metadatas=[_metadata(piece, relative, digest if last else "") for piece in part],
+            ids=[row.id for row in part],
+            embeddings=await embedder.embed([row.piece.embedded_text() for row in part]),
+            documents=[row.piece.text for row in part],
+            metadatas=[row.metadata for row in part],
         )
-    return FileDone(relative, chunks=len(pieces))
 
 
 def _metadata(piece: Chunk, relative: str, digest: str) -> dict[str, str | int]:
