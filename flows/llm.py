@@ -10,7 +10,6 @@ from flows import chat_text, model_server, templates
 from flows.connections import find
 from flows.flow import Node
 from flows.model_server import Provider, Request
-from flows.references import Reference
 from workspace.errors import Invalid
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def make(node: Node, kit: Kit) -> Step:
             return _texts(await model_server.stream(kit, asked), node.api)
         return _value(await model_server.ask(kit, asked), asked)
 
-    constants = {name: value for name, value in node.inputs.items() if not isinstance(value, Reference)}
+    constants = templates.constants(node, template, kit)
     converted({name: each for name, each in constants.items() if name in known})  # wrong literals are refused now
     return Step(node=node, call=call, is_async=True, constants=constants)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MARK = "__studiolo_tool__"
 MAIN = "__pf_main__"  # what flow code expects its module to be called
 _NAMES = {int: "int", float: "double", bool: "bool", str: "string", list: "list"}
+_AS_THEY_ARE = ("Secret", "PromptTemplate", "FilePath")  # of promptflow.contracts.types
 
 
 def make(node: Node, kit: Kit) -> Step:
@@ -85,12 +86,12 @@ def hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def literal(value: Any, hint: Any) -> Any:
-    """Return a literal of the flow file in the type its parameter is annotated with."""
+    """Return a literal of the flow file in the type its parameter is annotated with; one of an Enum stays a text."""
     if hint in _NAMES:
         return convert(value, _NAMES[hint])
     if inspect.isclass(hint) and issubclass(hint, enum.Enum):
-        return hint(value) if value in {each.value for each in hint} else hint[str(value)]
-    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, str) and getattr(hint, "__name__", "") not in _AS_THEY_ARE:
         try:
             return json.loads(value)
         except ValueError:
@@ -123,8 +124,19 @@ def _bound(
 def _literals(function: Callable[..., Any], values: Mapping[str, Any], kit: Kit) -> dict[str, Any]:
     if not values:
         return {}
-    annotated = hints(function)
-    return {name: _given(value, annotated.get(name), kit) for name, value in values.items()}
+    parameters, annotated = inspect.signature(function).parameters, hints(function)
+    return {
+        # What only **kwargs takes has no type: it stays as it is written.
+        name: _given(value, annotated.get(name, _type_of_default(parameters[name])), kit)
+        if name in parameters
+        else value
+        for name, value in values.items()
+    }
+
+
+def _type_of_default(parameter: inspect.Parameter) -> Any:
+    """A parameter without an annotation takes what its default is."""
+    return None if parameter.default is parameter.empty else type(parameter.default)
 
 
 def _given(value: Any, hint: Any, kit: Kit) -> Any:
@@ -138,7 +150,15 @@ def _given(value: Any, hint: Any, kit: Kit) -> Any:
         from flows.images import create
 
         return create(value, folder=kit.flow.folder)
-    return literal(value, hint)
+    return _with_images(literal(value, hint), kit)
+
+
+def _with_images(value: Any, kit: Kit) -> Any:
+    if not isinstance(value, list | dict):
+        return value
+    from flows.images import Place, load, settle_all
+
+    return load(settle_all(value, Place(kit.flow.folder)), form=kit.flow.message_format)
 
 
 def _takes_connection(hint: Any) -> bool:

@@ -25,7 +25,7 @@ from flows.plan import SKIPPED, Job, Plan, compile_aggregation, compile_lines
 from flows.results import COMPLETED, FAILED, LineRecord, NodeRecord, plain
 from flows.spans import CURRENT, Span
 from flows.steps import KIT, Kit, Waits
-from flows.streams import Stream, pump
+from flows.streams import Stream, collect, pump, readers
 
 if TYPE_CHECKING:
     import asyncio
@@ -394,11 +394,11 @@ class Runner:
         span.started_at = time.time()
         outcome: tuple[Any, BaseException | None]
         try:
-            made = job.step.call(**values)
+            made = job.step.call(**readers(values))
             if not inspect.isasyncgen(made):
                 made = await made
             if inspect.isasyncgen(made):
-                made = pump(made) if line.stream and job.streams else Stream(iter([piece async for piece in made]))
+                made = pump(made) if line.stream and job.streams else await collect(made)
             outcome = (_value(line, job, made), None)
         except BaseException as problem:  # noqa: BLE001 - the flow's own code may raise anything
             outcome = (None, problem)
@@ -437,7 +437,7 @@ def _call(line: Line, job: Job, span: Span, values: dict[str, Any], kit: Kit) ->
     token, kit_token = CURRENT.set(span), KIT.set(kit)
     span.started_at = time.time()
     try:
-        return _value(line, job, job.step.call(**values)), None
+        return _value(line, job, job.step.call(**readers(values))), None
     except BaseException as problem:  # noqa: BLE001 - the flow's own code may raise anything, SystemExit too
         return None, problem
     finally:
@@ -473,4 +473,4 @@ def _holds_images(inputs: Mapping[str, Any]) -> bool:
 
 
 def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: plain(value) for name, value in values.items()}
+    return {name: plain(value.so_far() if type(value) is Stream else value) for name, value in values.items()}

@@ -16,10 +16,12 @@ class Stream:
     """What a generator yields, readable many times and from several threads; the generator itself runs once.
 
     It runs as part of the node that made it: `span` is that node's, and what the generator does is told under it.
+    `is_async` is whether an async generator made it: its readers may use `async for`, too.
     """
 
-    def __init__(self, source: Iterator[Any]) -> None:
+    def __init__(self, source: Iterator[Any], *, is_async: bool = False) -> None:
         self.span = spans.current()
+        self.is_async = is_async
         self._context = copy_context()
         self._source = source
         self._items: list[Any] = []
@@ -39,6 +41,10 @@ class Stream:
                     return
             yield self._items[position]
             position += 1
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for item in self:
+            yield item
 
     def joined(self) -> str:
         """Return everything as one text; raises what the generator raised."""
@@ -67,6 +73,20 @@ class Stream:
             self._ended = True
         except BaseException as error:  # noqa: BLE001 - every reader gets it
             self._ended, self._error = True, error
+
+
+def readers(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what a node is given: for each stream a generator of its own, as its code expects."""
+    if Stream not in map(type, values.values()):
+        return values
+    return {
+        name: iter(value) if type(value) is Stream and not value.is_async else value for name, value in values.items()
+    }
+
+
+async def collect(source: AsyncIterator[Any]) -> Stream:
+    """Read an async generator to its end: a stream of what it gave."""
+    return Stream(iter([item async for item in source]), is_async=True)
 
 
 def pump(source: AsyncIterator[Any]) -> Stream:

@@ -31,10 +31,11 @@ _PROBLEMS = (
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A template made ready; `names` are the values it reads."""
+    """A template made ready; `names` are the values it reads, `pictures` those it shows as images."""
 
     names: frozenset[str]
     _compiled: Compiled
+    pictures: frozenset[str] = frozenset()
 
     def render(self, values: Mapping[str, Any], *, kind_of_list: type[list[Any]] = list) -> Prompt:
         """Return the template filled in; unknown names are empty. Raises ValueError with the reason.
@@ -59,7 +60,8 @@ def prepare(source: str, *, at: Location | None = None) -> Template:
     try:
         tree = environment.parse(_IMAGE.sub(r"\n{{\1}}\n", source))
         names = frozenset(meta.find_undeclared_variables(tree))
-        return Template(names, environment.compiled(_marked(tree)))
+        pictures = frozenset(name.strip() for name in _IMAGE.findall(source))
+        return Template(names, environment.compiled(_marked(tree)), pictures)
     except TemplateSyntaxError as error:
         place = Location(at.path, (at.line or 1) + error.lineno - 1) if at else None
         raise Invalid(f"not a template: {error.message}", at=place) from None
@@ -89,12 +91,29 @@ def make(node: Node, kit: Kit) -> Step:
     """Make a prompt node ready: its output is a text that keeps its headings when it goes into a model's node."""
     from flows.steps import Step
 
-    del kit
     if node.path is None:
         raise Invalid(f"node {node.name!r} needs a template", at=node.at)
     template = read(node.path)
-    constants = {name: value for name, value in node.inputs.items() if not isinstance(value, Reference)}
-    return Step(node=node, call=lambda **values: template.render(values), constants=constants)
+    return Step(node=node, call=lambda **values: template.render(values), constants=constants(node, template, kit))
+
+
+def constants(node: Node, template: Template, kit: Kit) -> dict[str, Any]:
+    """Return a node's literals; images for those that name one and are shown as one, or hold one.
+
+    Raises ValueError for what is no image of the flow's folder.
+    """
+    found = {name: value for name, value in node.inputs.items() if not isinstance(value, Reference)}
+    pictured = template.pictures & set(found)
+    if not pictured and not any(isinstance(value, list | dict) for value in found.values()):
+        return found
+    from flows import images
+
+    place = images.Place(kit.flow.folder)
+    for name, value in found.items():
+        if name in pictured or isinstance(value, list | dict):
+            settled = images.settle(value, place) if name in pictured else images.settle_all(value, place)
+            found[name] = images.load(settled, form=kit.flow.message_format)
+    return found
 
 
 @functools.cache

@@ -141,13 +141,13 @@ def test_literals_take_the_types_of_the_parameters(make_flow: Callable[..., Path
         "class Colour(enum.Enum):\n    RED = 'red'\n"
         "@tool\n"
         "def last(i: int, f: float, b: bool, s: str, l: list, d: dict, u, o: Optional[int], c: Colour):\n"
-        "    return [i, f, b, s, l, d, u, o, c.name]\n"
+        "    return [i, f, b, s, l, d, u, o, c]\n"
     )
     inputs = """i: "3", f: "0.5", b: "true", s: 7, l: "[1]", d: '{"a": 1}', u: "123", o: "null", c: red"""
     folder = make_flow(HEAD + node("last", inputs=inputs), last="")
     (folder / "last.py").write_text(code)
     result = flows.test(flows.load(folder), {}, connections={})
-    assert result.outputs == {"y": [3, 0.5, True, "7", [1], {"a": 1}, 123, None, "RED"]}
+    assert result.outputs == {"y": [3, 0.5, True, "7", [1], {"a": 1}, 123, None, "red"]}
 
 
 def test_empty_literals_leave_the_default_of_the_function(once: Callable[..., Any]) -> None:
