@@ -1,4 +1,4 @@
-"""A flow as it is kept with its runs: its folder, but for the files in it that hold secrets."""
+"""A flow as it is kept with its runs: its folder, but for what it ignores itself and the files that hold secrets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from flows import ignored
 from flows.connections import is_missing, kind_of
 from workspace import Workspace
 from workspace.assets import Asset
@@ -20,20 +21,23 @@ _LARGEST = 100_000  # bytes; no connection is written at such length
 
 
 def keep(workspace: Workspace, name: str, folder: Path) -> Asset:
-    """Put a flow's folder among the assets, without `.env` files and connections whose secrets can be read.
+    """Put a flow's folder among the assets, without what it ignores and without secrets that can be read.
 
     A folder that is a kept flow's content is that version.
     """
     if kept := workspace.assets.at("flow", folder):
         return kept
-    name = asset_name(name)
-    secret = set(secret_files(folder))
-    if not secret:
-        return workspace.assets.put("flow", name, folder)
+    left_out = ignored.under(folder)
+    secret = set() if left_out else set(secret_files(folder))
+    if not left_out and not secret:
+        return workspace.assets.put("flow", asset_name(name), folder)
     with tempfile.TemporaryDirectory(prefix="studiolo-flow-") as made:
         copy = Path(made) / folder.name
-        shutil.copytree(folder, copy, symlinks=True, ignore=lambda place, names: _left_out(place, names, secret))
-        return workspace.assets.put("flow", name, copy)
+        without = left_out | secret
+        shutil.copytree(folder, copy, symlinks=True, ignore=lambda place, names: _left_out(place, names, without))
+        for path in list(secret_files(copy)):
+            path.unlink()
+        return workspace.assets.put("flow", asset_name(name), copy)
 
 
 def asset_name(text: str) -> str:
@@ -70,5 +74,5 @@ def _is_shown(value: Any) -> bool:
     return not is_missing(text) and not text.startswith("${env:")
 
 
-def _left_out(place: str, names: list[str], secret: set[Path]) -> list[str]:
-    return [name for name in names if name == ".git" or Path(place, name) in secret]
+def _left_out(place: str, names: list[str], without: set[Path]) -> list[str]:
+    return [name for name in names if name == ".git" or Path(place, name) in without]

@@ -64,3 +64,46 @@ def test_the_same_flow_is_the_same_version(tmp_path: Path, workspace: Workspace)
     first = snapshot.keep(workspace, "my-flow", folder)
     (folder / ".env").write_text("KEY=another\n")
     assert snapshot.keep(workspace, "my-flow", folder).ref == first.ref
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("", {"a.log", "data/a.log", "data/deep/b.txt", "cache/c.txt", "x.txt"}),
+        ("*.log\n# words\n\n", {"data/deep/b.txt", "cache/c.txt", "x.txt"}),
+        ("*.log\n!data/a.log\n", {"data/a.log", "data/deep/b.txt", "cache/c.txt", "x.txt"}),
+        ("/a.log\ncache/\n", {"data/a.log", "data/deep/b.txt", "x.txt"}),
+        ("data/**/b.txt\n**/a.log\n", {"cache/c.txt", "x.txt"}),
+        ("data\n!data/deep/b.txt\n", {"a.log", "cache/c.txt", "x.txt"}),
+        ("x.txt/\n[ac]*/\n", {"a.log", "data/a.log", "data/deep/b.txt", "x.txt"}),
+        ("data/*.log\n?.log\n", {"data/deep/b.txt", "cache/c.txt", "x.txt"}),
+    ],
+)
+def test_what_a_flow_ignores_is_not_kept(tmp_path: Path, workspace: Workspace, text: str, kept: set[str]) -> None:
+    folder = tmp_path / "my-flow"
+    for name in ("a.log", "data/a.log", "data/deep/b.txt", "cache/c.txt", "x.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    (folder / ".gitignore").write_text(text)
+    content = workspace.assets.path(snapshot.keep(workspace, "my-flow", folder))
+    found = {str(path.relative_to(content)) for path in content.rglob("*") if path.is_file()}
+    assert found == kept | {".gitignore"}
+
+
+def test_amlignore_goes_before_gitignore(tmp_path: Path, workspace: Workspace) -> None:
+    folder = folder_with(tmp_path, **{".gitignore": "*.py\n", ".amlignore": "*.md\n", "say.py": "", "a.md": ""})
+    content = workspace.assets.path(snapshot.keep(workspace, "my-flow", folder))
+    assert sorted(path.name for path in content.iterdir() if path.is_file()) == [
+        ".amlignore", ".gitignore", "flow.dag.yaml", "say.py",
+    ]  # fmt: skip
+
+
+def test_an_environment_in_the_flows_folder_is_no_part_of_it(tmp_path: Path, workspace: Workspace) -> None:
+    folder = folder_with(tmp_path, **{"say.py": "x = 1\n"})
+    first = snapshot.keep(workspace, "my-flow", folder)
+    for name in (".venv/bin", ".promptflow", "node_modules"):
+        (folder / name).mkdir(parents=True)
+    (folder / ".venv" / "bin" / "python").symlink_to("/usr/bin/env")
+    (folder / ".venv" / "lib64").symlink_to("/usr/lib")
+    (folder / ".promptflow" / "flow.output.json").write_text(CANARY)
+    assert snapshot.keep(workspace, "my-flow", folder).ref == first.ref
