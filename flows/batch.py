@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -182,6 +183,8 @@ def _begun(
     if earlier.kind != "flow":
         raise NotFound(f"{batch.resume!r} is a run of kind {earlier.kind!r}, not of a flow")
     changed = [key for key in ("flow_digest", "run") if earlier.params.get(key) != params.get(key)]
+    if _mapping(earlier.params) != _mapping(params):
+        changed.append("column mapping")
     if _digest(workspace, earlier.params.get("data")) != _digest(workspace, params.get("data")):
         changed.append("data")
     if changed:
@@ -259,6 +262,11 @@ def _close(flow: Flow, run: Run, log: Path, tally: _Tally, workers: Crew) -> Fin
     run.log_metrics({**metrics, **tally.metrics(flow)})
     problems = tuple(f"node {record.name!r}: {record.error}" for record in records if record.status == FAILED)
     return Finished(run.run_id, run.name, tally.completed, tally.failed, metrics, problems, tally.waiting)
+
+
+def _mapping(params: Mapping[str, Any]) -> Any:
+    written = params.get("column_mapping") or {}
+    return json.loads(written if isinstance(written, str) else json.dumps(written, default=str))
 
 
 def _digest(workspace: Workspace, ref: str | None) -> str | None:

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from flows import includes
+from flows import includes, snapshot
 from flows.connection_files import template
 from flows.connections import Connection, variable_of
 from flows.flow import Flow
@@ -26,7 +26,6 @@ Format = Literal["folder", "docker", "executable"]
 FORMATS: tuple[Format, ...] = ("folder", "docker", "executable")
 IMAGE = "python:3.11-slim"
 _OURS = ("flow", "settings.json", "start.sh")
-_SECRET_FILES = (".env", ".env.*", "*.env")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +96,8 @@ def _check(flow: Flow, target: Path, format: str) -> None:  # noqa: A002
 
 def _copy_flow(flow: Flow, folder: Path) -> None:
     includes.copy(flow, folder)
-    for pattern in _SECRET_FILES:
-        for path in folder.rglob(pattern):
-            path.unlink()
+    for path in list(snapshot.secret_files(folder)):
+        path.unlink()
     file = folder / flow.file.name
     if file.suffix != ".prompty":
         _rewrite(file, _resolved(flow))
@@ -208,7 +206,7 @@ takes the token from a file, `-e FLOW_NO_AUTH=1` asks for none.
 
 A flow, ready to be served. Its version is `{flow.digest}`.
 
-- `flow/`: the flow's files; variants are chosen, included files lie beside the others, `.env` files are left out
+- `flow/`: its files; variants are chosen, included files lie beside the others, files with secrets are left out
 - `connections/`: the connections it uses, with `${{env:NAME}}` in place of secrets
 - `settings.json`: the variables that must be set
 - `start.sh`: serves the flow

@@ -36,7 +36,7 @@ SECRET = "sk-canary-12345"
 
 @pytest.fixture
 def folder(make_flow: Callable[..., Path]) -> Path:
-    """A flow with variants, an included folder, requirements and a .env file."""
+    """A flow with variants, an included folder, requirements and files that hold a secret."""
     made = make_flow(
         TEXT, times="def times(x: int, by: int) -> int:\n    from shared.words import ONE\n    return ONE * x * by"
     )
@@ -44,6 +44,7 @@ def folder(make_flow: Callable[..., Path]) -> Path:
     (made.parent / "shared" / "words.py").write_text("ONE = 1\n")
     (made / "needs.txt").write_text("tinydb\n")
     (made / ".env").write_text(f"KEY={SECRET}\n")
+    (made / "mine.yaml").write_text(f"name: mine\ntype: open_ai\napi_key: {SECRET}\n")
     return made
 
 
