@@ -12,7 +12,7 @@ from flows.data import BadRow, Row
 from flows.flow import MISSING, Flow
 from flows.results import COMPLETED, LOG, last_lines
 from workspace import RunRecord, Workspace
-from workspace.errors import Invalid
+from workspace.errors import Invalid, Location
 
 IMAGES = Path("artifacts") / "images"  # in a run's folder: the images of its outputs
 FOLDER = "data.folder"  # a run's param: where the paths of images in its data begin, where its flow may take images
@@ -38,8 +38,13 @@ class Sources:
     folders: Mapping[str, Path] = field(default_factory=dict)
 
     def check(self, flow: Flow, columns: Mapping[str, Any]) -> None:
-        """Raise Invalid before anything runs: an unknown input or source, a column that no row has."""
+        """Raise Invalid before anything runs: an unknown input or source, no rows, a column that no row has."""
         mapping.check(flow, columns, self.rows)
+        for name, source in self.rows.items():
+            rows = data.read(source) if isinstance(source, Path) else source
+            if iter(rows) is not source and next(iter(rows), None) is None:
+                at = Location(source) if isinstance(source, Path) else None
+                raise Invalid(f"{name} has no rows", hint="there is nothing to run over", at=at)
         mapping.check_columns(flow, columns, self.rows)
 
     def lines(self, flow: Flow, columns: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any] | str]]:
