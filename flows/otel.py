@@ -82,7 +82,7 @@ def spans(origin: Origin, line: LineRecord) -> Iterator[Span]:
 def _root(origin: Origin, line: LineRecord, trace: bytes) -> Span:
     status, _, error, tokens, cost, models = line.summary()
     root = Span(
-        trace_id=trace, span_id=_digest(f"{origin.id}/root")[:8], name=f"invoke_workflow {origin.flow}",
+        trace_id=trace, span_id=_digest(f"{origin.id}/root")[:8], name=_text(f"invoke_workflow {origin.flow}"),
         kind=Span.SPAN_KIND_SERVER if origin.kind == "request" else Span.SPAN_KIND_INTERNAL,
         start_time_unix_nano=_nano(origin.started_at),
         end_time_unix_nano=_nano(origin.started_at + max(origin.duration, 0.0)),
@@ -104,7 +104,7 @@ def _node(origin: Origin, node: NodeRecord, trace: bytes, parent: bytes, place: 
     if not node.started_at:
         return  # it was bypassed
     span = Span(
-        trace_id=trace, span_id=_digest(f"{origin.id}/{place}")[:8], parent_span_id=parent, name=node.name,
+        trace_id=trace, span_id=_digest(f"{origin.id}/{place}")[:8], parent_span_id=parent, name=_text(node.name),
         kind=Span.SPAN_KIND_INTERNAL, start_time_unix_nano=_nano(node.started_at),
         end_time_unix_nano=_nano(max(node.ended_at, node.started_at)),
     )  # fmt: skip
@@ -125,7 +125,7 @@ def _inner(origin: Origin, record: SpanRecord, trace: bytes, parent: bytes, plac
     calls = record.kind in ("llm", "embedding")
     span = Span(
         trace_id=trace, span_id=_digest(f"{origin.id}/{place}")[:8], parent_span_id=parent,
-        name=f"{operation} {model}" if calls and model else record.name,
+        name=_text(f"{operation} {model}" if calls and model else record.name),
         kind=Span.SPAN_KIND_CLIENT if calls else Span.SPAN_KIND_INTERNAL,
         start_time_unix_nano=_nano(record.started_at),
         end_time_unix_nano=_nano(max(record.ended_at, record.started_at)),
@@ -204,7 +204,7 @@ def _end(span: Span, error: str | None) -> None:
     if error is None:
         span.status.code = Status.STATUS_CODE_OK
         return
-    span.status.code, span.status.message = Status.STATUS_CODE_ERROR, error[:1000]
+    span.status.code, span.status.message = Status.STATUS_CODE_ERROR, _text(error[:1000])
     kind = error.partition(":")[0]
     _put(span, {"error.type": kind if kind.isidentifier() else "error"})
 
@@ -217,7 +217,7 @@ def _put(span: Span, attributes: Mapping[str, Any]) -> None:
 
 
 def _attribute(key: str, value: Any) -> KeyValue:
-    return KeyValue(key=key, value=_value(value))
+    return KeyValue(key=_text(key), value=_value(value))
 
 
 def _value(value: Any) -> AnyValue:
@@ -230,7 +230,12 @@ def _value(value: Any) -> AnyValue:
     if isinstance(value, list | tuple) and all(isinstance(each, str | int | float) for each in value):
         return AnyValue(array_value=ArrayValue(values=[_value(each) for each in value]))
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
-    return AnyValue(string_value=text.encode("utf-8", "replace").decode()[: _LONGEST * 2])
+    return AnyValue(string_value=_text(text[: _LONGEST * 2]))
+
+
+def _text(text: str) -> str:
+    """Return what every protocol and database takes: no halves of pairs, no zeros."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _nano(seconds: float) -> int:

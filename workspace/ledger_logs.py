@@ -90,7 +90,7 @@ def _read(path: Path, log: str, run_id: str | None) -> Iterator[Rows]:
             if last is not None and place - len(raw) not in last:
                 continue  # it ran again later, or is torn
             try:
-                _add(rows, json.loads(raw), log, run_id)
+                _add(rows, json.loads(raw.decode("utf-8", "replace")), log, run_id)
             except (ValueError, KeyError, TypeError):
                 continue  # torn by a full disk or a kill
             count += 1
@@ -118,7 +118,7 @@ def _add(rows: Rows, record: Mapping[str, Any], log: str, run_id: str | None) ->
         return
     number = record["number"]
     rows["flow_lines"].append((
-        log, run_id, number, record["status"], record.get("error"), _began(record), record.get("duration"),
+        log, run_id, number, record["status"], _text(record.get("error")), _began(record), record.get("duration"),
         *_spent(record), _json(record.get("inputs")), _json(record.get("outputs")),
     ))  # fmt: skip
     _add_nodes(rows, record, log, run_id, number)
@@ -128,7 +128,7 @@ def _add_request(rows: Rows, record: Mapping[str, Any], log: str) -> None:
     line = record.get("line") or {}
     rows["served_requests"].append((
         log, record["id"], record["ts"], record["flow"], record["digest"], record["path"], record["status"],
-        record["duration"], *_spent(line), line.get("error"), _json(record.get("feedback")),
+        record["duration"], *_spent(line), _text(line.get("error")), _json(record.get("feedback")),
         _json(line.get("inputs")), _json(line.get("outputs")),
     ))  # fmt: skip
     if line:
@@ -139,8 +139,8 @@ def _add_nodes(rows: Rows, line: Mapping[str, Any], log: str, run_id: str, numbe
     for node in line["nodes"]:
         prompt, completion = node.get("tokens") or (0, 0)
         rows["flow_nodes"].append((
-            log, run_id, number, node["name"], node["type"], node["status"], node.get("error"),
-            node.get("started_at"), _took(node), prompt, completion, node.get("model"), node.get("cost"),
+            log, run_id, number, node["name"], node["type"], node["status"], _text(node.get("error")),
+            node.get("started_at"), _took(node), prompt, completion, _text(node.get("model")), node.get("cost"),
             _json(node.get("inputs")), _json(node.get("output")),
         ))  # fmt: skip
         for index, span in enumerate(node.get("spans") or ()):
@@ -150,9 +150,9 @@ def _add_nodes(rows: Rows, line: Mapping[str, Any], log: str, run_id: str, numbe
 def _add_span(rows: Rows, span: Mapping[str, Any], log: str, run_id: str, number: int, node: str, path: str) -> None:
     prompt, completion = span.get("tokens") or (0, 0)
     rows["spans"].append((
-        log, run_id, number, node, path, span["kind"], span["name"], span.get("error"), span.get("started_at"),
-        _took(span), prompt, completion, span.get("model"), span.get("cost"), _json(span.get("attributes")),
-        _json(span.get("inputs")), _json(span.get("output")),
+        log, run_id, number, node, path, span["kind"], _text(span["name"]), _text(span.get("error")),
+        span.get("started_at"), _took(span), prompt, completion, _text(span.get("model")), span.get("cost"),
+        _json(span.get("attributes")), _json(span.get("inputs")), _json(span.get("output")),
     ))  # fmt: skip
     for index, child in enumerate(span.get("spans") or ()):
         _add_span(rows, child, log, run_id, number, node, f"{path}.{index}")
@@ -174,4 +174,9 @@ def _took(record: Mapping[str, Any]) -> float | None:
 
 
 def _json(value: Any) -> str | None:
-    return None if value is None else json.dumps(value)
+    return None if value is None else _text(json.dumps(value, ensure_ascii=False))
+
+
+def _text(text: str | None) -> str | None:
+    """Return what the ledger takes: no halves of pairs."""
+    return None if text is None else text.encode("utf-8", "replace").decode()

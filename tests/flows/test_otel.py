@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +20,7 @@ from flows.connections import Connection
 from flows.masking import Mask
 from flows.otel import Origin
 from flows.prices import Price, Prices
-from flows.results import LineRecord
+from flows.results import LineRecord, NodeRecord, SpanRecord
 from flows.serve import log as serve_log
 from studiolo import traces
 from workspace import Workspace
@@ -156,6 +157,37 @@ def test_a_callers_trace_context_is_gone_on_with() -> None:
     (root,) = otel.spans(origin, line)
     assert (root.trace_id.hex(), root.parent_span_id.hex()) == (trace, parent)
     assert root.kind == Span.SPAN_KIND_SERVER
+
+
+_ODD = "half \ud83d of a pair, and \0"
+
+
+def _odd_line() -> LineRecord:
+    span = SpanRecord(
+        kind="llm", name=_ODD, inputs={"messages": [_ODD, {"content": [_ODD, 3]}, 7]}, output=[None, {"message": _ODD}],
+        error=_ODD, started_at=2.0, ended_at=1.0, tokens=(3, 4), model=_ODD,
+        attributes={_ODD: [1, None, {_ODD: 2**70}]},
+    )  # fmt: skip
+    node = NodeRecord(
+        name=_ODD, type="llm", status="Failed", inputs={_ODD: math.nan}, error=_ODD, started_at=1.0, model=_ODD,
+        spans=(span,),
+    )  # fmt: skip
+    return LineRecord(
+        number=0, status="Failed", inputs={_ODD: _ODD}, outputs=None, error=_ODD, nodes=(node,), duration=0.25
+    )
+
+
+def test_texts_that_no_protocol_takes_stop_nothing(workspace: Workspace) -> None:
+    for _ in range(2):
+        serve_log.keep_test(
+            workspace.home, flow="odd", digest="d", line=_odd_line(), started_at=1_700_000_000.0, mask=Mask([])
+        )
+    assert traces.carry(workspace) == 2
+    told = [told for each in serve_log.served(workspace.home) if (told := traces.of_request(each))]
+    sent = ExportTraceServiceRequest.FromString(otel.request(told).SerializeToString())
+    spans = sent.resource_spans[0].scope_spans[0].spans
+    assert [each.status.message for each in spans] == ["half ? of a pair, and \ufffd"] * 6
+    assert workspace.sql("SELECT error FROM spans").rows == [("half ��� of a pair, and \0",)] * 2
 
 
 # Prices
