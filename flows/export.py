@@ -19,6 +19,7 @@ from workspace.runs import RunRecord
 OURS = ("lines.", "tokens.")  # metrics that are not the flow's own
 OUTPUTS, INPUTS, METRICS, ERROR = "outputs.jsonl", "inputs.jsonl", "metrics.json", "error.json"
 _PLACE = re.compile(r"\(([^()\s]+\.py):(\d+)\)$")
+_NO_NAME = re.compile(r"[/\\\0]")  # what would lead to another folder
 _IN_MEMORY = 100  # errors that are shown with the run; the file holds all
 
 
@@ -125,7 +126,7 @@ def _failed_node(line: LineRecord) -> NodeRecord | None:
 
 def _write_nodes(record: RunRecord, line: LineRecord, folder: Path) -> None:
     for node in line.nodes:
-        place = folder / node.name
+        place = folder / (_NO_NAME.sub("_", node.name) if node.name.strip(".") else "_")
         place.mkdir(parents=True, exist_ok=True)
         text = _dump(_node_artifact(record, line, node))
         (place / f"{line.number:09}.jsonl").write_text(text, encoding="utf-8")

@@ -9,6 +9,7 @@ from typing import Any
 
 WHOLE = re.compile(r"^\$\{(.+)\}$", re.DOTALL)
 STEP = re.compile(r"\.?(\w+)|\[(\d+)\]|\['([^']*)'\]|\[\"([^\"]*)\"\]")
+NAME = re.compile(r"[^.\[\]{}$]+")  # of a node or an input: what stands before the first dot, such as `my-node`
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +34,20 @@ def parse(value: object, *, item: str = "") -> Reference | None:
     """
     if not isinstance(value, str) or not (match := WHOLE.match(value.strip())):
         return None
-    source, *path = _steps(match[1])
+    source, rest = _named(match[1], match[1])
     if source in ("inputs", "flow"):
-        if len(path) < 1:
+        if not rest:
             raise ValueError(f"{value} names no input")
-        return Reference("inputs", tuple(path))
+        if not rest.startswith("."):
+            return Reference("inputs", tuple(_steps(rest)))
+        name, rest = _named(rest[1:], match[1])
+        return Reference("inputs", (name, *_steps(rest)))
+    path = _steps(rest)
     if item and source == item:
         return Reference(item, tuple(path))
     if path and path[0] != "output":
         raise ValueError(f"{value}: only `.output` of a node can be used")
-    return Reference(str(source), tuple(path[1:]))
+    return Reference(source, tuple(path[1:]))
 
 
 def follow(value: Any, path: tuple[str | int, ...]) -> Any:
@@ -50,6 +55,14 @@ def follow(value: Any, path: tuple[str | int, ...]) -> Any:
     for step in path:
         value = value[step] if isinstance(value, Mapping) or isinstance(step, int) else getattr(value, step)
     return value
+
+
+def _named(text: str, whole: str) -> tuple[str, str]:
+    """Return the name that a text begins with, and what is left."""
+    match = NAME.match(text)
+    if match is None:
+        raise ValueError(f"${{{whole}}} cannot be read")
+    return match[0], text[match.end() :]
 
 
 def _steps(text: str) -> list[str | int]:

@@ -16,6 +16,10 @@ from flows.references import Reference, follow, parse
         ("${node.output}", Reference("node", ())),
         ("${node.output.a.b[0]}", Reference("node", ("a", "b", 0))),
         ("${node.output['a']}", Reference("node", ("a",))),
+        ("${my-node.output}", Reference("my-node", ())),
+        ("${two words.output['a-b']}", Reference("two words", ("a-b",))),
+        ("${inputs.my-input}", Reference("inputs", ("my-input",))),
+        ("${inputs.my-input.a[1]}", Reference("inputs", ("my-input", "a", 1))),
         ("say ${node.output}", None),
         ("plain", None),
         (3, None),
@@ -25,7 +29,7 @@ def test_a_reference_is_read(text: object, expected: Reference | None) -> None:
     assert parse(text) == expected
 
 
-@pytest.mark.parametrize("text", ["${node.result}", "${inputs}", "${no de}"])
+@pytest.mark.parametrize("text", ["${node.result}", "${inputs}", "${inputs.}", "${node.output.a-b}", "${.output}", "${a}${b}", "${a[0]}"])
 def test_a_broken_reference_says_so(text: str) -> None:
     with pytest.raises(ValueError, match=r"\$\{"):
         parse(text)
