@@ -97,6 +97,7 @@ def _code(document: Document, file: Path) -> Path:
     if written is None:
         return file.parent
     folder = (file.parent / str(written)).resolve()
+    includes.refuse_outside(file, folder, str(written), document.at("code"))
     if not folder.is_dir():
         raise Invalid(f"no folder {written!r}", hint="`code` is relative to the flow file", at=document.at("code"))
     return folder

@@ -28,7 +28,7 @@ def resolve(document: Document) -> tuple[Path, ...]:
     for index, written in enumerate(listed):
         at = document.at("additional_includes", index)
         path = (document.path.resolve().parent / str(written)).resolve()
-        _refuse_outside(document.path, path, str(written), at)
+        refuse_outside(document.path, path, str(written), at)
         zipped = path.suffix == ".zip" and path.with_suffix("").is_dir()
         if not path.exists() and not zipped:
             raise Invalid(f"nothing at {written!r} to include", hint="paths are relative to the flow file", at=at)
@@ -55,7 +55,7 @@ def find(file: Path, relative: str, included: tuple[Path, ...], *, at: Location)
 def sub_flow(file: Path, relative: str, *, at: Location) -> Path:
     """Return the folder or file of a flow that is a node of another."""
     path = (file.resolve().parent / relative).resolve()
-    _refuse_outside(file, path, relative, at)
+    refuse_outside(file, path, relative, at)
     if not path.exists():
         raise Invalid(f"no flow at {relative!r}", hint="paths are relative to the flow file", at=at)
     return path
@@ -80,16 +80,32 @@ def merged(flow: Flow) -> Iterator[Flow]:
 
 
 def copy(flow: Flow, folder: Path) -> None:
-    """Copy the flow's folder and what it includes; an include replaces a file of the same name."""
-    shutil.copytree(flow.folder, folder, ignore=_LEFT_OUT)
+    """Copy the flow's folder and what it includes; an include replaces a file of the same name.
+
+    Links are followed. Raises Invalid for one that leads out of the project, or goes round in a circle.
+    """
+    _copy_tree(flow.folder, folder, file=flow.file)
     for include in flow.additional_includes:
         target = folder / include.name
         if include.is_dir():
-            shutil.copytree(include, target, dirs_exist_ok=True, ignore=_LEFT_OUT)
+            _copy_tree(include, target, file=flow.file)
         elif include.is_file():
             shutil.copy2(include, target)
         else:
             shutil.make_archive(str(target.with_suffix("")), "zip", include.with_suffix(""))
+
+
+def _copy_tree(source: Path, target: Path, *, file: Path) -> None:
+    def left_out(place: str, names: list[str]) -> set[str]:
+        left = _LEFT_OUT(place, names)
+        for path in (Path(place, name) for name in names if name not in left):
+            if path.is_symlink():
+                refuse_outside(file, path.resolve(), str(path.relative_to(source.parent)), Location(file))
+                if any(parent.resolve() == path.resolve() for parent in path.parents):
+                    raise Invalid(f"{path.name!r} is a link that goes round in a circle", at=Location(path))
+        return set(left)
+
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=left_out, ignore_dangling_symlinks=True)
 
 
 def _moved(node: Node, folder: Path) -> Node:
@@ -98,7 +114,8 @@ def _moved(node: Node, folder: Path) -> Node:
     return replace(node, path=folder / node.source.partition(":")[0])
 
 
-def _refuse_outside(file: Path, path: Path, written: str, at: Location) -> None:
+def refuse_outside(file: Path, path: Path, written: str, at: Location) -> None:
+    """Raise Invalid for a path that is not in the project that a flow's file belongs to."""
     root = _project(file.resolve().parent)
     if not path.is_relative_to(root):
         raise Invalid(f"{written!r} leads out of the project {root.name!r}", hint="copy it into the project", at=at)
