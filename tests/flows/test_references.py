@@ -29,7 +29,9 @@ def test_a_reference_is_read(text: object, expected: Reference | None) -> None:
     assert parse(text) == expected
 
 
-@pytest.mark.parametrize("text", ["${node.result}", "${inputs}", "${inputs.}", "${node.output.a-b}", "${.output}", "${a}${b}", "${a[0]}"])
+@pytest.mark.parametrize("text", [
+        "${node.result}", "${inputs}", "${inputs.}", "${node.output.a-b}", "${.output}", "${a}${b}", "${a[0]}",
+    ])  # fmt: skip
 def test_a_broken_reference_says_so(text: str) -> None:
     with pytest.raises(ValueError, match=r"\$\{"):
         parse(text)
