@@ -105,50 +105,51 @@ def once(
     *,
     node: str | None = None,
     workers: Crew | None = None,
+    trace: str | None = None,
 ) -> flows.FlowResult:
-    """Run the flow, or one node of it, once. Inputs its author gave as a sample are used where none are given."""
+    """Run the flow, or one node of it, once, and keep its trace; `trace` says where that goes as well.
+
+    Inputs its author gave as a sample are used where none are given.
+    """
     run = flows.test if node is None else _node(node)
-    return run(
-        ready.flow,
-        inputs or (dict(ready.flow.sample) if node is None else {}),
-        connections=ready.connections,
-        conditions=ready.conditions,
-        workers=workers,
-    )
+    given = inputs or (dict(ready.flow.sample) if node is None else {})
+    started = time.time()
+    result = run(ready.flow, given, connections=ready.connections, conditions=ready.conditions, workers=workers)
+    home = ready.conditions.home
+    if home is not None and (home.is_dir() or trace):
+        kept = keep_trace(home, ready.flow, ready.connections, given, result, started_at=started)
+        if trace is not None:
+            _send(ready.workspace(), kept, to=trace)
+    return result
 
 
 def keep_trace(
-    ready: Prepared, inputs: Mapping[str, Any], result: flows.FlowResult, *, started_at: float, to: str | None = None
-) -> None:
-    """Keep what each node did as a trace of the workspace, where there is one, and send it on where asked to."""
+    home: Path,
+    flow: flows.Flow,
+    connections: Mapping[str, Connection],
+    inputs: Mapping[str, Any],
+    result: flows.FlowResult,
+    *,
+    started_at: float,
+) -> str:
+    """Keep what a flow that was tried just now did as a trace of the workspace, and return its id."""
     from flows.masking import Mask
     from flows.results import LineRecord
     from flows.serve import log as serve_log
 
-    defaults = {name: each.default for name, each in ready.flow.inputs.items() if each.default is not MISSING}
+    defaults = {name: each.default for name, each in flow.inputs.items() if each.default is not MISSING}
     line = LineRecord(
         number=0,
         status=result.status,
-        inputs={**defaults, **(inputs or ready.flow.sample)},
+        inputs={**defaults, **inputs},
         outputs=result.outputs or None,
         error=result.error,
         nodes=result.nodes,
         duration=time.time() - started_at,
     )
-    home = ready.conditions.home
-    if home is None or not (home.is_dir() or to):
-        return
-    mask = Mask(ready.connections.values())
-    name = serve_log.keep_test(
-        home, flow=ready.flow.name, digest=ready.flow.digest, line=line, started_at=started_at, mask=mask
+    return serve_log.keep_test(
+        home, flow=flow.name, digest=flow.digest, line=line, started_at=started_at, mask=Mask(connections.values())
     )
-    if to is not None:
-        from studiolo import traces
-
-        mine = (each for each in serve_log.served(home) if each.id == name)
-        told = [each for request in mine if (each := traces.of_request(request))]
-        for _ in traces.send(ready.workspace(), told, to=to):
-            pass
 
 
 def write_detail(result: flows.FlowResult, folder: Path) -> None:
@@ -187,3 +188,12 @@ def _node(name: str) -> Any:
         return flows.test_node(flow, name, inputs, **rest)
 
     return run
+
+
+def _send(workspace: Workspace, name: str, *, to: str) -> None:
+    from flows.serve import log as serve_log
+    from studiolo import traces
+
+    mine = (each for each in serve_log.served(workspace.home) if each.id == name)
+    for _ in traces.send(workspace, [told for each in mine if (told := traces.of_request(each))], to=to):
+        pass

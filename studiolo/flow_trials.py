@@ -16,6 +16,7 @@ from flows.crew import Conditions
 from flows.results import node_from
 from studiolo.flow_connections import connections_for, resolve_variables, revisions
 from studiolo.flow_shelf import flow_folder
+from studiolo.flow_tests import keep_trace
 from workspace.errors import NotFound
 from workspace.home import Workspace
 from workspace.paths import write_atomically
@@ -48,6 +49,7 @@ def try_flow(workspace: Workspace, ref: str, inputs: Mapping[str, Any], *, varia
             revisions=revisions(flow, lambda: workspace),
         )
         result = flows.test(flow, inputs, connections=connections, conditions=conditions)
+        keep_trace(workspace.home, flow, connections, inputs, result, started_at=started)
     trial = Trial(
         id=secrets.token_hex(8), flow=ref, variant=variant, inputs=dict(inputs),
         tried_at=started, seconds=time.time() - started, result=result,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,13 +68,11 @@ def test_command(
         if interactive:
             from studiolo.commands.flow_chat import converse
 
-            converse(ready, read_inputs(inputs), verbose=verbose)
+            converse(ready, read_inputs(inputs), verbose=verbose, trace=trace)
             return
-        given, started = read_inputs(inputs), time.time()
-        result = flow_tests.once(ready, given, node=node, workers=workers)
+        result = flow_tests.once(ready, read_inputs(inputs), node=node, workers=workers, trace=trace)
         if detail is not None:
             flow_tests.write_detail(result, detail)
-        flow_tests.keep_trace(ready, given, result, started_at=started, to=trace)
     _print_nodes(result, verbose=verbose)
     if result.error:
         raise StudioloError(result.error, hint=f"the flow is {ready.flow.file}")

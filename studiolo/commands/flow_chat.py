@@ -13,7 +13,7 @@ from studiolo.flow_tests import Prepared, once
 from workspace.errors import Invalid
 
 
-def converse(ready: Prepared, given: Mapping[str, Any], *, verbose: bool) -> None:
+def converse(ready: Prepared, given: Mapping[str, Any], *, verbose: bool, trace: str | None = None) -> None:
     """Read what the person says until they leave; each turn is a run of the flow with the turns before it."""
     flow = ready.flow
     question, history, answer = flow.chat_input, flow.chat_history, flow.chat_output
@@ -25,7 +25,7 @@ def converse(ready: Prepared, given: Mapping[str, Any], *, verbose: bool) -> Non
     typer.secho(f"Talk to {flow.name}; an empty line or Ctrl-D leaves.", err=True, dim=True)
     while (said := _read()) is not None:
         inputs = {**given, question: said} | ({history: turns} if history else {})
-        result = once(ready, inputs)
+        result = once(ready, inputs, trace=trace)
         if result.error:
             typer.secho(result.error, fg="red", err=True)
             continue

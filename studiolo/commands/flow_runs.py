@@ -24,25 +24,29 @@ def show_command(
     as_json: AsJson = False,
     limit: Annotated[int, typer.Option(min=1, help="Show this many lines.")] = 20,
 ) -> None:
-    """Show the lines of a run: inputs, outputs, errors."""
+    """Show the lines of a run: inputs, outputs, errors, tokens, cost."""
     with studiolo.open_workspace() as workspace:
         record = workspace.runs.get(run)
     if as_json:
         for line in flows.lines(record):
+            _, _, error, spent, paid, _ = line.summary()
             print(json.dumps({"line_number": line.number, "status": line.status, "inputs": line.inputs,
-                              "outputs": line.outputs, "error": line.error}, ensure_ascii=False))  # fmt: skip
+                              "outputs": line.outputs, "error": error, "tokens": sum(spent), "cost": paid},
+                             ensure_ascii=False))  # fmt: skip
         return
-    rows = (
-        (line.number, line.status, _short(line.inputs), _short(line.error or line.outputs))
-        for line in islice(flows.lines(record), limit)
-    )
-    print_table(("line", "status", "inputs", "outputs"), rows)
-    counts = {name: int(record.metrics.get(f"lines.{name}", 0)) for name in ("completed", "failed", "waiting")}
-    said = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no line has ended"
     tokens = int(sum(record.metrics.get(f"tokens.{key}", 0) for key in ("prompt", "completion")))
     cost = record.metrics.get("cost")
-    spent = f", {tokens:,} tokens" * bool(tokens) + (f", ${cost:.4f}" if cost else "")
-    typer.echo(f"{record.name}: {record.status}, {said}{spent}", err=True)
+    columns = ["line", "status", "inputs", "outputs", *["tokens"] * bool(tokens), *["cost"] * (cost is not None)]
+    rows = []
+    for line in islice(flows.lines(record), limit):
+        status, _, error, spent, paid, _ = line.summary()
+        said = (line.number, status, _short(line.inputs), _short(error or line.outputs))
+        rows.append((*said, *[sum(spent) or None] * bool(tokens), *[paid] * (cost is not None)))
+    print_table(columns, rows, right=("tokens", "cost"))
+    counts = {name: int(record.metrics.get(f"lines.{name}", 0)) for name in ("completed", "failed", "waiting")}
+    ended = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no line has ended"
+    ended += f", {tokens:,} tokens" * bool(tokens) + (f", ${cost:.4f}" if cost else "")
+    typer.echo(f"{record.name}: {record.status}, {ended}", err=True)
 
 
 def details_command(

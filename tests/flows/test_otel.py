@@ -22,12 +22,12 @@ from flows.otel import Origin
 from flows.prices import Price, Prices
 from flows.results import LineRecord, NodeRecord, SpanRecord
 from flows.serve import log as serve_log
-from studiolo import traces
+from studiolo import flow_batches, traces
 from workspace import Workspace
 from workspace.errors import Invalid, NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from tests.flows.conftest import ModelServer
+    from tests.flows.conftest import ModelServer, Server
 
 FLOW = """\
 inputs: {question: {type: string}}
@@ -258,8 +258,7 @@ def test_a_collector_gets_every_line_as_otlp(
     workspace: Workspace, folder: Path, modelling: ModelServer, collector: list[tuple[str, dict[str, str], bytes]]
 ) -> None:
     record = run(workspace, folder, modelling, lines=3)
-    *_, sent = traces.send(workspace, traces.of_run(record), to="otlp")
-    assert sent.lines == 3
+    assert flow_batches.send_trace(workspace, record.run_id, to="otlp") == 3
     ((path, headers, body),) = collector
     assert path == "/v1/traces"
     assert (headers["x-key"], headers["content-type"]) == ("abc", "application/x-protobuf")
@@ -311,6 +310,23 @@ def test_tests_and_requests_become_traces_of_mlflow_once(
     chat = next(span for span in trace.data.spans if span.name == "chat small-1")
     assert chat.span_type == "CHAT_MODEL"
     assert "sk-canary-1" not in json.dumps(trace.to_dict(), default=repr)
+
+
+def test_a_served_request_becomes_a_trace_that_goes_on_with_its_callers(plain: Server) -> None:
+    from mlflow import MlflowClient
+
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    assert plain.score({"n": 4}, **{"x-request-id": "mine", "traceparent": parent}).json()["twice"] == 8
+    kept = next(each for each in plain.kept() if each.id == "mine")
+    with Workspace.open(plain.home) as workspace:
+        assert traces.carry(workspace) >= 1
+        client = MlflowClient(f"sqlite:///{workspace.home / 'mlflow.db'}")
+        (experiment,) = [each for each in client.search_experiments() if each.name.endswith("/traces")]
+        found: Any = client.search_traces(locations=[experiment.experiment_id])
+    (trace,) = [each for each in found if each.info.trace_id.endswith("0af7651916cd43dd8448eb211c80319c")]
+    root = trace.data.spans[0]
+    assert {root.attributes[f"studiolo.{key}"] for key in ("flow.digest", "kind")} == {kept.digest, "request"}
+    assert "work" in [span.name for span in trace.data.spans]
 
 
 def test_only_runs_of_flows_have_traces(workspace: Workspace) -> None:
