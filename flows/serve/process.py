@@ -16,6 +16,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from flows.connections import Connection
+from flows.masking import Mask
 from flows.serve.app import App, Terms
 from flows.wire import unpack
 from flows.worker import make_kit, send
@@ -37,15 +39,17 @@ def main() -> None:
     if start is None:
         return
     sys.setswitchinterval(SWITCH)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    mask = Mask(Connection(**fields) for fields in start["connections"].values())
     try:
         app = App(make_kit(unpack(start["flow"]), {**start, "stream": True}), Terms(**start["terms"]))
     except StudioloError as error:
-        send(results, {"refused": str(error), "hint": error.hint})
+        send(results, {"refused": mask.text(str(error)), "hint": error.hint})
         return
     except Exception as error:  # noqa: BLE001 - importing the flow's code may raise anything
-        send(results, {"refused": f"{type(error).__name__}: {error}", "hint": None})
+        send(results, {"refused": mask.text(f"{type(error).__name__}: {error}"), "hint": None})
         return
+    # Only now: what is logged goes to a standard error that takes secrets out.
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     with socket.socket(fileno=start["socket"]) as listener:
         _serve(app, listener, results)
     app.close()
