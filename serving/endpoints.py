@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
+from serving.deployment_settings import DeploymentSettings
 from serving.traffic import Split
 from workspace.assets import LATEST, Asset
 from workspace.errors import Invalid, NotFound, did_you_mean
@@ -41,6 +42,11 @@ class Deployment:
     def path(self) -> str:
         """What a client names to reach it without regard to traffic: "endpoint/deployment"."""
         return f"{self.endpoint}/{self.name}"
+
+    @property
+    def settings(self) -> DeploymentSettings:
+        """How it is run and asked."""
+        return DeploymentSettings.of(self.properties)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

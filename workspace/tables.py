@@ -120,6 +120,8 @@ endpoints = Table(
     Column("properties", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
+    Column("kind", String(16), nullable=False, server_default="online"),  # online, batch
+    Column("mirror", JSON, nullable=False, server_default="{}"),  # {deployment: percent} of requests that are copied
 )
 
 deployments = Table(
@@ -155,6 +157,20 @@ tokens = Table(
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float),
     Column("revoked_at", Float),
+    Column("endpoints", JSON(none_as_null=True)),  # names that it may ask; NULL: every one
+    Column("limits", JSON(none_as_null=True)),  # requests and tokens a minute, concurrency, budgets; NULL: none
+)
+
+token_usage = Table(
+    "token_usage",
+    metadata,
+    Column("token_id", String(16), primary_key=True),
+    Column("day", String(10), primary_key=True),  # "2026-11-27", UTC
+    Column("endpoint", String(255), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cost", Float, nullable=False),  # in the currency of prices.yaml
 )
 
 audit = Table(
@@ -187,4 +203,65 @@ jobs = Table(
     Column("started_at", Float),
     Column("ended_at", Float),
     Index(None, "status", "submitted_at"),
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("endpoint", String(255), nullable=False),
+    Column("deployment", String(255), nullable=False),  # the candidate
+    Column("spec", JSON, nullable=False),  # steps, bake time, guards
+    Column("state", String(16), nullable=False),  # RUNNING, PAUSED, then COMPLETED or ABORTED for ever
+    Column("step", Integer, nullable=False),
+    Column("evidence", JSON, nullable=False),  # what the guards know so far
+    Column("reason", Text),
+    Column("created_at", Float, nullable=False),
+    Column("stepped_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Index(None, "endpoint", "created_at"),
+)
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", String(64), primary_key=True),  # resp_<hex>
+    Column("token_id", String(16), nullable=False),
+    Column("model", String(400), nullable=False),
+    Column("previous_id", String(64)),
+    Column("input", JSON, nullable=False),  # its own input items, without those of the responses before it
+    Column("response", JSON, nullable=False),  # as it was answered
+    Column("created_at", Float, nullable=False),
+    Index(None, "created_at"),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", String(64), primary_key=True),  # file-<hex>
+    Column("token_id", String(16), nullable=False),
+    Column("filename", String(255), nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("digest", String(71), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", String(64), primary_key=True),  # batch_<hex>
+    Column("token_id", String(16), nullable=False),
+    Column("path", String(64), nullable=False),  # "/v1/chat/completions"
+    Column("input_file", String(64), nullable=False),
+    Column("output_file", String(64)),
+    Column("error_file", String(64)),
+    Column("status", String(16), nullable=False),  # as OpenAI says it: validating, in_progress, completed …
+    Column("job", String(255)),  # the job that does the work
+    Column("counts", JSON, nullable=False),  # {total, completed, failed}
+    Column("errors", JSON, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("times", JSON, nullable=False),  # {created_at, in_progress_at, …}
+    Column("created_at", Float, nullable=False),
+    Index(None, "created_at"),
 )

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 from workspace.database import Database
 from workspace.errors import Conflict
 
-HEAD = "0002"
+HEAD = "0003"
 
 
 def revision_of(connection: Connection) -> str | None:
