@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from serving import replicas, upstream
 from serving.endpoints import Deployment
@@ -52,8 +52,15 @@ class Engines:
                 ) from None
         return Address(socket=replica.socket)
 
-    def lost(self, deployment: Deployment) -> None:
-        """Note that nobody answered: the next request looks again, and starts the engine if it is dead."""
+    async def addresses(self, deployment: Deployment) -> Sequence[Address]:
+        """Return where the replicas of the deployment answer, at least one, once one does.
+
+        Unavailable with the engine's last words where none can be had.
+        """
+        return (await self.address(deployment),)
+
+    def lost(self, deployment: Deployment, address: Address | None = None) -> None:  # noqa: ARG002 (one replica yet)
+        """Note that nobody answered there: the next request looks again, and starts the engine if it is dead."""
         key = replicas.key_of(deployment)
         self._ready.pop(key, None)
         if child := self._children.get(key):

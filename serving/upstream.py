@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -23,21 +23,22 @@ AHEAD = 262_144  # bytes read ahead of a client that reads slowly
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where an engine listens: a unix socket, or a host; `prefix` goes before every path."""
+    """Where an engine listens: a unix socket, or a host; `prefix` goes before every path, `key` into each request."""
 
     socket: str = ""
     host: str = "engine"
     port: int = 0
     secure: bool = False
     prefix: str = ""
+    key: str = field(default="", repr=False)  # the bearer token that the engine asks for
 
     @classmethod
-    def parse(cls, base_url: str) -> Address:
+    def parse(cls, base_url: str, *, key: str = "") -> Address:
         """Read the base URL of an OpenAI-compatible server: "http://127.0.0.1:8000/v1"."""
         parts = urlsplit(base_url)
         secure = parts.scheme == "https"
         prefix = parts.path.rstrip("/").removesuffix("/v1")
-        return cls("", parts.hostname or "", parts.port or (443 if secure else 80), secure, prefix)
+        return cls("", parts.hostname or "", parts.port or (443 if secure else 80), secure, prefix, key)
 
 
 class Unreachable(Unavailable):
@@ -166,6 +167,7 @@ async def send(address: Address, method: str, path: str, *, body: bytes = b"", r
     head = (
         f"{method} {address.prefix}{path} HTTP/1.1\r\nhost: {address.host}\r\nconnection: close\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\naccept-encoding: identity\r\n"
+        + (f"authorization: Bearer {address.key}\r\n" if address.key else "")
         + (f"x-request-id: {request_id}\r\n" if request_id else "")
         + "\r\n"
     )
