@@ -26,12 +26,12 @@ class Batch:
         """How many positions every row takes, padding included."""
         return max(self._lengths, default=0)
 
-    def read(self, tokens: Sequence[int], cache: DynamicCache) -> torch.Tensor:
-        """Read a part of a prompt into its own cache and return the logits after its last token."""
+    def read(self, tokens: Sequence[int], cache: DynamicCache, *, every: bool = False) -> torch.Tensor:
+        """Read a part of a prompt into its own cache and return the logits after its last token, or after every one."""
         ids = torch.tensor([tokens], device=self._device)
         start = cache.get_seq_length()
         positions = torch.arange(start, start + len(tokens), device=self._device)[None]
-        return self._forward(ids, positions, cache, None)
+        return self._forward(ids, positions, cache, None, keep=0 if every else 1)[0]
 
     def join(self, cache: DynamicCache, length: int) -> None:
         """Add a row whose prompt of `length` tokens has been read."""
@@ -49,7 +49,7 @@ class Batch:
         ids = torch.tensor(tokens, device=self._device)[:, None]
         positions = torch.tensor(self._lengths, device=self._device)[:, None]
         self._lengths = [length + 1 for length in self._lengths]
-        return self._forward(ids, positions, self._cache, self._mask())
+        return self._forward(ids, positions, self._cache, self._mask())[:, -1]
 
     def keep(self, rows: Sequence[int]) -> None:
         """Let every other row leave, and drop the padding that nobody needs any more."""
@@ -73,7 +73,13 @@ class Batch:
         return (columns >= self.width - lengths).long()
 
     def _forward(
-        self, ids: torch.Tensor, positions: torch.Tensor, cache: DynamicCache | None, mask: torch.Tensor | None
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        cache: DynamicCache | None,
+        mask: torch.Tensor | None,
+        *,
+        keep: int = 1,
     ) -> torch.Tensor:
         output = self._model(
             input_ids=ids,
@@ -81,9 +87,9 @@ class Batch:
             attention_mask=mask,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=keep,  # the last ones; 0: all
         )
-        logits: torch.Tensor = output.logits[:, -1]
+        logits: torch.Tensor = output.logits
         return logits
 
 

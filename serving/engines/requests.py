@@ -46,6 +46,11 @@ class Sampling:
     seed: int | None = None
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    logprobs: int | None = None  # how many likely tokens to tell beside each token's own probability; None: nothing
+    score_prompt: bool = False  # tell the probabilities of the prompt's tokens too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

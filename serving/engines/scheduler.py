@@ -14,7 +14,7 @@ from transformers import DynamicCache
 
 from serving.engines.batch import Batch
 from serving.engines.requests import Sampling
-from serving.engines.sampling import NOT_FINITE, Chooser, choose
+from serving.engines.sampling import NOT_FINITE, Chooser, Chosen, Grammar, choose, score
 from serving.engines.text import AnswerText
 from serving.openai_errors import Refusal
 
@@ -36,6 +36,8 @@ class Event:
     reason: str | None = None  # "stop", "length", "cancelled" or "error"
     tokens: int = 0  # produced so far
     message: str = ""
+    chosen: tuple[Chosen, ...] = ()  # the tokens since the last event, where their probabilities are asked for
+    prompt: tuple[Chosen | None, ...] = ()  # with the first event, where asked for: the prompt's; the first has none
 
     @property
     def is_last(self) -> bool:
@@ -51,11 +53,14 @@ class Answer:
     limit: int  # tokens it may have
     sampling: Sampling
     deliver: Callable[[Event], None]
+    grammar: Grammar | None = None
     cancelled: bool = False
     tokens: int = 0
     newest: int = 0  # the token to feed next
     read: int = 0  # tokens of the prompt read so far
     cache: DynamicCache = field(default_factory=DynamicCache)
+    chosen: list[Chosen] = field(default_factory=list)  # not told yet
+    prompt_scores: list[Chosen | None] = field(default_factory=list)  # not told yet
     text: AnswerText = field(init=False)
     chooser: Chooser = field(init=False)
 
@@ -104,7 +109,7 @@ class Scheduler:
         """Queue the answers to one request, or raise Refusal where there is no room for them."""
         for answer in answers:
             answer.text = AnswerText(self._decode, answer.sampling.stop)
-            answer.chooser = Chooser(answer.sampling)
+            answer.chooser = Chooser(answer.sampling, answer.grammar)
         with self._changed:
             if self.failure or self._closed:
                 message = self.failure or "the engine is stopping"
@@ -172,12 +177,16 @@ class Scheduler:
             return
         self._reading = answer
         part = answer.prompt[answer.read : answer.read + PART]
-        logits = self._batch.read(part, answer.cache)
+        logits = self._batch.read(part, answer.cache, every=answer.sampling.score_prompt)
         answer.read += len(part)
+        if answer.sampling.score_prompt:
+            _score_prompt(answer, logits, len(part))
         if answer.read < len(answer.prompt):
             return
         self._reading = None
-        if self._take(answer, choose(logits, [answer.chooser])[0]):
+        if answer.limit == 0:
+            _end(answer, "length")
+        elif self._take(answer, choose(logits[-1:], [answer.chooser])[0]):
             self._batch.join(answer.cache, answer.read)
             self._running.append(answer)
         answer.cache = DynamicCache()
@@ -195,19 +204,21 @@ class Scheduler:
         if not self._running:
             return
         logits = self._batch.step([answer.newest for answer in self._running])
-        tokens = choose(logits, [answer.chooser for answer in self._running])
-        self._keep([self._take(answer, token) for answer, token in zip(self._running, tokens, strict=True)])
+        chosen = choose(logits, [answer.chooser for answer in self._running])
+        self._keep([self._take(answer, one) for answer, one in zip(self._running, chosen, strict=True)])
 
-    def _take(self, answer: Answer, token: int | None) -> bool:
+    def _take(self, answer: Answer, chosen: Chosen | None) -> bool:
         """Give an answer its next token and return whether it goes on."""
-        if token is None:
+        if chosen is None:
             _end(answer, "error", message=NOT_FINITE)
             return False
-        answer.newest = token
+        answer.newest = token = chosen.token
         answer.tokens += 1
         if token in self._ends:
             _end(answer, "stop", answer.text.finish())
             return False
+        if chosen.logprob is not None:
+            answer.chosen.append(chosen)
         text = answer.text.push(token)
         if answer.text.stopped:
             _end(answer, "stop", text)
@@ -215,7 +226,7 @@ class Scheduler:
             _end(answer, "length", text + answer.text.finish())
         else:
             if text:
-                answer.deliver(Event(answer.index, text, tokens=answer.tokens))
+                _tell(answer, text)
             return True
         return False
 
@@ -237,7 +248,23 @@ class Scheduler:
 
 
 def _end(answer: Answer, reason: str, text: str = "", *, message: str = "") -> None:
-    answer.deliver(Event(answer.index, text, reason=reason, tokens=answer.tokens, message=message))
+    _tell(answer, text, reason=reason, message=message)
+
+
+def _tell(answer: Answer, text: str, *, reason: str | None = None, message: str = "") -> None:
+    event = Event(answer.index, text, reason, answer.tokens, message, tuple(answer.chosen), tuple(answer.prompt_scores))
+    answer.chosen.clear()
+    answer.prompt_scores.clear()
+    answer.deliver(event)
+
+
+def _score_prompt(answer: Answer, logits: torch.Tensor, part: int) -> None:
+    """Note how likely the tokens after those just read were; the logits are of all `part` places."""
+    start = answer.read - part
+    if start == 0:
+        answer.prompt_scores.append(None)
+    following = answer.prompt[start + 1 : answer.read + 1]
+    answer.prompt_scores += score(logits[: len(following)], following, answer.sampling.logprobs or 0)
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

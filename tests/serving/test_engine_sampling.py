@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from serving.engines.requests import Sampling
-from serving.engines.sampling import Chooser, choose
+from serving.engines.sampling import Chooser, Chosen, choose
 
 LOGITS = torch.tensor([0.0, 2.0, 1.0, -5.0])
 
@@ -16,7 +16,7 @@ def _draws(sampling: Sampling, count: int = 200) -> list[int]:
 
 
 def test_temperature_zero_takes_the_likeliest() -> None:
-    assert choose(LOGITS[None], [Chooser(Sampling(temperature=0))]) == [1]
+    assert choose(LOGITS[None], [Chooser(Sampling(temperature=0))]) == [Chosen(1)]
 
 
 def test_the_same_seed_draws_the_same() -> None:
@@ -39,9 +39,9 @@ def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
 def test_a_row_with_numbers_that_are_not_finite_gets_nothing() -> None:
     rows = torch.stack([LOGITS, torch.full((4,), float("nan")), LOGITS])
     rows[2, 0] = float("inf")
-    assert choose(rows, [Chooser(Sampling(temperature=0))] * 3) == [1, None, None]
+    assert choose(rows, [Chooser(Sampling(temperature=0))] * 3) == [Chosen(1), None, None]
 
 
 def test_a_token_that_is_ruled_out_does_not_make_a_row_unsound() -> None:
     ruled_out = torch.tensor([[float("-inf"), 1.0]])
-    assert choose(ruled_out, [Chooser(Sampling(temperature=0))]) == [1]
+    assert choose(ruled_out, [Chooser(Sampling(temperature=0))]) == [Chosen(1)]
