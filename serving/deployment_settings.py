@@ -8,6 +8,8 @@ from typing import Any
 
 from workspace.errors import Invalid
 
+SCORING = ("script", "mlflow")  # the engines that answer /score as Azure ML's do
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentSettings:
@@ -16,6 +18,9 @@ class DeploymentSettings:
     `instances` replicas run from the first request on; with `most` above `least` their number follows the queue,
     down to none where `least` is 0. `concurrency` requests run on a replica at a time and twice as many wait, each up
     to `queue_wait`. A replica that nobody has asked for `ttl` is unloaded (0: never).
+
+    Engines `script` and `mlflow` begin from Azure ML's request settings: 5 s for an answer, one request at a time.
+    The engines that chat are given what the gateway gives: minutes for an answer, and as many at once as they batch.
     """
 
     instances: int = 1
@@ -33,7 +38,8 @@ class DeploymentSettings:
             raise Invalid(f"max_concurrent_requests_per_instance must be at least 1, not {self.concurrency}")
 
     @classmethod
-    def of(cls, properties: Mapping[str, Any]) -> DeploymentSettings:
+    def of(cls, properties: Mapping[str, Any], *, engine: str = "") -> DeploymentSettings:
         """Read them from the properties of a deployment, where `serving.endpoints` keeps them under "settings"."""
-        found = properties.get("settings") or {}
+        defaults = {"timeout": 5.0, "concurrency": 1} if engine in SCORING else {}
+        found = {**defaults, **(properties.get("settings") or {})}
         return cls(**{name: found[name] for name in cls.__dataclass_fields__ if found.get(name) is not None})

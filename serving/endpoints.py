@@ -13,12 +13,14 @@ from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 from serving.deployment_settings import DeploymentSettings
 from serving.traffic import Split
 from workspace.assets import LATEST, Asset
-from workspace.errors import Invalid, NotFound, did_you_mean
+from workspace.errors import Conflict, Invalid, NotFound, did_you_mean
 from workspace.home import Workspace
 from workspace.tables import deployments, endpoints
 
-ENGINES = ("torch", "openai")
+ENGINES = ("torch", "vllm", "llamacpp", "openai", "flow", "script", "mlflow")
 TASKS = ("chat", "embedding")
+KINDS = ("online", "batch")
+MOST_MIRRORED = 50  # percent
 DEFAULT = "default"  # the deployment of a model that is served under its own name
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
@@ -29,7 +31,7 @@ class Deployment:
     """One way of answering: an engine over a model, "model:smollm2-135m-instruct:1".
 
     Engine `torch` takes `threads` and `dtype` from the properties; `openai` forwards to the server at `base_url`,
-    where the model has the name given here.
+    where the model has the name given here. Engine `flow` runs a flow, "flow:greet:1"; a `script` needs no model.
     """
 
     endpoint: str
@@ -45,17 +47,19 @@ class Deployment:
 
     @property
     def settings(self) -> DeploymentSettings:
-        """How it is run and asked."""
-        return DeploymentSettings.of(self.properties)
+        """How it is run and asked; what is not set follows its engine."""
+        return DeploymentSettings.of(self.properties, engine=self.engine)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A name, its deployments and how much traffic each gets."""
+    """A name, its deployments, how much traffic each gets in percent, and which one gets copies of how much of it."""
 
     name: str
     traffic: Mapping[str, float]
     deployments: Mapping[str, Deployment]
+    mirror: Mapping[str, float] = field(default_factory=dict)
+    kind: str = "online"
     properties: Mapping[str, Any] = field(default_factory=dict)
     created_at: float = 0.0
 
@@ -71,24 +75,34 @@ def put(
     name: str,
     *,
     traffic: Mapping[str, float] | None = None,
+    mirror: Mapping[str, float] | None = None,
+    kind: str | None = None,
     properties: Mapping[str, Any] | None = None,
 ) -> Endpoint:
-    """Make the endpoint, or change what is given; the traffic may name its own deployments only."""
+    """Make the endpoint, or change what is given; traffic and mirror may name its own deployments only.
+
+    The traffic adds up to 0 or 100; one deployment that gets none of it may be sent copies of up to half of it.
+    """
     _check_name(name)
-    Split(traffic or {})
+    _check_traffic(traffic or {})
+    mirror = None if mirror is None else {way: part for way, part in mirror.items() if part}
     with workspace.database.write() as connection:
         workspace.database.hold(connection, f"endpoint {name}")
         before = connection.execute(select(endpoints).filter_by(name=name)).first()
         known = connection.scalars(select(deployments.c.name).filter_by(endpoint=name)).all()
-        for way in traffic or {}:
+        for way in [*(traffic or {}), *(mirror or {})]:
             if way not in known:
-                raise NotFound(f"endpoint {name!r} has no deployment {way!r}", hint=did_you_mean(way, known))
-        given = {"traffic": traffic, "properties": properties}
-        after = {key: dict(value) for key, value in given.items() if value is not None}
+                hint = did_you_mean(way, known) or "first: studiolo deployment create"
+                raise NotFound(f"endpoint {name!r} has no deployment {way!r}", hint=hint)
+        given = {"traffic": traffic, "mirror": mirror, "properties": properties}
+        after: dict[str, Any] = {key: dict(value) for key, value in given.items() if value is not None}
+        old = None if before is None else {key: before._mapping[key] for key in given}
+        _check_mirror({"traffic": {}, "mirror": {}} | (old or {}) | after)
         if before is None:
-            after = {"traffic": {}, "properties": {}} | after
+            after = {"traffic": {}, "mirror": {}, "properties": {}, "kind": kind or KINDS[0]} | after
+        elif kind not in (None, before.kind):
+            raise Conflict(f"endpoint {name!r} is of kind {before.kind!r}", hint="another kind needs another name")
         _keep(connection, endpoints, {"name": name}, after, known=before is not None)
-        old = None if before is None else {"traffic": before.traffic, "properties": before.properties}
         workspace.audit.record(connection, "endpoint.put", f"endpoint:{name}", before=old, after=after)
     return get(workspace, name)
 
@@ -98,7 +112,7 @@ def put_deployment(
     endpoint: str,
     name: str,
     *,
-    model: str,
+    model: str = "",
     engine: str = "torch",
     properties: Mapping[str, Any] | None = None,
 ) -> Deployment:
@@ -108,7 +122,8 @@ def put_deployment(
         raise Invalid(f"no engine {engine!r}", hint=did_you_mean(engine, ENGINES))
     if engine == "openai" and not str((properties or {}).get("base_url", "")).startswith(("http://", "https://")):
         raise Invalid("an openai deployment needs the property base_url", hint="base_url: http://127.0.0.1:8000/v1")
-    ref = model if engine == "openai" else workspace.assets.get("model", model).ref
+    DeploymentSettings.of(properties or {})
+    ref = _model(workspace, engine, model)
     values: dict[str, Any] = {"engine": engine, "model": ref, "properties": dict(properties or {})}
     with workspace.database.write() as connection:
         workspace.database.hold(connection, f"endpoint {endpoint}")
@@ -146,8 +161,9 @@ def remove(workspace: Workspace, name: str) -> None:
 
 def remove_deployment(workspace: Workspace, endpoint: str, name: str) -> None:
     """Remove a deployment; one that still gets traffic is refused."""
-    if get(workspace, endpoint).traffic.get(name):
-        raise Invalid(f"{endpoint}/{name} still gets traffic", hint=f"first: --traffic {name}=0")
+    found = get(workspace, endpoint)
+    if found.traffic.get(name) or found.mirror.get(name):
+        raise Invalid(f"{endpoint}/{name} still gets traffic", hint="first give it to another: --traffic other=100")
     statement = delete(deployments).filter_by(endpoint=endpoint, name=name)
     _delete(workspace, f"endpoint:{endpoint}/{name}", lambda connection: connection.execute(statement).rowcount)
 
@@ -176,6 +192,30 @@ def served(workspace: Workspace) -> dict[str, Endpoint]:
 def _of_model(name: str, model: Asset) -> Endpoint:
     way = Deployment(endpoint=name, name=DEFAULT, engine="torch", model=model.ref)
     return Endpoint(name=name, traffic={DEFAULT: 100}, deployments={DEFAULT: way}, created_at=model.created_at)
+
+
+def _model(workspace: Workspace, engine: str, model: str) -> str:
+    if engine == "openai" or (engine == "script" and not model):
+        return model
+    return workspace.assets.get("flow" if engine == "flow" else "model", model).ref
+
+
+def _check_traffic(traffic: Mapping[str, float]) -> None:
+    Split(traffic)
+    total = sum(traffic.values())
+    if not any(abs(total - allowed) < 1e-6 for allowed in (0, 100)):
+        raise Invalid(f"the traffic adds up to {total:g}, not to 100", hint="as in blue=90 green=10")
+
+
+def _check_mirror(after: Mapping[str, Any]) -> None:
+    mirror: Mapping[str, float] = after["mirror"]
+    if len(mirror) > 1:
+        raise Invalid("traffic can be mirrored to one deployment only", hint=f"one of {', '.join(mirror)}")
+    for way, part in mirror.items():
+        if not 0 < part <= MOST_MIRRORED:
+            raise Invalid(f"mirror_traffic must be above 0 and at most {MOST_MIRRORED}, not {part:g}")
+        if after["traffic"].get(way):
+            raise Invalid(f"{way!r} gets live traffic and cannot be mirrored to as well", hint=f"--traffic {way}=0")
 
 
 def _check_name(name: str) -> None:
@@ -209,6 +249,8 @@ def _endpoint(row: Row[Any], ways: list[Row[Any]]) -> Endpoint:
     return Endpoint(
         name=row.name,
         traffic=row.traffic,
+        mirror=row.mirror,
+        kind=row.kind,
         properties=row.properties,
         created_at=row.created_at,
         deployments={
