@@ -8,80 +8,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 from starlette.types import Send
 
 from serving import upstream
+from serving.call import Call, Limits, headers_of
 from serving.endpoints import Deployment
-from serving.events import Events, Usage, asking_for_counts, usage, wants_counts
+from serving.events import Events, asking_for_counts, usage, wants_counts
 from serving.openai_errors import Refusal
 from serving.readiness import Engines
 from serving.upstream import Answer, Broken, Slow, Unreachable
-
-LEFT = 499  # the status of a request whose client did not wait for the answer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a request may take, in seconds and bytes."""
-
-    first_token: float = 60.0
-    between_tokens: float = 30.0
-    total: float = 600.0
-    loading: float = 120.0
-    body: int = 10_000_000
-
-
-@dataclass(slots=True, kw_only=True)
-class Call:
-    """One request; what happens to it is noted here and becomes its row."""
-
-    id: str
-    path: str
-    token_id: str
-    body: bytes = b""
-    request: Mapping[str, Any] = field(default_factory=dict)
-    started: float = field(default_factory=time.monotonic)
-    deployment: Deployment | None = None
-    status: int = 500
-    error: str | None = None
-    first_byte: float | None = None
-    usage: Usage | None = None
-    begun: bool = False  # the headers are out
-    answered: bool = False
-
-    @property
-    def stream(self) -> bool:
-        """Whether the answer was asked for as it is made."""
-        return self.request.get("stream") is True
-
-    def patience(self, seconds: float, limits: Limits) -> float:
-        """Return `seconds`, or less when the time for the whole request runs out before."""
-        return max(0.0, min(seconds, self.started + limits.total - time.monotonic()))
-
-    def row(self) -> dict[str, Any]:
-        """Return what is kept of the request: who, what, how long, how much; never its text."""
-        now = time.monotonic()
-        way = self.deployment
-        return {
-            "request_id": self.id,
-            "token": self.token_id,
-            "path": self.path,
-            "endpoint": way.endpoint if way else None,
-            "deployment": way.path if way else None,
-            "engine": way.engine if way else None,
-            "model": way.model if way else None,
-            "stream": self.stream,
-            "status": self.status,
-            "error": self.error,
-            "prompt_tokens": self.usage.prompt if self.usage else None,
-            "completion_tokens": self.usage.completion if self.usage else None,
-            "first_byte_ms": None if self.first_byte is None else round((self.first_byte - self.started) * 1e3, 2),
-            "duration_ms": round((now - self.started) * 1e3, 2),
-        }
 
 
 async def forward(call: Call, deployment: Deployment, engines: Engines, send: Send, limits: Limits) -> None:
@@ -117,24 +53,16 @@ async def forward(call: Call, deployment: Deployment, engines: Engines, send: Se
             answer.close()
 
 
-def headers_of(call: Call) -> list[tuple[bytes, bytes]]:
-    """Return the headers that tell a client who answered."""
-    found = {"x-request-id": call.id, "cache-control": "no-store", "x-content-type-options": "nosniff"}
-    if call.deployment:
-        found |= {"x-studiolo-deployment": call.deployment.path, "x-studiolo-model": call.deployment.model}
-    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in found.items()]
-
-
 async def _sent(call: Call, deployment: Deployment, engines: Engines) -> Answer:
     body = _outgoing(call, deployment)
     address = await engines.address(deployment)
     try:
-        return await upstream.send(address, "POST", call.path, body=body, request_id=call.id)
+        return await upstream.send(address, "POST", call.asks or call.path, body=body, request_id=call.id)
     except Unreachable:
         # The engine died since it was last used: nobody has seen the request, so a new engine may.
         engines.lost(deployment)
         address = await engines.address(deployment)
-        return await upstream.send(address, "POST", call.path, body=body, request_id=call.id)
+        return await upstream.send(address, "POST", call.asks or call.path, body=body, request_id=call.id)
 
 
 def _outgoing(call: Call, deployment: Deployment) -> bytes:
@@ -153,7 +81,6 @@ async def _whole(call: Call, answer: Answer, send: Send, limits: Limits) -> None
     headers = headers_of(call)
     headers.append((b"content-type", answer.headers.get(b"content-type", b"application/json")))
     headers.append((b"content-length", b"%d" % len(body)))
-    headers.append((b"openai-processing-ms", b"%d" % ((call.first_byte - call.started) * 1e3)))
     if b"retry-after" in answer.headers:
         headers.append((b"retry-after", answer.headers[b"retry-after"]))
     call.begun = call.answered = True

@@ -15,7 +15,7 @@ import uvicorn
 from openai import AsyncOpenAI
 
 from serving import endpoints
-from serving.forward import Limits
+from serving.call import Limits
 from serving.gateway import create_app
 from workspace.home import Workspace
 

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from serving.gateway import FORWARDED, create_app
+from serving.gateway import create_app
 from serving.local import Gateway
+from serving.routes import FORWARDED
 from workspace.home import Workspace
 
 CHAT = "/v1/chat/completions"

@@ -1,0 +1,98 @@
+"""One request at the gateway: what it may take, what happens to it, and the headers that tell a client of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving.endpoints import Deployment
+from serving.events import Usage
+
+LEFT = 499  # the status of a request whose client did not wait for the answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a request may take, in seconds and bytes."""
+
+    first_token: float = 60.0
+    between_tokens: float = 30.0
+    total: float = 600.0
+    loading: float = 120.0
+    body: int = 10_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One request; what happens to it is noted here and becomes its row."""
+
+    id: str
+    path: str
+    token_id: str
+    asks: str = ""  # the engine's path, where it is not the client's: a response is a chat to the engine
+    body: bytes = b""
+    request: Mapping[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+    deployment: Deployment | None = None
+    cohort: str | None = None
+    status: int = 500
+    error: str | None = None
+    first_byte: float | None = None
+    usage: Usage | None = None
+    begun: bool = False  # the headers are out
+    answered: bool = False
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer was asked for as it is made."""
+        return self.request.get("stream") is True
+
+    def patience(self, seconds: float, limits: Limits) -> float:
+        """Return `seconds`, or less when the time for the whole request runs out before."""
+        return max(0.0, min(seconds, self.started + limits.total - time.monotonic()))
+
+    def row(self) -> dict[str, Any]:
+        """Return what is kept of the request: who, what, how long, how much; never its text."""
+        now = time.monotonic()
+        way = self.deployment
+        return {
+            "request_id": self.id,
+            "token": self.token_id,
+            "path": self.path,
+            "endpoint": way.endpoint if way else None,
+            "deployment": way.path if way else None,
+            "engine": way.engine if way else None,
+            "model": way.model if way else None,
+            "stream": self.stream,
+            "status": self.status,
+            "error": self.error,
+            "prompt_tokens": self.usage.prompt if self.usage else None,
+            "completion_tokens": self.usage.completion if self.usage else None,
+            "first_byte_ms": None if self.first_byte is None else round((self.first_byte - self.started) * 1e3, 2),
+            "duration_ms": round((now - self.started) * 1e3, 2),
+        }
+
+
+def headers_of(call: Call) -> list[tuple[bytes, bytes]]:
+    """Return the headers that every answer has: which request it was, how long it took, who answered."""
+    found = {
+        "x-request-id": call.id,
+        "openai-processing-ms": str(int((time.monotonic() - call.started) * 1e3)),
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+        **rate_limits(call),
+    }
+    if way := call.deployment:
+        found |= {"x-studiolo-deployment": way.path, "x-studiolo-model": way.model}
+        if way.engine == "flow":
+            found["x-studiolo-flow-version"] = way.model.rpartition(":")[2]
+    if call.cohort:
+        found["x-studiolo-cohort"] = call.cohort
+    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in found.items()]
+
+
+def rate_limits(call: Call) -> dict[str, str]:  # noqa: ARG001  the limits of its token will be told here
+    """Return the headers x-ratelimit-… that tell a client how much its token may still ask for."""
+    return {}
