@@ -9,23 +9,30 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import secrets
 import signal
+import socket as sockets
 import stat
 import subprocess
-import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+
+import psutil
 
 from serving.endpoints import Deployment
+from serving.engines.launch import CPU, Launch
+from serving.engines.launches import kind
 from workspace.errors import Denied, Unavailable
 from workspace.home import Workspace
 from workspace.paths import locked, write_atomically
 from workspace.processes import Identity, identity_of, is_alive
 
 LONGEST_SOCKET = 100  # characters; the kernel takes 107
-GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+LONGEST_LOG = 20_000_000  # bytes after which the next start begins a new log
 TOLD = 12  # lines of an engine's log that explain a failure
 # What an engine sees of our environment: enough to find programs, libraries and devices; no secrets.
 _PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV")
@@ -36,11 +43,12 @@ _QUIET = {
     "PYTHONUNBUFFERED": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+_ODD = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
-    """One engine process: who it is, where it listens, what it serves."""
+    """One engine process: who it is, where it listens, what it serves, what it takes."""
 
     key: str
     pid: int
@@ -49,6 +57,24 @@ class Replica:
     model: str
     log: str
     log_start: int  # where in the log this process began
+    engine: str = "torch"
+    port: int = 0
+    secret: str = field(default="", repr=False)  # the key that it asks for on its port
+    host: str = "engine"
+    health: str = "/health"
+    loading: float = 120.0
+    drain: float = 5.0
+    memory: int = 0
+    device: str = CPU
+    sleep: str = ""
+    wake: str = ""
+    asleep: bool = False
+    since: float = 0.0  # seconds since 1970, for people
+
+    @property
+    def group(self) -> str:
+        """The key that it shares with the other replicas of its deployment."""
+        return self.key.rpartition("~")[0] or self.key
 
     @property
     def alive(self) -> bool:
@@ -66,56 +92,58 @@ class Replica:
         return "\n".join(lines[-TOLD:])
 
 
-def key_of(deployment: Deployment) -> str:
-    """Return which engine serves a deployment; those of the same model and options share one."""
-    options = _options(deployment)
-    text = deployment.model.removeprefix("model:").replace(":", "-")
-    mark = hashlib.sha256(json.dumps([deployment.model, options]).encode()).hexdigest()[:8]
-    return f"{text[:80]}-{mark}" if options or len(text) > 80 else text
+def key_of(deployment: Deployment, index: int = 0) -> str:
+    """Return which engine serves a deployment; those of the same engine, model and options share one.
+
+    The second replica and those after it have a number: "smollm2-135m-instruct-1~1".
+    """
+    options = dict(kind(deployment.engine).options(deployment))
+    text = _ODD.sub("-", deployment.model.removeprefix("model:")).strip("-.")
+    if deployment.engine != "torch":
+        text = f"{deployment.engine}-{text}"
+    if options or len(text) > 80 or deployment.engine == "flow":
+        mark = hashlib.sha256(json.dumps([deployment.model, options], default=str).encode()).hexdigest()[:8]
+        text = f"{text[:80]}-{mark}"
+    return f"{text}~{index}" if index else text
 
 
-def adopt_or_start(workspace: Workspace, deployment: Deployment) -> tuple[Replica, subprocess.Popen[bytes] | None]:
-    """Return the engine of the deployment; the process too where it was started here, for its starter to reap.
+def adopt_or_start(
+    workspace: Workspace, deployment: Deployment, index: int = 0
+) -> tuple[Replica, subprocess.Popen[bytes] | None]:
+    """Return a replica of the deployment; the process too where it was started here, for its starter to reap.
 
     Any number of gateways may ask at once: one starts it, the others adopt it.
     """
-    key = key_of(deployment)
+    key = key_of(deployment, index)
     folder = workspace.home / "services"
     folder.mkdir(mode=0o700, exist_ok=True)
-    model = workspace.assets.get("model", deployment.model)
-    content = workspace.assets.path(model)
+    launch = kind(deployment.engine).launch(workspace, deployment)
     with locked(folder / f"engine-{key}.lock"):
-        found = _read(folder / f"engine-{key}.json")
+        found = read(folder / f"engine-{key}.json")
         if found and found.alive:
             return found, None
-        settings = workspace.settings
-        options = {"threads": settings.threads, "dtype": settings.dtype} | _options(deployment)
-        command = [sys.executable, "-P", "-m", f"serving.engines.{deployment.engine}", "--model", str(content)]
-        command += ["--name", model.name, "--task", str(model.properties.get("task", "chat"))]
-        for name, value in options.items():
-            command += [f"--{name}", str(value)] if value else []
-        return _start(workspace.home, key, deployment.model, command)
+        if found:
+            _sweep(found)  # what a killed engine has left: it holds memory, and perhaps the socket
+        return _start(workspace.home, key, deployment, launch)
 
 
 def living(home: Path) -> list[Replica]:
     """Return the engines of a workspace that run now."""
-    found = [_read(path) for path in sorted((home / "services").glob("engine-*.json"))]
+    found = [read(path) for path in sorted((home / "services").glob("engine-*.json"))]
     return [replica for replica in found if replica and replica.alive]
 
 
 def stop(replica: Replica) -> None:
-    """End an engine: kindly, then by force; the next request would start it again."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if not replica.alive:
-            break
-        try:
-            os.killpg(replica.pid, number)  # it leads a session of its own
-        except ProcessLookupError:
-            break
-        deadline = time.monotonic() + GRACE
+    """End an engine with all it has started: kindly, then by force; the next request would start it again."""
+    if replica.alive:
+        with suppress(ProcessLookupError):
+            os.kill(replica.pid, signal.SIGTERM)
+        deadline = time.monotonic() + replica.drain
         while replica.alive and time.monotonic() < deadline:
             time.sleep(0.02)
-    Path(replica.socket).unlink(missing_ok=True)
+    _sweep(replica)
+    if replica.socket:
+        Path(replica.socket).unlink(missing_ok=True)
 
 
 def stop_all(home: Path) -> int:
@@ -124,6 +152,12 @@ def stop_all(home: Path) -> int:
     for replica in found:
         stop(replica)
     return len(found)
+
+
+def kept(home: Path, replica: Replica) -> Replica:
+    """Write the record of a replica and return it."""
+    write_atomically(home / "services" / f"engine-{replica.key}.json", json.dumps(asdict(replica)))
+    return replica
 
 
 def socket_path(home: Path, key: str) -> Path:
@@ -141,49 +175,95 @@ def socket_path(home: Path, key: str) -> Path:
     return folder / f"{_short(key)}.sock"
 
 
-def _start(home: Path, key: str, model: str, command: list[str]) -> tuple[Replica, subprocess.Popen[bytes]]:
-    socket = socket_path(home, key)
-    socket.unlink(missing_ok=True)
-    log = home / "logs" / f"engine-{key}.log"
-    log.parent.mkdir(mode=0o700, exist_ok=True)
-    with log.open("ab") as output:
-        log_start = output.tell()
-        process = subprocess.Popen(
-            [*command, "--socket", str(socket)],
-            cwd=home,
-            env={name: os.environ[name] for name in _PASSED if name in os.environ} | _QUIET,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    who = identity_of(process.pid) or Identity(process.pid, 0.0)  # gone already: its log says why
-    replica = Replica(
-        key=key,
-        pid=who.pid,
-        started_at=who.started_at,
-        socket=str(socket),
-        model=model,
-        log=str(log),
-        log_start=log_start,
-    )
-    try:
-        write_atomically(home / "services" / f"engine-{key}.json", json.dumps(asdict(replica)))
-    except Unavailable:
-        stop(replica)  # nobody would find it again
-        raise
-    return replica, process
-
-
-def _read(path: Path) -> Replica | None:
+def read(path: Path) -> Replica | None:
+    """Return the replica of a record; None where there is none that can be read."""
     try:
         return Replica(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _options(deployment: Deployment) -> dict[str, Any]:
-    return {name: deployment.properties[name] for name in ("threads", "dtype") if deployment.properties.get(name)}
+def _start(
+    home: Path, key: str, deployment: Deployment, launch: Launch
+) -> tuple[Replica, subprocess.Popen[bytes] | None]:
+    log = home / "logs" / f"engine-{key}.log"
+    log.parent.mkdir(mode=0o700, exist_ok=True)
+    if log.exists() and log.stat().st_size > LONGEST_LOG:
+        log.replace(log.with_suffix(".log.old"))
+    found = Replica(
+        key=key,
+        pid=0,
+        started_at=0.0,
+        socket=str(socket_path(home, key)) if launch.socket_option else "",
+        model=deployment.model,
+        log=str(log),
+        log_start=log.stat().st_size if log.exists() else 0,
+        engine=deployment.engine,
+        port=0 if launch.socket_option else _free_port(),
+        secret=secrets.token_urlsafe(32) if launch.key_variable else "",
+        host=launch.host,
+        health=launch.health,
+        loading=launch.loading,
+        drain=launch.drain,
+        memory=launch.memory,
+        device=launch.device,
+        sleep=launch.sleep,
+        wake=launch.wake,
+        since=time.time(),
+    )
+    if found.socket:
+        Path(found.socket).unlink(missing_ok=True)
+        place = [launch.socket_option, found.socket]
+    else:
+        place = [launch.port_option, str(found.port)]
+    key_given = {launch.key_variable: found.secret} if launch.key_variable else {}
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [*launch.command, *place],
+            cwd=home,
+            env={name: os.environ[name] for name in _PASSED if name in os.environ}
+            | _QUIET
+            | dict(launch.environment)
+            | key_given,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    who = identity_of(process.pid) or Identity(process.pid, 0.0)  # gone already: its log says why
+    replica = replace(found, pid=who.pid, started_at=who.started_at)
+    try:
+        return kept(home, replica), process
+    except Unavailable:
+        stop(replica)  # nobody would find it again
+        raise
+
+
+def _sweep(replica: Replica) -> None:
+    """Kill what is left of the session that an engine led; another process of its number is let alone."""
+    now = identity_of(replica.pid)
+    if replica.pid <= 0 or (now is not None and now.started_at != replica.started_at):
+        return
+    for pid in _session(replica.pid):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 5.0
+    while replica.alive and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _session(leader: int) -> Iterator[int]:
+    for pid in psutil.pids():
+        try:
+            if os.getsid(pid) == leader:
+                yield pid
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def _free_port() -> int:
+    with sockets.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def _short(text: str) -> str:

@@ -25,7 +25,8 @@ class Settings:
     `home` is the workspace directory (default `.studiolo` under the current directory) and `database_url` a
     PostgreSQL URL for teams. The ports are those of the four services on 127.0.0.1. `model` and `embedder` name
     the models served where nothing else is asked for. `threads` are the compute threads of one engine (0: half
-    the cores), `dtype` its number format. `line_concurrency`, `line_timeout` and `batch_timeout` (seconds; 0: none)
+    the cores), `dtype` its number format; `engine_memory` the megabytes that all engines may take together (0: what the
+    machine has left). `line_concurrency`, `line_timeout` and `batch_timeout` (seconds; 0: none)
     are for flows over rows. Those and `mlflow_tracking_uri` are known by the names people already use.
     `key_file` keeps the key of the secrets, instead of the system's keyring or a file in the person's configuration.
     """
@@ -41,6 +42,7 @@ class Settings:
     embedder: str = "all-minilm-l6-v2"
     threads: int = 0
     dtype: str = "bfloat16"
+    engine_memory: int = 0
     line_concurrency: int = 100
     line_timeout: int = 600
     batch_timeout: int = 0
@@ -91,6 +93,12 @@ def configuration_folder(environment: Mapping[str, str] | None = None) -> Path:
     named = (os.environ if environment is None else environment).get("XDG_CONFIG_HOME", "")
     # The standard says that a relative path is as good as none.
     return (Path(named) if named.startswith("/") else Path.home() / ".config") / "studiolo"
+
+
+def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """Return where this person keeps what can be made again: `studiolo` in XDG_CACHE_HOME or ~/.cache."""
+    named = (os.environ if environment is None else environment).get("XDG_CACHE_HOME", "")
+    return (Path(named) if named.startswith("/") else Path.home() / ".cache") / "studiolo"
 
 
 def variable(field: str) -> str:

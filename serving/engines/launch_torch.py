@@ -1,0 +1,35 @@
+"""The launch of engine `torch`: our own, over a folder of safetensors."""
+
+from __future__ import annotations
+
+import sys
+
+from serving import sizes
+from serving.endpoints import Deployment
+from serving.engines.launch import Launch, option
+from workspace.home import Workspace
+
+OPTIONS = ("threads", "dtype")
+OVERHEAD = 400_000_000  # bytes of Python and PyTorch themselves
+READ_AHEAD = 8_192  # positions whose keys and values are reckoned with
+
+
+def launch(workspace: Workspace, deployment: Deployment) -> Launch:
+    """Return how the model is served."""
+    model = workspace.assets.get("model", deployment.model)
+    content = workspace.assets.path(model)
+    task = str(model.properties.get("task", "chat"))
+    settings = workspace.settings
+    found = {"threads": settings.threads, "dtype": settings.dtype} | dict(options(deployment))
+    command = [sys.executable, "-P", "-m", "serving.engines.torch", "--model", str(content)]
+    command += ["--name", model.name, "--task", task]
+    for name, value in found.items():
+        command += option(name, value) if value else []
+    chat = task == "chat"
+    memory = sizes.weights(content, str(found["dtype"]) if chat else "float32") + OVERHEAD
+    return Launch(command=command, memory=memory + (sizes.positions(content, READ_AHEAD) if chat else 0))
+
+
+def options(deployment: Deployment) -> dict[str, object]:
+    """Return what of the properties makes it another engine."""
+    return {name: deployment.properties[name] for name in OPTIONS if deployment.properties.get(name)}

@@ -1,0 +1,37 @@
+"""The engines that are launched, by name: each has a file that says how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving.endpoints import Deployment
+from serving.engines import launch_flow, launch_llamacpp, launch_torch, launch_vllm
+from serving.engines.launch import Launch
+from workspace.errors import NotFound, did_you_mean
+from workspace.home import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An engine: how it is launched, and which properties of a deployment make it another process."""
+
+    launch: Callable[[Workspace, Deployment], Launch]
+    options: Callable[[Deployment], Mapping[str, Any]]
+
+
+# To add one: a file with `launch` and `options` and a line here.
+KINDS: Mapping[str, Kind] = {
+    "torch": Kind(launch_torch.launch, launch_torch.options),
+    "vllm": Kind(launch_vllm.launch, launch_vllm.options),
+    "llamacpp": Kind(launch_llamacpp.launch, launch_llamacpp.options),
+    "flow": Kind(launch_flow.launch, launch_flow.options),
+}
+
+
+def kind(engine: str) -> Kind:
+    """Return the engine of this name."""
+    if engine not in KINDS:
+        raise NotFound(f"engine {engine!r} is not launched here", hint=did_you_mean(engine, KINDS))
+    return KINDS[engine]
