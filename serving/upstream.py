@@ -1,13 +1,15 @@
-"""The gateway's side of the wire to an engine: one HTTP/1.1 request over a unix socket or TCP, the answer as it comes.
+"""The gateway's side of the wire to an engine: an HTTP/1.1 request over a unix socket or TCP, the answer as it comes.
 
 Not httpx: this is the hot path, and the gateway needs three things only: bytes at once, back pressure, and a close
-that the engine notices. Each request has a connection of its own, so closing it cancels the generation behind it.
+that the engine notices. A connection has one request at a time, so closing it cancels the generation behind it; only
+one whose answer came whole is kept for the next.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import cast
@@ -19,6 +21,8 @@ from workspace.errors import Unavailable
 
 CONNECT = 2.0  # seconds
 AHEAD = 262_144  # bytes read ahead of a client that reads slowly
+KEPT = 2.0  # seconds for which a connection waits for the next request: less than any server waits
+SPARE = 512  # connections kept to one address
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,10 @@ class Unreachable(Unavailable):
     """Nobody took the request: sending it again is safe."""
 
 
+class Stale(Unreachable):
+    """A kept connection was closed as the request came: a new one will tell."""
+
+
 class Broken(Unavailable):
     """The answer ended before it was whole, or was no HTTP."""
 
@@ -53,19 +61,32 @@ class Slow(Unavailable):
     """The engine stayed silent for too long."""
 
 
-class Answer(asyncio.Protocol):
+class Answer:
     """The answer to one request: `status` and `headers` after `head()`, then chunks until an empty one."""
 
-    def __init__(self) -> None:
+    __slots__ = (
+        "_chunks",
+        "_closed",
+        "_complete",
+        "_failure",
+        "_line",
+        "_size",
+        "_waiter",
+        "headers",
+        "reused",
+        "status",
+    )
+
+    def __init__(self, line: Line, *, reused: bool) -> None:
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
-        self._parser = httptools.HttpResponseParser(self)
-        self._transport: asyncio.Transport | None = None
+        self.reused = reused
+        self._line = line
         self._chunks: deque[bytes] = deque()
         self._size = 0
-        self._complete = False
+        self._complete = self._closed = False
         self._failure: str | None = None
-        self._news = asyncio.Event()
+        self._waiter: asyncio.Future[bool] | None = None
 
     async def head(self, seconds: float) -> None:
         """Wait for the status and the headers."""
@@ -82,39 +103,108 @@ class Answer(asyncio.Protocol):
             await self._wait(seconds)
         found = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
-        if self._size > AHEAD and self._transport and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if self._size > AHEAD:
+            self._line.resume()
         self._size = 0
         return found
 
     async def body(self, seconds: float) -> bytes:
-        """Return the whole answer."""
+        """Return the whole answer, if it comes in that time."""
+        deadline = time.monotonic() + seconds
         parts = []
-        while part := await self.chunk(seconds):
+        while part := await self.chunk(max(0.0, deadline - time.monotonic())):
             parts.append(part)
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
-        """Hang up; an engine that still generates stops."""
-        if self._transport:
-            self._transport.abort()
+        """Let go: an engine that still generates sees its client hang up and stops."""
+        if not self._closed:
+            self._closed = True
+            self._line.release(complete=self._complete and not self._chunks)
 
     async def _wait(self, seconds: float) -> None:
-        self._news.clear()
+        loop = asyncio.get_running_loop()
+        self._waiter = waiter = loop.create_future()
+        timer = loop.call_later(seconds, _give_up, waiter)
         try:
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
-        except TimeoutError:
-            raise Slow(f"the engine sent nothing for {seconds:g} s") from None
+            if not await waiter:
+                raise Slow(f"the engine sent nothing for {seconds:g} s")
+        finally:
+            timer.cancel()
+            self._waiter = None
 
     def _check(self) -> None:
         if self._failure is not None:
-            raise Broken(self._failure)
+            raise Stale(self._failure) if self.reused and not self.status else Broken(self._failure)
 
-    def _end(self, failure: str) -> None:
-        if not self._complete and self._failure is None:
+    # The line calls these
+
+    def begin(self, status: int) -> None:
+        """Take the status; the headers are there."""
+        self.status = status
+        self._wake()
+
+    def feed(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._chunks.append(body)
+        self._size += len(body)
+        if self._size > AHEAD:
+            self._line.pause()
+        self._wake()
+
+    def end(self, failure: str | None = None) -> None:
+        """Note that the answer is whole, or why it never will be."""
+        if failure is None and self.status:
+            self._complete = True
+        elif not self._complete and self._failure is None:
             self._failure = failure
-        self._news.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(True)
+
+
+class Line(asyncio.Protocol):
+    """One connection to an engine and the answer that comes over it."""
+
+    def __init__(self) -> None:
+        self.answer = Answer(self, reused=False)
+        self.idle_since = 0.0
+        self._keeper: tuple[Lines, Address] | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._keep = False  # the engine keeps the connection after this answer
+
+    @property
+    def closing(self) -> bool:
+        """Whether it is of no more use."""
+        return self._transport.is_closing()
+
+    def ask(self, request: bytes, *, again: bool = False, keeper: tuple[Lines, Address] | None = None) -> Answer:
+        """Send a request; with a keeper the connection goes to it when the answer was whole."""
+        if again:
+            self.answer = Answer(self, reused=True)
+        self._keeper, self._keep = keeper, False
+        self._transport.write(request)
+        return self.answer
+
+    def release(self, *, complete: bool) -> None:
+        """Hang up, or go back to the keeper."""
+        keeper, self._keeper = self._keeper, None
+        if complete and keeper and self._keep and not self.closing:
+            keeper[0].put(keeper[1], self)
+        else:
+            self._transport.abort()
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self.closing:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if not self.closing:
+            self._transport.resume_reading()
 
     # asyncio calls these
 
@@ -122,68 +212,141 @@ class Answer(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        if self.idle_since:  # nobody asked
+            self.release(complete=False)
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._end(f"the engine's answer is no HTTP: {error}")
-            self.close()
+            self.answer.end(f"the engine's answer is no HTTP: {error}")
+            self.release(complete=False)
 
     def connection_lost(self, error: Exception | None) -> None:
+        answer = self.answer
         # An answer of no stated length ends with its connection.
-        measured = b"content-length" in self.headers or b"transfer-encoding" in self.headers
-        if self.status and not measured and error is None:
-            self._complete = True
-        self._end("the engine hung up in the middle of its answer" if self.status else "the engine hung up")
+        measured = b"content-length" in answer.headers or b"transfer-encoding" in answer.headers
+        if answer.status and not measured and error is None:
+            answer.end()
+        answer.end("the engine hung up in the middle of its answer" if answer.status else "the engine hung up")
 
     # httptools calls these
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.lower()] = value
+        self.answer.headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status >= 200:  # 1xx only announce
-            self.status = status
-            self._news.set()
+            self.answer.begin(status)
         else:
-            self.headers.clear()
+            self.answer.headers.clear()
 
     def on_body(self, body: bytes) -> None:
-        self._chunks.append(body)
-        self._size += len(body)
-        if self._size > AHEAD and self._transport:
-            self._transport.pause_reading()
-        self._news.set()
+        self.answer.feed(body)
 
     def on_message_complete(self) -> None:
-        if self.status:
-            self._complete = True
-            self._news.set()
+        if self.answer.status:
+            self._keep = self._parser.should_keep_alive()
+            self.answer.end()
+
+
+class Lines:
+    """Connections that are kept between requests, by address, the last used first."""
+
+    def __init__(self) -> None:
+        self._idle: dict[Address, deque[Line]] = {}
+        self._heads: dict[tuple[Address, str], bytes] = {}
+        self._secure: ssl.SSLContext | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def send(
+        self, address: Address, method: str, path: str, *, body: bytes = b"", request_id: str = "", fresh: bool = False
+    ) -> Answer:
+        """Send one request and return its answer, of which nothing has been read yet. Close it in any case.
+
+        A fresh one goes over a connection that nobody has used.
+        """
+        if len(self._heads) > 1_024:
+            self._heads.clear()
+        head = self._heads.get((address, path)) or self._heads.setdefault((address, path), _head(address, path))
+        request = b"%b %bcontent-length: %d\r\nx-request-id: %b\r\n\r\n%b" % (
+            method.encode(),
+            head,
+            len(body),
+            request_id.encode("latin-1"),
+            body,
+        )
+        if not fresh and (line := self._take(address)):
+            return line.ask(request, again=True, keeper=(self, address))
+        line = await _connect(address, self._context(address))
+        return line.ask(request, keeper=(self, address))
+
+    def put(self, address: Address, line: Line) -> None:
+        """Keep a connection for the next request."""
+        line.idle_since = time.monotonic()
+        kept = self._idle.setdefault(address, deque())
+        kept.append(line)
+        if len(kept) > SPARE:
+            kept.popleft().release(complete=False)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(KEPT, self._tidy)
+
+    def _take(self, address: Address) -> Line | None:
+        kept = self._idle.get(address)
+        while kept:
+            line = kept.pop()
+            if not line.closing and time.monotonic() - line.idle_since < KEPT:
+                line.idle_since = 0.0
+                return line
+            line.release(complete=False)
+        return None
+
+    def _tidy(self) -> None:
+        """Close what has waited too long."""
+        old = time.monotonic() - KEPT
+        for address, kept in list(self._idle.items()):
+            while kept and (kept[0].idle_since <= old or kept[0].closing):
+                kept.popleft().release(complete=False)
+            if not kept:
+                del self._idle[address]
+        self._timer = asyncio.get_running_loop().call_later(KEPT, self._tidy) if self._idle else None
+
+    def _context(self, address: Address) -> ssl.SSLContext | None:
+        if address.secure and self._secure is None:
+            self._secure = ssl.create_default_context()  # reads the certificates of the world: once
+        return self._secure if address.secure else None
 
 
 async def send(address: Address, method: str, path: str, *, body: bytes = b"", request_id: str = "") -> Answer:
-    """Send one request and return its answer, of which nothing has been read yet. Close it in any case."""
-    transport, answer = await _connect(address)
-    head = (
-        f"{method} {address.prefix}{path} HTTP/1.1\r\nhost: {address.host}\r\nconnection: close\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(body)}\r\naccept-encoding: identity\r\n"
-        + (f"authorization: Bearer {address.key}\r\n" if address.key else "")
-        + (f"x-request-id: {request_id}\r\n" if request_id else "")
-        + "\r\n"
+    """Send one request over a connection of its own and return its answer. Close it in any case."""
+    line = await _connect(address, ssl.create_default_context() if address.secure else None)
+    head = f"content-length: {len(body)}\r\nconnection: close\r\n" + (
+        f"x-request-id: {request_id}\r\n" if request_id else ""
     )
-    transport.write(head.encode("latin-1") + body)
-    return answer
+    return line.ask(b"%b %b%b\r\n%b" % (method.encode(), _head(address, path), head.encode("latin-1"), body))
 
 
-async def _connect(address: Address) -> tuple[asyncio.Transport, Answer]:
+def _head(address: Address, path: str) -> bytes:
+    key = f"authorization: Bearer {address.key}\r\n" if address.key else ""
+    return (
+        f"{address.prefix}{path} HTTP/1.1\r\nhost: {address.host}\r\ncontent-type: application/json\r\n"
+        f"accept-encoding: identity\r\n{key}"
+    ).encode("latin-1")
+
+
+async def _connect(address: Address, secure: ssl.SSLContext | None) -> Line:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(CONNECT):
             if address.socket:
-                return await loop.create_unix_connection(Answer, address.socket)
-            secure = ssl.create_default_context() if address.secure else None
-            return await loop.create_connection(Answer, address.host, address.port, ssl=secure)
+                return (await loop.create_unix_connection(Line, address.socket))[1]
+            return (await loop.create_connection(Line, address.host, address.port, ssl=secure))[1]
     except (OSError, TimeoutError) as error:
         where = address.socket or f"{address.host}:{address.port}"
         reason = getattr(error, "strerror", None) or str(error) or "no answer in time"
         raise Unreachable(f"no engine answers at {where}: {reason}") from error
+
+
+def _give_up(waiter: asyncio.Future[bool]) -> None:
+    if not waiter.done():
+        waiter.set_result(False)
