@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
 from serving.deployment_settings import DeploymentSettings
-from serving.traffic import Split
+from serving.traffic import Split, split_of
 from workspace.assets import LATEST, Asset
 from workspace.errors import Conflict, Invalid, NotFound, did_you_mean
 from workspace.home import Workspace
@@ -67,7 +67,7 @@ class Endpoint:
     def split(self) -> Split:
         """The choice between the deployments; a single one needs no traffic to be chosen."""
         alone = not any(self.traffic.values()) and len(self.deployments) == 1
-        return Split(dict.fromkeys(self.deployments, 1.0) if alone else self.traffic)
+        return split_of(tuple((dict.fromkeys(self.deployments, 1.0) if alone else self.traffic).items()))
 
 
 def put(

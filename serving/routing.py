@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from serving import endpoints
 from serving.endpoints import Deployment, Endpoint
 from serving.openai_errors import Refusal
+from serving.traffic import cohort_of, key_of
 from workspace.home import Workspace
 
 FRESH = 1.0  # seconds for which the records are believed
+_SOON = 0.5  # seconds after which they are read again, before anybody has to wait for it
+NAMED = b"azureml-model-deployment"  # the header that names the deployment, without regard to traffic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """What answers a request: the deployment, those that stand in when it cannot, and the one that gets a copy."""
+
+    deployment: Deployment
+    others: tuple[Deployment, ...] = ()
+    mirror: Deployment | None = None
+    cohort: str | None = None
 
 
 class Routes:
@@ -23,28 +38,57 @@ class Routes:
         self._known: Mapping[str, Endpoint] = {}
         self._read_at = -FRESH
         self._lock = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
 
     async def current(self) -> Mapping[str, Endpoint]:
         """Return the endpoints by the name a client may use."""
-        if time.monotonic() - self._read_at >= FRESH:
+        age = time.monotonic() - self._read_at
+        if age >= FRESH:
             async with self._lock:
                 if time.monotonic() - self._read_at >= FRESH:
-                    started = time.monotonic()
-                    self._known = await asyncio.to_thread(endpoints.addressable, self._workspace)
-                    self._read_at = started
+                    await self._read()
+        elif age >= _SOON and self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+            self._reading.add_done_callback(self._read_ended)
         return self._known
+
+    async def _read(self) -> None:
+        started = time.monotonic()
+        self._known = await asyncio.to_thread(endpoints.addressable, self._workspace)
+        self._read_at = started
+
+    def _read_ended(self, done: asyncio.Task[None]) -> None:
+        self._reading = None
+        if not done.cancelled():
+            done.exception()  # the next to ask reads for itself, and meets the same
+
+
+def way(known: Mapping[str, Endpoint], name: str, *, request: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Way:
+    """Return who answers a request for "endpoint", by traffic and cohort, or for "endpoint/deployment".
+
+    The header `azureml-model-deployment` names a deployment too. The same user, or session, meets the same deployment.
+    """
+    endpoint, named = known.get(name), headers.get(NAMED, b"").decode("latin-1")
+    if endpoint is None or named:
+        base = endpoint or known.get(name.rpartition("/")[0])
+        return Way(deployment=_named(base, known, f"{name}/{named}" if named and base else name))
+    split = endpoint.split
+    key = key_of(endpoint.name, request, headers)
+    chosen = endpoint.deployments[split.choose() if key is None else split.choose_for(key)]
+    others = endpoint.properties.get("fallback") or ()
+    return Way(
+        deployment=chosen,
+        others=tuple(endpoint.deployments[other] for other in others if other in endpoint.deployments)
+        if others
+        else (),
+        mirror=_mirror(endpoint, chosen) if endpoint.mirror else None,
+        cohort=None if key is None else cohort_of(key),
+    )
 
 
 def choose(known: Mapping[str, Endpoint], name: str) -> Deployment:
-    """Return the deployment for "endpoint", chosen by traffic, or for "endpoint/deployment", which names it."""
-    if endpoint := known.get(name):
-        return endpoint.deployments[endpoint.split.choose()]
-    base, _, way = name.rpartition("/")
-    if endpoint := known.get(base):
-        if way in endpoint.deployments:
-            return endpoint.deployments[way]
-        raise _unknown(f"endpoint {base!r} has no deployment {way!r}", endpoint.deployments)
-    raise _unknown(f"no model {name!r}", shown(known))
+    """Return the deployment that would answer a request which says no more than the name."""
+    return way(known, name, request={}, headers={}).deployment
 
 
 def described(known: Mapping[str, Endpoint], name: str) -> dict[str, Any]:
@@ -58,6 +102,22 @@ def described(known: Mapping[str, Endpoint], name: str) -> dict[str, Any]:
 def shown(known: Mapping[str, Endpoint]) -> list[str]:
     """Return the names that a list shows: a model by its name only, not once more by version and label."""
     return sorted(name for name in known if ":" not in name and "@" not in name)
+
+
+def _mirror(endpoint: Endpoint, chosen: Deployment) -> Deployment | None:
+    for name, percent in endpoint.mirror.items():
+        if name != chosen.name and name in endpoint.deployments and random.random() * 100 < percent:  # noqa: S311
+            return endpoint.deployments[name]
+    return None
+
+
+def _named(endpoint: Endpoint | None, known: Mapping[str, Endpoint], path: str) -> Deployment:
+    if endpoint is None:
+        raise _unknown(f"no model {path!r}", shown(known))
+    name = path.rpartition("/")[2]
+    if name not in endpoint.deployments:
+        raise _unknown(f"endpoint {endpoint.name!r} has no deployment {name!r}", endpoint.deployments)
+    return endpoint.deployments[name]
 
 
 def _unknown(message: str, known: Any) -> Refusal:
