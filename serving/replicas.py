@@ -108,7 +108,7 @@ def key_of(deployment: Deployment, index: int = 0) -> str:
 
 
 def adopt_or_start(
-    workspace: Workspace, deployment: Deployment, index: int = 0
+    workspace: Workspace, deployment: Deployment, index: int = 0, *, launch: Launch | None = None
 ) -> tuple[Replica, subprocess.Popen[bytes] | None]:
     """Return a replica of the deployment; the process too where it was started here, for its starter to reap.
 
@@ -117,7 +117,7 @@ def adopt_or_start(
     key = key_of(deployment, index)
     folder = workspace.home / "services"
     folder.mkdir(mode=0o700, exist_ok=True)
-    launch = kind(deployment.engine).launch(workspace, deployment)
+    launch = launch or kind(deployment.engine).launch(workspace, deployment)
     with locked(folder / f"engine-{key}.lock"):
         found = read(folder / f"engine-{key}.json")
         if found and found.alive:
@@ -152,6 +152,15 @@ def stop_all(home: Path) -> int:
     for replica in found:
         stop(replica)
     return len(found)
+
+
+def memory(replica: Replica) -> int:
+    """Return the bytes that an engine holds in this machine's memory, with all it has started."""
+    size = 0
+    for pid in _session(replica.pid):
+        with suppress(psutil.Error):
+            size += int(psutil.Process(pid).memory_info().rss)
+    return size
 
 
 def kept(home: Path, replica: Replica) -> Replica:

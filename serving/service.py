@@ -51,6 +51,12 @@ def running(home: Path) -> Record | None:
     return found if found and found.alive else None
 
 
+def another(home: Path) -> bool:
+    """Whether a gateway besides this process serves this workspace, and may use its engines."""
+    found = [_read(path) for path in (home / "services").glob("gateway*.json")]
+    return any(record and record.alive and record.pid != os.getpid() for record in found)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM; a private gateway also ends with the process that started it."""
     parser = argparse.ArgumentParser(prog="python -m serving.gateway", description="The OpenAI-compatible gateway.")
