@@ -37,14 +37,13 @@ class Keys:
 
     async def check(self, headers: Headers) -> TokenRecord:
         """Return who asks; whatever is wrong with the token, the answer is the same."""
-        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        token = token.strip()
+        token = _given(headers)
         digest = hashlib.sha256(token).digest()
         record, until = self._good.get(digest, (None, 0.0))
         if record is not None and time.monotonic() < until and record.valid:
             return record
         self._good.pop(digest, None)
-        if scheme.lower() != b"bearer" or not token:
+        if not token:
             raise _denied()
         try:
             record = await asyncio.to_thread(self._tokens.check, token.decode("latin-1"))
@@ -97,6 +96,12 @@ async def _read(headers: Headers, receive: Receive, limit: int) -> bytes:
             raise too_large
         if not message.get("more_body"):
             return b"".join(parts)
+
+
+def _given(headers: Headers) -> bytes:
+    """Return the token as OpenAI's clients send it, or Anthropic's."""
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"").strip()
 
 
 def _denied() -> Refusal:

@@ -51,7 +51,7 @@ class Refusal(StudioloError):
             "param": self.param,
             "code": self.code,
         }
-        return json.dumps({"error": error}, ensure_ascii=False).encode()
+        return json.dumps({"error": error}, ensure_ascii=False).encode("utf-8", "replace")  # half an emoji is no UTF-8
 
     @property
     def event(self) -> bytes:

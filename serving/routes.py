@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from serving.api import messages, responses
 from serving.asking import ask
 from serving.replicas import living
 from serving.routing import described, shown
@@ -45,7 +46,8 @@ async def model(visit: Visit) -> None:
 
 def table() -> Table:
     """Return the routes of the gateway."""
-    return Table([*_OWN, *(_forwarded(path, summary) for path, summary in FORWARDED.items())])
+    forwarded = [_forwarded(path, summary) for path, summary in FORWARDED.items()]
+    return Table([*_OWN, *forwarded, *responses.ROUTES, *messages.ROUTES])
 
 
 def _forwarded(path: str, summary: str) -> Route:
