@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from serving.api import messages, responses
 from serving.asking import ask
-from serving.replicas import living
 from serving.routing import described, shown
 from serving.table import Route, Table
 from serving.visit import Visit
@@ -27,9 +24,7 @@ FORWARDED = {
 
 async def health(visit: Visit) -> None:
     """Say that the gateway lives, and which engines do."""
-    running = await asyncio.to_thread(living, visit.house.workspace.home)
-    states = visit.house.engines.states
-    engines = [{"model": each.model, "pid": each.pid, "state": states.get(each.key, "running")} for each in running]
+    engines = await visit.house.engines.described()
     await visit.answer({"status": "ok", "service": "gateway", "engines": engines})
 
 
