@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.endpoints import Deployment
-from serving.engines import launch_flow, launch_llamacpp, launch_torch, launch_vllm
+from serving.engines import launch_flow, launch_llamacpp, launch_mlflow, launch_script, launch_torch, launch_vllm
 from serving.engines.launch import Launch
 from workspace.errors import NotFound, did_you_mean
 from workspace.home import Workspace
@@ -27,6 +27,8 @@ KINDS: Mapping[str, Kind] = {
     "vllm": Kind(launch_vllm.launch, launch_vllm.options),
     "llamacpp": Kind(launch_llamacpp.launch, launch_llamacpp.options),
     "flow": Kind(launch_flow.launch, launch_flow.options),
+    "script": Kind(launch_script.launch, launch_script.options),
+    "mlflow": Kind(launch_mlflow.launch, launch_mlflow.options),
 }
 
 

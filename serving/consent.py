@@ -1,0 +1,84 @@
+"""Whether loading a model logged by MLflow runs what somebody put into it: a pickle, or code that it brings along.
+
+Formats are allowed by name; what is not known to be harmless needs a person's consent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from workspace.documents import read_yaml
+from workspace.errors import Invalid, NotFound
+
+MLMODEL = "MLmodel"
+PROPERTY = "allow_pickle"  # of a deployment: the digest of the model that may be loaded though it can run code
+
+
+def objection(folder: Path) -> str | None:
+    """Return why loading the model needs a person's consent, or None where its format holds numbers only.
+
+    >>> objection(Path("forest"))
+    'sklearn loads it with cloudpickle'
+    """
+    root = read_mlmodel(folder)
+    flavors = root["flavors"]
+    python = flavors.get("python_function") or {}
+    if python.get("code") or root.get("model_code_path") or python.get("model_code_path"):
+        return "it brings code of its own"
+    loader = str(python.get("loader_module", ""))
+    flavor = loader.removeprefix("mlflow.")
+    judge = _HARMLESS.get(flavor)
+    if loader != f"mlflow.{flavor}" or judge is None:
+        return f"it is loaded by {loader}" if loader else "it says nothing of how it is loaded"
+    return judge(flavors.get(flavor) or {})
+
+
+def is_skops(folder: Path) -> bool:
+    """Whether the model is one of scikit-learn in the format of skops."""
+    flavor = read_mlmodel(folder)["flavors"].get("sklearn") or {}
+    return flavor.get("serialization_format") == "skops"
+
+
+def read_mlmodel(folder: Path) -> dict[str, Any]:
+    """Return what the file MLmodel says, with its flavors as mappings."""
+    if not (folder / MLMODEL).is_file():
+        raise NotFound(f"{folder.name} has no file {MLMODEL}", hint="log or save the model with MLflow")
+    document = read_yaml(folder / MLMODEL)
+    flavors = document.get("flavors")
+    if not isinstance(flavors, dict) or not all(isinstance(each, dict) for each in flavors.values()):
+        raise Invalid("MLmodel lists no flavors", at=document.at("flavors"))
+    root: dict[str, Any] = document.root
+    return root
+
+
+def _xgboost(flavor: Mapping[str, Any]) -> str | None:
+    kind = str(flavor.get("model_class", "xgboost.core.Booster"))
+    return None if kind.startswith("xgboost.") else f"it is an object of {kind}"
+
+
+def _lightgbm(flavor: Mapping[str, Any]) -> str | None:
+    if flavor.get("model_class", "lightgbm.basic.Booster") == "lightgbm.basic.Booster":
+        return None
+    return _sklearn(flavor)
+
+
+def _sklearn(flavor: Mapping[str, Any]) -> str | None:
+    written = str(flavor.get("serialization_format", "cloudpickle"))
+    if written != "skops":
+        return f"sklearn loads it with {written}"
+    # The list of types to be trusted comes with the model, from whoever made it.
+    return f"it asks to trust {flavor['skops_trusted_types']}" if flavor.get("skops_trusted_types") else None
+
+
+def _onnx(_: Mapping[str, Any]) -> str | None:
+    return None
+
+
+_HARMLESS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
+    "xgboost": _xgboost,
+    "lightgbm": _lightgbm,
+    "sklearn": _sklearn,
+    "onnx": _onnx,
+}
