@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
-from starlette.types import Receive, Send
+from starlette.types import Send
 
 from serving.admission import Gone
-from serving.call import LEFT, Call
+from serving.api import media
+from serving.call import LEFT
 from serving.forward import forward
+from serving.idempotency import HEADER, Recorder
 from serving.openai_errors import Refusal, refusal
-from serving.routing import choose
+from serving.routing import way
 from serving.visit import Visit
 from workspace.errors import StudioloError
 
@@ -27,12 +30,10 @@ async def ask_as(visit: Visit, prepare: Prepare) -> None:
     """Answer by an engine after `prepare` has put into the call what the engine is asked, and said where answers go."""
     call, house = visit.call, visit.house
     try:
-        send = await prepare(visit)
-        name = call.request.get("model")
-        if not isinstance(name, str) or not name:
-            raise Refusal(400, "a request names its model", code="missing_required_parameter", param="model")
-        deployment = choose(await house.models.current(), name)
-        await _unless_gone(call, visit.receive, lambda: forward(call, deployment, house.engines, send, house.limits))
+        if HEADER in visit.headers:
+            await _answer_once(visit, prepare)
+        else:
+            await _answer(visit, await prepare(visit))
     except Gone:
         call.status, call.error = LEFT, "client_left"
     except StudioloError as error:
@@ -40,38 +41,66 @@ async def ask_as(visit: Visit, prepare: Prepare) -> None:
         call.status, call.error = told.status, told.code
         await visit.refuse(told)
     finally:
-        house.workspace.spool.append("request", call.row(), event_id=call.id)
+        house.rows.add(call.row())
+
+
+async def read_for_engine(visit: Visit) -> dict[str, Any]:
+    """Return the body, once it is known to hold nothing that no engine should see."""
+    request = await visit.read()
+    media.check(visit.call.body, request)
+    return request
 
 
 async def _as_it_came(visit: Visit) -> Send:
-    await visit.read()
+    await read_for_engine(visit)
     return visit.send
 
 
-async def _unless_gone(call: Call, receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+async def _answer_once(visit: Visit, prepare: Prepare) -> None:
+    """Answer, or tell again what was answered to the same Idempotency-Key."""
+    call = visit.call
+    recorder = visit.send = Recorder(visit.send)
+    send = await prepare(visit)
+    request = call.path.encode() + b"\0" + call.body
+    with visit.house.replays.first(call.token_id, visit.headers[HEADER], request, recorder) as kept:
+        if kept is None:
+            await _answer(visit, send)
+        else:
+            call.status = kept.status
+            await visit.answer_bytes(kept.body or b"", status=kept.status, headers=kept.told, kind=kept.kind)
+
+
+async def _answer(visit: Visit, send: Send) -> None:
+    call, house = visit.call, visit.house
+    name = call.request.get("model")
+    if not isinstance(name, str) or not name:
+        raise Refusal(400, "a request names its model", code="missing_required_parameter", param="model")
+    chosen = way(await house.models.current(), name, request=call.request, headers=visit.headers)
+    call.cohort = chosen.cohort
+    if chosen.mirror:
+        house.mirror.copy(call, chosen.mirror)
+    await _unless_gone(visit, forward(call, chosen, house.plane, send))
+
+
+async def _unless_gone(visit: Visit, work: Coroutine[Any, Any, None]) -> None:
     """Do the work, but end it at once wherever it stands when the client hangs up."""
-    task = asyncio.current_task()
+    call, task = visit.call, asyncio.current_task()
     left = False
 
-    def leave(watch: asyncio.Task[None]) -> None:
+    def leave() -> None:
         nonlocal left
-        if task and not watch.cancelled() and not call.answered:
+        if task and not call.answered:
             left = True
             task.cancel()
 
-    watch = asyncio.create_task(_hang_up(receive))
-    watch.add_done_callback(leave)
-    try:
-        await work()
-    except asyncio.CancelledError:
-        if not left or not task:
-            raise  # the gateway itself is told to stop
-        task.uncancel()
-        call.status, call.error = LEFT, "client_left"
-    finally:
-        watch.cancel()
-
-
-async def _hang_up(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    if visit.exchange is None:  # not over a network
+        await work
+        return
+    with visit.exchange.watched(leave):
+        try:
+            await work
+        except asyncio.CancelledError:
+            if not left or not task:
+                raise  # the gateway itself is told to stop
+            task.uncancel()
+            call.status, call.error = LEFT, "client_left"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,8 +36,11 @@ class Call:
     body: bytes = b""
     request: Mapping[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
+    deadline: float = math.inf
     deployment: Deployment | None = None
     cohort: str | None = None
+    mirror_of: str | None = None  # the request that this is a copy of
+    failures: list[str] = field(default_factory=list)  # attempts that failed before the one that is told
     status: int = 500
     error: str | None = None
     first_byte: float | None = None
@@ -49,9 +53,9 @@ class Call:
         """Whether the answer was asked for as it is made."""
         return self.request.get("stream") is True
 
-    def patience(self, seconds: float, limits: Limits) -> float:
+    def patience(self, seconds: float) -> float:
         """Return `seconds`, or less when the time for the whole request runs out before."""
-        return max(0.0, min(seconds, self.started + limits.total - time.monotonic()))
+        return max(0.0, min(seconds, self.deadline - time.monotonic()))
 
     def row(self) -> dict[str, Any]:
         """Return what is kept of the request: who, what, how long, how much; never its text."""
@@ -66,6 +70,10 @@ class Call:
             "engine": way.engine if way else None,
             "model": way.model if way else None,
             "stream": self.stream,
+            "cohort": self.cohort,
+            "mirror": self.mirror_of is not None,
+            "mirror_of": self.mirror_of,
+            "failures": self.failures,
             "status": self.status,
             "error": self.error,
             "prompt_tokens": self.usage.prompt if self.usage else None,

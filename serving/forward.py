@@ -1,98 +1,130 @@
-"""The life of one chat, completion or embedding request between the client and an engine.
+"""The life of one request between the client and an engine, attempt by attempt.
 
-1. The model names an endpoint, its traffic a deployment. 2. The engine is brought up if need be. 3. The request goes
-out as it came. 4. Bytes come back as they are made. 5. A client that leaves ends the generation. 6. One row is kept.
+1. Its deployment is brought up if need be. 2. The replica with most room takes it, or a short queue. 3. It goes out as
+it came. 4. Bytes come back as they are made. 5. A client that leaves ends the generation. Until the first byte has
+gone to the client a failure may be made good elsewhere (`serving/course.py`); from then on it is told as an event.
 """
 
 from __future__ import annotations
 
-import json
 import time
 
 from starlette.types import Send
 
-from serving import upstream
 from serving.call import Call, Limits, headers_of
-from serving.endpoints import Deployment
-from serving.events import Events, asking_for_counts, usage, wants_counts
-from serving.openai_errors import Refusal
-from serving.readiness import Engines
-from serving.upstream import Answer, Broken, Slow, Unreachable
+from serving.course import AGAIN, RETRIES, Course, Failed, Whole
+from serving.events import Events, usage, wants_counts
+from serving.openai_errors import Refusal, refusal
+from serving.plane import Plane
+from serving.routing import Way
+from serving.upstream import Address, Answer, Broken, Slow, Stale, Unreachable
+from workspace.errors import Unavailable
+
+_READING = 5.0  # seconds for the text of an error
 
 
-async def forward(call: Call, deployment: Deployment, engines: Engines, send: Send, limits: Limits) -> None:
-    """Answer the call by the deployment; a failure is a Refusal before the first byte, an event of the stream after."""
-    call.deployment = deployment
-    answer: Answer | None = None
-    try:
-        seconds = limits.first_token if call.stream else limits.total
-        answer = await _sent(call, deployment, engines)
+async def forward(call: Call, way: Way, plane: Plane, send: Send, *, retries: int = RETRIES) -> None:
+    """Answer the call; a failure is a Refusal before the first byte, an event of the stream after."""
+    course = Course(call, way, plane, retries=retries)
+    while True:
         try:
-            await answer.head(call.patience(seconds, limits))
-        except Broken:
-            if deployment.engine == "openai":  # somebody else's: what it has done with the request is not known
-                raise
-            # An engine of ours that died as the request came: nobody has seen an answer, so a new engine may give one.
-            answer.close()
-            engines.lost(deployment)
-            answer = await _sent(call, deployment, engines)
-            await answer.head(call.patience(seconds, limits))
+            await _attempt(course, plane, send)
+            break
+        except Failed as failed:
+            if not await course.goes_on(failed):
+                if failed.whole is None:
+                    raise failed.refusal from failed
+                await _relay(call, failed.whole, send)
+                break
+
+
+async def _attempt(course: Course, plane: Plane, send: Send) -> None:
+    call, deployment = course.call, course.deployment
+    call.deployment = deployment
+    try:
+        course.addresses = addresses = await plane.engines.addresses(deployment)
+        place = plane.backends.free(deployment, addresses, avoid=course.tried)
+        if place is None:
+            place = await plane.backends.place(deployment, addresses, avoid=course.tried)
+    except (Refusal, Unavailable) as error:
+        raise Failed(refusal(error), elsewhere=True) from error
+    address, answer, good = place.address, None, None
+    course.tried.append(address)
+    try:
+        answer = await plane.lines.send(
+            address, "POST", call.asks or call.path, body=course.body, request_id=call.id, fresh=course.fresh
+        )
+        first = time.monotonic() + plane.limits.first_token
+        await answer.head(call.patience(plane.limits.first_token if call.stream else plane.limits.total))
+        if answer.status in AGAIN:
+            good = answer.status == 429  # it lives, and says so
+            failed = await _failed(answer, call)
+            if failed.wait:
+                place.rest(failed.wait)
+            raise failed
         if answer.headers.get(b"content-type", b"").startswith(b"text/event-stream"):
-            await _stream(call, answer, send, limits)
+            good = await _stream(call, answer, send, plane.limits, first)
         else:
-            await _whole(call, answer, send, limits)
+            whole = Whole(answer.status, answer.headers, await answer.body(call.patience(plane.limits.total)))
+            good = True
+            await _relay(call, whole, send)
     except Slow as error:
+        good = False
         raise Refusal(504, str(error), code="timeout") from error
-    except Unreachable:
-        raise
+    except Stale as error:
+        raise Failed(refusal(error), free=True, fresh=True) from error
+    except Unreachable as error:
+        good = False
+        plane.engines.lost(deployment, address)
+        raise Failed(refusal(error), free=True) from error
     except Broken as error:
-        engines.lost(deployment)
-        raise Refusal(502, f"{error}: {deployment.path} could not answer", code="engine_failed") from error
+        good = False
+        raise _broken(course, plane, address, error) from error
     finally:
         if answer:
             answer.close()
+        place.leave(good=good)
 
 
-async def _sent(call: Call, deployment: Deployment, engines: Engines) -> Answer:
-    body = _outgoing(call, deployment)
-    address = await engines.address(deployment)
+def _broken(course: Course, plane: Plane, address: Address, error: Broken) -> Failed | Refusal:
+    deployment = course.deployment
+    told = Refusal(502, f"{error}: {deployment.path} could not answer", code="engine_failed")
+    plane.engines.lost(deployment, address)
+    # What somebody else's server has done with the request is not known; of ours, another may do it over.
+    return told if deployment.engine == "openai" else Failed(told, free=False)
+
+
+async def _failed(answer: Answer, call: Call) -> Failed:
+    """Return a status that another attempt may turn into an answer, with what the client is told if none does."""
     try:
-        return await upstream.send(address, "POST", call.asks or call.path, body=body, request_id=call.id)
-    except Unreachable:
-        # The engine died since it was last used: nobody has seen the request, so a new engine may.
-        engines.lost(deployment)
-        address = await engines.address(deployment)
-        return await upstream.send(address, "POST", call.asks or call.path, body=body, request_id=call.id)
+        body = await answer.body(call.patience(_READING))
+    except (Broken, Slow):
+        body = b""
+    told = Refusal(answer.status, "the engine gave an error without words", code="engine_failed")
+    whole = Whole(answer.status, answer.headers, body) if body else None
+    after = answer.headers.get(b"retry-after", b"")
+    return Failed(told, whole=whole, wait=float(after) if after.isdigit() else 0.0, once=answer.status == 500)
 
 
-def _outgoing(call: Call, deployment: Deployment) -> bytes:
-    """Return the body as it came, or with the model's name at the engine and a request for the token counts."""
-    name = deployment.model if deployment.engine == "openai" else deployment.model.split(":")[1]
-    counted = not call.stream or wants_counts(call.request)
-    if counted and call.request["model"] == name:
-        return call.body
-    request = {**call.request, "model": name}
-    return json.dumps(request if counted else asking_for_counts(request)).encode()
-
-
-async def _whole(call: Call, answer: Answer, send: Send, limits: Limits) -> None:
-    body = await answer.body(call.patience(limits.total, limits))
-    call.status, call.first_byte, call.usage = answer.status, time.monotonic(), usage(body)
+async def _relay(call: Call, whole: Whole, send: Send) -> None:
+    body = whole.body
+    call.status, call.first_byte, call.usage = whole.status, time.monotonic(), usage(body)
     headers = headers_of(call)
-    headers.append((b"content-type", answer.headers.get(b"content-type", b"application/json")))
+    headers.append((b"content-type", whole.headers.get(b"content-type", b"application/json")))
     headers.append((b"content-length", b"%d" % len(body)))
-    if b"retry-after" in answer.headers:
-        headers.append((b"retry-after", answer.headers[b"retry-after"]))
+    if b"retry-after" in whole.headers:
+        headers.append((b"retry-after", whole.headers[b"retry-after"]))
     call.begun = call.answered = True
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.start", "status": whole.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _stream(call: Call, answer: Answer, send: Send, limits: Limits) -> None:
+async def _stream(call: Call, answer: Answer, send: Send, limits: Limits, first: float) -> bool:
+    """Pass the events on; return whether the engine ended them well."""
     events = Events(counts_wanted=wants_counts(call.request))
     ready = b""
     while not ready:  # the status goes out with the first event, so that until then an error can have its own
-        chunk = await answer.chunk(call.patience(limits.first_token, limits))
+        chunk = await answer.chunk(call.patience(max(0.0, first - time.monotonic())))
         if not chunk:
             raise Broken("the engine sent an empty stream")
         ready = events.feed(chunk)
@@ -104,7 +136,7 @@ async def _stream(call: Call, answer: Answer, send: Send, limits: Limits) -> Non
         while True:
             if ready:
                 await send({"type": "http.response.body", "body": ready, "more_body": True})
-            chunk = await answer.chunk(call.patience(limits.between_tokens, limits))
+            chunk = await answer.chunk(call.patience(limits.between_tokens))
             if not chunk:
                 break
             ready = events.feed(chunk)
@@ -115,3 +147,4 @@ async def _stream(call: Call, answer: Answer, send: Send, limits: Limits) -> Non
     call.usage = events.usage
     call.answered = True
     await send({"type": "http.response.body", "body": ending})
+    return call.error is None

@@ -9,14 +9,22 @@ import logging
 import re
 import uuid
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from serving.admission import Headers, Keys, check_host
+from serving.api import messages
+from serving.api.anthropic_errors import AnthropicErrors
+from serving.backends import Backends
 from serving.call import Call, Limits
+from serving.exchange import GONE
+from serving.idempotency import Replays
+from serving.mirror import Mirror
 from serving.openai_errors import Refusal, refusal
+from serving.plane import Plane
 from serving.readiness import Engines
 from serving.routes import table
 from serving.routing import Routes
+from serving.rows import Rows
 from serving.visit import House, Visit
 from workspace.errors import StudioloError
 from workspace.home import Workspace
@@ -26,7 +34,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 log = logging.getLogger(__name__)
 
 
-def create_app(workspace: Workspace, *, limits: Limits | None = None) -> ASGIApp:
+def create_app(workspace: Workspace, *, limits: Limits | None = None) -> Door:
     """Return the gateway of a workspace as an ASGI application; the `openai` client is its natural caller."""
     return Door(workspace, limits or Limits())
 
@@ -37,15 +45,25 @@ class Door:
     def __init__(self, workspace: Workspace, limits: Limits) -> None:
         self._keys = Keys(workspace.tokens)
         self._table = table()
+        backends, rows = Backends(), Rows(workspace.spool)
+        models = Routes(workspace)
+        engines = Engines(
+            workspace, patience=limits.loading, load=backends.load, active=backends.active, known=models.current
+        )
+        plane = Plane(engines=engines, backends=backends, limits=limits)
         self._house = House(
             workspace=workspace,
             limits=limits,
-            models=Routes(workspace),
-            engines=Engines(workspace, patience=limits.loading),
+            models=models,
+            engines=engines,
+            plane=plane,
+            rows=rows,
+            mirror=Mirror(plane, rows),
+            replays=Replays(),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; every error leaves in OpenAI's shape."""
+        """Answer one request; every error leaves in OpenAI's shape, or in Anthropic's on the paths of its clients."""
         if scope["type"] != "http":
             return
         headers: Headers = dict(scope["headers"])
@@ -56,8 +74,9 @@ class Door:
             method=scope["method"],
             headers=headers,
             receive=receive,
-            send=send,
+            send=AnthropicErrors(send, call.id) if call.path in messages.PATHS else send,
             query=scope["query_string"],
+            exchange=scope.get("extensions", {}).get(GONE),
         )
         try:
             check_host(headers)
@@ -69,6 +88,10 @@ class Door:
             if call.begun:
                 raise  # the server cuts the connection, so that half an answer is not taken for a whole one
             await visit.refuse(Refusal(500, "the gateway failed; its log says why", code="server_error"))
+
+    def close(self) -> None:
+        """Write what is still to be written."""
+        self._house.rows.flush()
 
     async def _answer(self, visit: Visit) -> None:
         call = visit.call

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
+import gc
 import json
 import logging
 import os
@@ -15,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from serving import replicas
 from serving.admission import LOOPBACK
@@ -24,9 +24,6 @@ from workspace.home import Workspace
 from workspace.paths import locked, write_atomically
 from workspace.processes import Identity, is_alive, own_identity
 from workspace.settings import Settings
-
-if TYPE_CHECKING:
-    import uvicorn
 
 DRAIN = 30.0  # seconds that answers under way have to end after SIGTERM
 
@@ -78,43 +75,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(workspace: Workspace, host: str, port: int, *, private: bool) -> None:
-    import uvicorn
     import uvloop
 
+    with (
+        _listening(host, port) as listener,
+        _recorded(workspace.home, listener.getsockname()[1], private=private),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_until_told(workspace, listener, private=private))
+
+
+async def _until_told(workspace: Workspace, listener: socket.socket, *, private: bool) -> None:
+    from serving.downstream import Server
     from serving.gateway import create_app
 
-    with _listening(host, port) as listener, _recorded(workspace.home, listener.getsockname()[1], private=private):
-        config = uvicorn.Config(
-            create_app(workspace),
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            proxy_headers=False,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=int(DRAIN),
-        )
-        server = uvicorn.Server(config)
-        # The server raises its signal again when it has drained: it must not end us before we have tidied up.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_told(server, listener, private=private))
-
-
-async def _until_told(server: uvicorn.Server, listener: socket.socket, *, private: bool) -> None:
     loop = asyncio.get_running_loop()
+    app = create_app(workspace)
+    server = Server(app)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.drain)
 
     def caller_left() -> None:
         if not os.read(sys.stdin.fileno(), 1):
             loop.remove_reader(sys.stdin.fileno())
-            server.should_exit = True
+            server.drain()
 
     if private:
         loop.add_reader(sys.stdin.fileno(), caller_left)
         print(json.dumps({"port": listener.getsockname()[1]}), flush=True)  # noqa: T201 (the caller reads it)
-    await server.serve(sockets=[listener])
+    # What lives until we end is not looked at again and again for what has died.
+    gc.collect()
+    gc.freeze()
+    await server.serve(listener, patience=DRAIN)
+    app.close()
 
 
 @contextmanager

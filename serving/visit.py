@@ -11,20 +11,29 @@ from starlette.types import Receive, Send
 
 from serving.admission import Headers, read_json
 from serving.call import Call, Limits, headers_of
+from serving.exchange import Exchange
+from serving.idempotency import Replays
+from serving.mirror import Mirror
 from serving.openai_errors import Refusal
+from serving.plane import Plane
 from serving.readiness import Engines
 from serving.routing import Routes
+from serving.rows import Rows
 from workspace.home import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
-    """What lives between requests: the workspace, what can be asked for, the engines that run."""
+    """What lives between requests: the workspace, what can be asked for, the engines and the ways to them."""
 
     workspace: Workspace
     limits: Limits
     models: Routes
     engines: Engines
+    plane: Plane
+    rows: Rows
+    mirror: Mirror
+    replays: Replays
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,6 +47,7 @@ class Visit:
     receive: Receive
     send: Send
     query: bytes = b""
+    exchange: Exchange | None = None  # tells at once when the client has left
     values: Mapping[str, str] = field(default_factory=dict)  # what stands for {id} in the path
 
     async def read(self) -> dict[str, Any]:

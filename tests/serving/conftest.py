@@ -6,16 +6,17 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from openai import AsyncOpenAI
 
 from serving import endpoints
 from serving.call import Limits
+from serving.downstream import Bounds, Server
 from serving.gateway import create_app
 from workspace.home import Workspace
 
@@ -152,22 +153,12 @@ async def house(workspace: Workspace) -> AsyncIterator[House]:
             yield House(workspace, upstream, base_url, token, client, http)
 
 
-class listening:  # noqa: N801  reads as a sentence: `async with listening(app) as url`
-    """Serve an ASGI application on a free port of this loop."""
-
-    def __init__(self, app: Any) -> None:
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                app, http="httptools", ws="none", lifespan="off", log_level="warning", timeout_graceful_shutdown=1
-            )
-        )
-
-    async def __aenter__(self) -> str:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        # Not `serve`, which would take over the signals of the test run.
-        self._task = asyncio.create_task(self._server._serve([self._socket]))
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        await self._task
+@asynccontextmanager
+async def listening(app: Any, bounds: Bounds | None = None) -> AsyncIterator[str]:
+    """Serve the gateway on a free port of this loop."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1_024) as listener:
+        server = Server(app, bounds)
+        task = asyncio.create_task(server.serve(listener, patience=1))
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.drain()
+        await task
