@@ -44,6 +44,7 @@ COMMANDS = {
     "eval": Entry("studiolo.commands.eval:app", "Score runs and compare them.", WORK),
     "job": Entry("studiolo.commands.job:app", "Submit command jobs, follow and cancel them.", WORK),
     "models": Entry("studiolo.commands.models:app", "List, prepare and show models.", WORK),
+    "engine": Entry("studiolo.commands.engine:app", "Install engines that have environments of their own.", WORK),
     "runs": Entry("studiolo.commands.runs:app", "List runs and show one.", LOOK),
     "trace": Entry("studiolo.commands.trace:app", "See what happened inside flows.", LOOK),
     "lineage": Entry("studiolo.commands.lineage:lineage", "Print what a run or an asset was made from.", LOOK),

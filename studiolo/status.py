@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from serving.replicas import Replica, living
+from serving import service
+from serving.replicas import Replica, living, memory
 from studiolo.services import HOST, House, read_house
 from workspace.processes import is_alive
+
+PATIENCE = 2.0  # seconds for the gateway to say what its engines do
 
 
 def describe(home: Path) -> dict[str, Any]:
     """Return what runs in a workspace, as `studiolo status --json` and `GET /api/status` show it."""
     house = read_house(home)
     standing = house is not None and house.standing
+    told = _told(home)
     return {
         "home": str(home),
         "running": standing,
         "supervisor": house.identity.pid if house and standing else None,
         "services": list(_services(house)) if house and standing else [],
-        "engines": [_engine(each) for each in living(home)],
+        "engines": [_engine(each, told.get(each.key, {})) for each in living(home)],
     }
 
 
@@ -45,18 +51,37 @@ def _services(house: House) -> Iterator[dict[str, Any]]:
         }
 
 
-def _engine(replica: Replica) -> dict[str, Any]:
+def _engine(replica: Replica, told: Mapping[str, Any]) -> dict[str, Any]:
     try:
         seconds = round(time.time() - psutil.Process(replica.pid).create_time(), 1)
     except psutil.Error:
         seconds = None
     return {
         "name": replica.key,
+        "engine": replica.engine,
         "model": replica.model,
+        "state": told.get("state") or ("asleep" if replica.asleep else "running"),
         "pid": replica.pid,
         "seconds": seconds,
-        "memory": _memory(replica.pid),
+        "memory": memory(replica) or None,
+        "queue": told.get("queue"),
     }
+
+
+def _told(home: Path) -> dict[str, Any]:
+    """What the gateway says of its engines, by name; nothing where none runs or it does not answer."""
+    found = service.running(home)
+    if found is None:
+        return {}
+    connection = HTTPConnection(HOST, found.port, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/health")
+        engines = json.loads(connection.getresponse().read())["engines"]
+    except (OSError, HTTPException, ValueError, KeyError):
+        return {}
+    finally:
+        connection.close()
+    return {each["name"]: each for each in engines}
 
 
 def _memory(pid: int) -> int | None:

@@ -142,4 +142,19 @@ def _rows(found: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
             each["restarts"] or "",
         )
     for each in found["engines"]:
-        yield f"engine {each['name']}", "running", "", each["pid"], span(each["seconds"]), megabytes(each["memory"]), ""
+        yield (
+            f"engine {each['name']}",
+            _doing(each),
+            "",
+            each["pid"],
+            span(each["seconds"]),
+            megabytes(each["memory"]),
+            "",
+        )
+
+
+def _doing(engine: dict[str, Any]) -> str:
+    """Its state and its queue: "ready, 2 at work, 1 waiting"."""
+    queue = engine["queue"] or {}
+    counts = (("active", "at work"), ("waiting", "waiting"))
+    return ", ".join([engine["state"], *(f"{queue[name]} {words}" for name, words in counts if queue.get(name))])
