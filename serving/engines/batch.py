@@ -1,97 +1,82 @@
-"""The running batch: rows that decode together, padded on the left, which join and leave between steps."""
+"""The running batch: rows that decode together, which are read first, join and leave between steps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
-from transformers import DynamicCache
+
+from serving.engines.adapters import Adapter
+
+CPU_BYTES = 1_500_000_000  # for keys and values, where memory is everybody's
+CUDA_SHARE = 0.6  # of what is free once the weights are there
 
 
-class Batch:
-    """The keys and values of the running answers, one row each; all methods are for the decode thread."""
+@dataclass(eq=False)
+class Reading:
+    """A prompt being read, with keys and values of its own until it joins the batch."""
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self._device = model.device
-        self._cache: DynamicCache | None = None
-        self._lengths: list[int] = []  # tokens kept of each row; the padding before them is what is left
+    held: Any
+    length: int = 0  # tokens read
+    adapter: Adapter | None = None
 
-    def __len__(self) -> int:
-        return len(self._lengths)
 
-    @property
-    def width(self) -> int:
-        """How many positions every row takes, padding included."""
-        return max(self._lengths, default=0)
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Tokens that continue a prompt, and after how many of the last the logits are wanted."""
 
-    def read(self, tokens: Sequence[int], cache: DynamicCache, *, every: bool = False) -> torch.Tensor:
-        """Read a part of a prompt into its own cache and return the logits after its last token, or after every one."""
-        ids = torch.tensor([tokens], device=self._device)
-        start = cache.get_seq_length()
-        positions = torch.arange(start, start + len(tokens), device=self._device)[None]
-        return self._forward(ids, positions, cache, None, keep=0 if every else 1)[0]
+    reading: Reading
+    tokens: Sequence[int]
+    wanted: int = 1
 
-    def join(self, cache: DynamicCache, length: int) -> None:
-        """Add a row whose prompt of `length` tokens has been read."""
-        if self._cache is None:
-            self._cache = cache
-        else:
-            width = max(self.width, length)
-            for ours, theirs in zip(self._cache.layers, cache.layers, strict=True):
-                ours.keys = torch.cat([_padded(ours.keys, width), _padded(theirs.keys, width)])
-                ours.values = torch.cat([_padded(ours.values, width), _padded(theirs.values, width)])
-        self._lengths.append(length)
+
+class Batch(Protocol):
+    """The keys and values of the running answers, one row each; all methods are for the decode thread.
+
+    `positions` bounds rows times width. Only where `shares` holds can the keys and values of a prefix be taken and put.
+    """
+
+    positions: int
+    shares: bool
+
+    def open(self, room: int, adapter: Adapter | None) -> Reading:
+        """Begin to read a prompt of `room` tokens."""
+
+    def read(self, parts: Sequence[Part]) -> list[torch.Tensor]:
+        """Read parts of prompts, one of each, and return the logits that are wanted of each."""
+
+    def join(self, reading: Reading) -> None:
+        """Add a row whose prompt has been read."""
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
         """Append one token to every row and return the logits that follow, one row each."""
-        ids = torch.tensor(tokens, device=self._device)[:, None]
-        positions = torch.tensor(self._lengths, device=self._device)[:, None]
-        self._lengths = [length + 1 for length in self._lengths]
-        return self._forward(ids, positions, self._cache, self._mask())[:, -1]
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Let every other row leave, and drop the padding that nobody needs any more."""
-        if len(rows) == len(self._lengths):
-            return
-        self._lengths = [self._lengths[row] for row in rows]
-        if not rows or self._cache is None:
-            self._cache = None
-            return
-        chosen = torch.tensor(rows, device=self._device)
-        width = self.width
-        for layer in self._cache.layers:
-            layer.keys = layer.keys[:, :, -width:].index_select(0, chosen)
-            layer.values = layer.values[:, :, -width:].index_select(0, chosen)
+        """Let every other row leave; those that stay are numbered anew in the order given."""
 
-    def _mask(self) -> torch.Tensor | None:
-        if len(set(self._lengths)) == 1:
-            return None
-        columns = torch.arange(self.width, device=self._device)[None]
-        lengths = torch.tensor(self._lengths, device=self._device)[:, None]
-        return (columns >= self.width - lengths).long()
+    def taken(self, row: int | Reading, start: int, stop: int) -> torch.Tensor:
+        """Return a copy of the keys and values of some positions of a row, or of a prompt that was read."""
 
-    def _forward(
-        self,
-        ids: torch.Tensor,
-        positions: torch.Tensor,
-        cache: DynamicCache | None,
-        mask: torch.Tensor | None,
-        *,
-        keep: int = 1,
-    ) -> torch.Tensor:
-        output = self._model(
-            input_ids=ids,
-            position_ids=positions,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=keep,  # the last ones; 0: all
-        )
-        logits: torch.Tensor = output.logits
-        return logits
+    def put(self, reading: Reading, taken: torch.Tensor) -> None:
+        """Continue a prompt by keys and values that were taken: those tokens need not be read."""
 
 
-def _padded(rows: torch.Tensor, width: int) -> torch.Tensor:
-    return torch.nn.functional.pad(rows, (0, 0, width - rows.shape[2], 0))
+def batch_of(model: Any) -> Batch:
+    """Return an empty batch for a model of ours or of transformers'."""
+    from serving.engines.batch_any import AnyBatch
+    from serving.engines.batch_llama import LlamaBatch
+    from serving.engines.llama import Llama, is_built_alike
+
+    if isinstance(model, Llama):
+        return LlamaBatch(model)
+    return LlamaBatch(Llama(model)) if is_built_alike(model) else AnyBatch(model)
+
+
+def positions_for(each: int, device: torch.device) -> int:
+    """Return for how many positions of `each` bytes there is memory."""
+    room = CPU_BYTES
+    if device.type == "cuda":
+        room = int(torch.cuda.mem_get_info(device)[0] * CUDA_SHARE)
+    return max(1, room // each)

@@ -10,10 +10,9 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from serving.engines.packing import pack
 from serving.engines.requests import Chat, Completion, Options, wrong
 from serving.engines.scheduler import Answer, Event, Scheduler
-from serving.engines.weights import context_length, device, dtype_of, fingerprint, loading
+from serving.engines.weights import context_length, device, dtype_of, fingerprint, laid_out, loading
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,6 @@ def load_chat(folder: Path, *, dtype: str, died: Callable[[], None]) -> ChatMode
 
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype_of(dtype), local_files_only=True)
-    model = model.to(device()).eval()
-    pack(model)
+    model = laid_out(model.to(device()).eval())
     scheduler = Scheduler(model, tokenizer, died=died)
     return ChatModel(tokenizer, scheduler, context_length(model, tokenizer), fingerprint(model))

@@ -1,44 +1,64 @@
-"""Weights laid out once as the processor's matrix unit reads them: on a CPU, half as long again in tokens a second."""
+"""Products of a model's weights, which on a CPU are laid out once as its matrix units read them.
+
+PyTorch would bring the weights into this layout anew for each product. It packs once when it compiles a model, with the
+two operators used here; compiling itself takes minutes, so only they are taken.
+"""
 
 from __future__ import annotations
 
+import platform
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 ROWS = 8  # the batch the layout is tuned for; it is right for any other
 
+Product = Callable[[torch.Tensor], torch.Tensor]
+
+
+def product(linear: Sequence[Any]) -> Product:
+    """Return the product with the weights of these linear layers at once; their results lie side by side."""
+    weights = [layer.weight.detach() for layer in linear]
+    weight = weights[0] if len(weights) == 1 else torch.cat(weights)
+    bias = _bias(linear)
+    if not _can_pack(weight):
+        return lambda rows: functional.linear(rows, weight, bias)
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
+    multiply = torch.ops.mkldnn._linear_pointwise
+    return lambda rows: multiply(rows, packed, bias, "none", [], "")
+
 
 def pack(model: Any) -> int:
-    """Replace the linear layers of a bfloat16 model on a CPU, and return how many; elsewhere change nothing.
-
-    PyTorch would bring the weights into this layout anew for each product. It packs once when it compiles a model,
-    with the two operators used here; compiling itself takes minutes, so only they are taken.
-    """
-    if model.dtype != torch.bfloat16 or model.device.type != "cpu" or not _can_pack():
-        return 0
+    """Replace the linear layers of a model on a CPU by packed ones, and return how many; elsewhere change nothing."""
     linear = [(name, module) for name, module in model.named_modules() if type(module) is torch.nn.Linear]
+    if not linear or not _can_pack(linear[0][1].weight):
+        return 0
     with torch.inference_mode():
         for name, module in linear:
             parent, _, own = name.rpartition(".")
-            setattr(model.get_submodule(parent), own, _packed(module))
+            packed = torch.nn.Module()
+            packed.forward = product([module])
+            setattr(model.get_submodule(parent), own, packed)
     return len(linear)
 
 
-def _can_pack() -> bool:
-    fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return bool(fast) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+def _bias(linear: Sequence[Any]) -> torch.Tensor | None:
+    if all(layer.bias is None for layer in linear):
+        return None
+    own = [
+        torch.zeros(layer.out_features, dtype=layer.weight.dtype) if layer.bias is None else layer.bias.detach()
+        for layer in linear
+    ]
+    return torch.cat([each.to(linear[0].weight.device) for each in own])
 
 
-def _packed(linear: Any) -> Any:
-    packed = torch.nn.Module()
-    weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), ROWS)
-    bias = linear.bias
-    multiply = torch.ops.mkldnn._linear_pointwise
-
-    def forward(rows: torch.Tensor) -> torch.Tensor:
-        product: torch.Tensor = multiply(rows, weight, bias, "none", [], "")
-        return product
-
-    packed.forward = forward
-    return packed
+def _can_pack(weight: torch.Tensor) -> bool:
+    if weight.device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    if weight.dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return bool(weight.dtype == torch.float32)

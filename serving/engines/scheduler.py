@@ -1,27 +1,33 @@
-"""One thread owns the model: it reads new prompts, lets them join the running batch, and hands out text as it comes."""
+"""One thread owns the model: it reads new prompts, lets them join the running batch, and hands out text as it comes.
+
+Rows are let in by what they need now, not by what they may need in the end. Where the memory for keys and values then
+becomes too narrow, the newest row makes room and is read again later, from where its prefix was kept: nobody notices.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 
-from serving.engines.batch import Batch
+from serving.engines.adapters import Adapter
+from serving.engines.batch import Part, Reading, batch_of
+from serving.engines.prefixes import BLOCK, Prefixes
 from serving.engines.requests import Sampling
 from serving.engines.sampling import NOT_FINITE, Chooser, Chosen, Grammar, choose, score
 from serving.engines.text import AnswerText
 from serving.openai_errors import Refusal
 
-MOST_ROWS = 32  # answers that decode together
-MOST_POSITIONS = 65_536  # rows times width: bounds the memory of keys and values (1.5 GB for the embedded model)
+MOST_ROWS = 64  # answers that decode together
 MOST_WAITING = 256
-PART = 512  # tokens of a prompt read between two steps, so that running answers hardly pause
+PART = 512  # tokens of prompts read at once
+PART_BESIDE = 256  # and where answers are running, which pause meanwhile
+AHEAD = 256  # positions that every row should have free for a new one to be let in
 SOON = {"retry-after": "1"}
 
 log = logging.getLogger(__name__)
@@ -54,19 +60,28 @@ class Answer:
     sampling: Sampling
     deliver: Callable[[Event], None]
     grammar: Grammar | None = None
+    adapter: Adapter | None = None
     cancelled: bool = False
-    tokens: int = 0
-    newest: int = 0  # the token to feed next
-    read: int = 0  # tokens of the prompt read so far
-    cache: DynamicCache = field(default_factory=DynamicCache)
+    said: list[int] = field(default_factory=list)  # the tokens produced; the last one is fed next
+    cached: int = 0  # tokens of the prompt that were not read, for one before it began alike
     chosen: list[Chosen] = field(default_factory=list)  # not told yet
     prompt_scores: list[Chosen | None] = field(default_factory=list)  # not told yet
     text: AnswerText = field(init=False)
     chooser: Chooser = field(init=False)
 
     @property
-    def longest(self) -> int:
-        return len(self.prompt) + self.limit
+    def tokens(self) -> int:
+        """How many tokens it has."""
+        return len(self.said)
+
+    @property
+    def behind(self) -> Sequence[int]:
+        """The tokens whose keys and values its row holds, or will hold once it is read."""
+        return [*self.prompt, *self.said[:-1]] if self.said else self.prompt
+
+    @property
+    def width(self) -> int:
+        return len(self.prompt) + max(0, len(self.said) - 1)
 
 
 class Scheduler:
@@ -78,17 +93,18 @@ class Scheduler:
         tokenizer: Any,
         *,
         rows: int = MOST_ROWS,
-        positions: int = MOST_POSITIONS,
+        positions: int | None = None,
         died: Callable[[], None] = lambda: None,
     ) -> None:
         self._tokenizer = tokenizer
         self._ends = _end_tokens(model, tokenizer)
         self._rows = rows
-        self._positions = positions
         self._died = died
-        self._batch = Batch(model)
+        self._batch = batch_of(model)
+        self._positions = positions or self._batch.positions
+        self._prefixes = Prefixes()
         self._waiting: deque[Answer] = deque()
-        self._reading: Answer | None = None
+        self._reading: dict[Answer, Reading] = {}
         self._running: list[Answer] = []
         self._changed = threading.Condition()
         self._closed = False
@@ -99,7 +115,7 @@ class Scheduler:
     @property
     def active(self) -> int:
         """Answers being made now, those whose prompt is still being read included."""
-        return len(self._running) + (self._reading is not None)
+        return len(self._running) + len(self._reading)
 
     @property
     def waiting(self) -> int:
@@ -163,57 +179,101 @@ class Scheduler:
                 self._waiting.remove(answer)
         for answer in gone:
             _end(answer, "cancelled")
-        if self._reading and self._reading.cancelled:
-            _end(self._reading, "cancelled")
-            self._reading = None
+        for answer in [answer for answer in self._reading if answer.cancelled]:
+            del self._reading[answer]
+            _end(answer, "cancelled")
         for answer in self._running:
             if answer.cancelled:
                 _end(answer, "cancelled")
         self._keep([not answer.cancelled for answer in self._running])
 
     def _read_some(self) -> None:
-        answer = self._reading or self._next()
-        if answer is None:
-            return
-        self._reading = answer
-        part = answer.prompt[answer.read : answer.read + PART]
-        logits = self._batch.read(part, answer.cache, every=answer.sampling.score_prompt)
-        answer.read += len(part)
-        if answer.sampling.score_prompt:
-            _score_prompt(answer, logits, len(part))
-        if answer.read < len(answer.prompt):
-            return
-        self._reading = None
-        if answer.limit == 0:
-            _end(answer, "length")
-        elif self._take(answer, choose(logits[-1:], [answer.chooser])[0]):
-            self._batch.join(answer.cache, answer.read)
-            self._running.append(answer)
-        answer.cache = DynamicCache()
+        while answer := self._next():
+            self._open(answer)
+        left = PART_BESIDE if self._running else PART
+        parts: dict[Answer, Part] = {}
+        for answer, reading in self._reading.items():
+            tokens = answer.behind[reading.length :][:left]
+            parts[answer] = Part(reading, tokens, _wanted(answer, reading.length + len(tokens), len(tokens)))
+            left -= len(tokens)
+            if not left:
+                break
+        if parts:
+            found = self._batch.read(list(parts.values()))
+            self._have_read(parts, dict(zip(parts, found, strict=True)))
+
+    def _have_read(self, parts: Mapping[Answer, Part], logits: Mapping[Answer, torch.Tensor]) -> None:
+        for answer, part in parts.items():
+            if answer.sampling.score_prompt and not answer.said:
+                _score_prompt(answer, part, logits[answer])
+        done = [answer for answer in parts if self._reading[answer].length == answer.width]
+        begun = [answer for answer in done if not answer.said and answer.limit > 0]
+        for answer in done:
+            self._keep_prefix(answer, self._reading[answer])
+        going_on = set(done)
+        if begun:
+            rows = torch.cat([logits[answer][-1:] for answer in begun])
+            chosen = choose(rows, [answer.chooser for answer in begun])
+            going_on -= {answer for answer, one in zip(begun, chosen, strict=True) if not self._take(answer, one)}
+        for answer in done:
+            reading = self._reading.pop(answer)
+            if answer.limit == 0:
+                _end(answer, "length")
+            elif answer in going_on:
+                self._batch.join(reading)
+                self._running.append(answer)
 
     def _next(self) -> Answer | None:
+        """Return who waits longest, if there is room and what it shares with a prompt being read is kept by now."""
         with self._changed:
-            if not self._waiting or len(self._running) >= self._rows:
+            others = [*self._running, *self._reading]
+            if not self._waiting or len(others) >= self._rows:
                 return None
-            widest = max([self._waiting[0].longest, *(answer.longest for answer in self._running)])
-            if self._running and widest * (len(self._running) + 1) > self._positions:
+            first = self._waiting[0]
+            widest = max(first.width, *(answer.width for answer in others)) if others else first.width
+            if others and (widest + AHEAD) * (len(others) + 1) > self._positions:
+                return None
+            if self._batch.shares and any(_begins_alike(first, *other) for other in self._reading.items()):
                 return None
             return self._waiting.popleft()
 
+    def _open(self, answer: Answer) -> None:
+        reading = self._reading[answer] = self._batch.open(answer.width, answer.adapter)
+        if self._batch.shares and not answer.sampling.score_prompt:
+            for taken in self._prefixes.find(answer.adapter, answer.behind):
+                self._batch.put(reading, taken)
+            if not answer.said:
+                answer.cached = reading.length
+
+    def _keep_prefix(self, answer: Answer, row: int | Reading) -> None:
+        if self._batch.shares:
+            self._prefixes.keep(answer.adapter, answer.behind, lambda start, stop: self._batch.taken(row, start, stop))
+
     def _step(self) -> None:
+        self._make_room()
         if not self._running:
             return
-        logits = self._batch.step([answer.newest for answer in self._running])
+        logits = self._batch.step([answer.said[-1] for answer in self._running])
         chosen = choose(logits, [answer.chooser for answer in self._running])
         self._keep([self._take(answer, one) for answer, one in zip(self._running, chosen, strict=True)])
+
+    def _make_room(self) -> None:
+        """Send the newest rows back to those who wait, as many as must go for all others to grow by a token."""
+        rows = len(self._running)
+        while rows > 1 and (max(answer.width for answer in self._running[:rows]) + 1) * rows > self._positions:
+            rows -= 1
+        back = self._running[rows:]
+        self._keep([row < rows for row in range(len(self._running))])
+        with self._changed:
+            self._waiting.extendleft(reversed(back))
 
     def _take(self, answer: Answer, chosen: Chosen | None) -> bool:
         """Give an answer its next token and return whether it goes on."""
         if chosen is None:
             _end(answer, "error", message=NOT_FINITE)
             return False
-        answer.newest = token = chosen.token
-        answer.tokens += 1
+        token = chosen.token
+        answer.said.append(token)
         if token in self._ends:
             _end(answer, "stop", answer.text.finish())
             return False
@@ -231,16 +291,23 @@ class Scheduler:
         return False
 
     def _keep(self, stays: Sequence[bool]) -> None:
+        """Let the other rows leave; the last ones take their places, so that little is moved."""
         if all(stays):
             return
+        for row, answer in enumerate(self._running):
+            if not stays[row]:
+                self._keep_prefix(answer, row)
         rows = [row for row, stay in enumerate(stays) if stay]
+        free = [row for row in range(len(rows)) if not stays[row]]
+        moved = rows[len(rows) - len(free) :]
+        rows = [moved.pop() if row in free else row for row in range(len(rows))]
         self._batch.keep(rows)
         self._running = [self._running[row] for row in rows]
 
     def _end_all(self, message: str) -> None:
         with self._changed:
-            left = [*self._running, *([self._reading] if self._reading else []), *self._waiting]
-            self._running, self._reading = [], None
+            left = [*self._running, *self._reading, *self._waiting]
+            self._running, self._reading = [], {}
             self._waiting.clear()
             self._closed = True
         for answer in left:
@@ -258,12 +325,26 @@ def _tell(answer: Answer, text: str, *, reason: str | None = None, message: str 
     answer.deliver(event)
 
 
-def _score_prompt(answer: Answer, logits: torch.Tensor, part: int) -> None:
-    """Note how likely the tokens after those just read were; the logits are of all `part` places."""
-    start = answer.read - part
+def _wanted(answer: Answer, end: int, count: int) -> int:
+    """Return after how many of the last `count` tokens before `end` the logits are needed."""
+    if answer.sampling.score_prompt and not answer.said:
+        return count
+    return int(end == answer.width)
+
+
+def _begins_alike(waiting: Answer, other: Answer, reading: Reading) -> bool:
+    """Whether it is worth waiting for what is read for another: it would be read twice now."""
+    end = reading.length // BLOCK * BLOCK + BLOCK
+    same = waiting.adapter is other.adapter and waiting.prompt[:end] == other.prompt[:end]
+    return same and min(len(waiting.prompt) - 1, len(other.prompt)) >= end and not waiting.sampling.score_prompt
+
+
+def _score_prompt(answer: Answer, part: Part, logits: torch.Tensor) -> None:
+    """Note how likely the tokens after those just read were; the logits are of all their places."""
+    start = part.reading.length - len(part.tokens)
     if start == 0:
         answer.prompt_scores.append(None)
-    following = answer.prompt[start + 1 : answer.read + 1]
+    following = answer.prompt[start + 1 : part.reading.length + 1]
     answer.prompt_scores += score(logits[: len(following)], following, answer.sampling.logprobs or 0)
 
 

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--socket", type=Path, required=True, help="unix socket to listen on (created, mode 0600)")
     parser.add_argument("--threads", type=int, default=0, help="compute threads; 0: half the cores")
     parser.add_argument(
-        "--dtype", choices=["bfloat16", "float32"], default="bfloat16", help="of chat models; embeddings: float32"
+        "--dtype", choices=["auto", "bfloat16", "float32"], default="auto", help="of chat models; embeddings: float32"
     )
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
