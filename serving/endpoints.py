@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
 from serving.deployment_settings import DeploymentSettings
+from serving.remote_properties import check_remote
 from serving.traffic import Split, split_of
 from workspace.assets import LATEST, Asset
 from workspace.errors import Conflict, Invalid, NotFound, did_you_mean
@@ -120,8 +121,8 @@ def put_deployment(
     _check_name(name)
     if engine not in ENGINES:
         raise Invalid(f"no engine {engine!r}", hint=did_you_mean(engine, ENGINES))
-    if engine == "openai" and not str((properties or {}).get("base_url", "")).startswith(("http://", "https://")):
-        raise Invalid("an openai deployment needs the property base_url", hint="base_url: http://127.0.0.1:8000/v1")
+    if engine == "openai":
+        check_remote(properties or {})
     DeploymentSettings.of(properties or {})
     ref = _model(workspace, engine, model)
     values: dict[str, Any] = {"engine": engine, "model": ref, "properties": dict(properties or {})}

@@ -29,6 +29,7 @@ class Asked:
     source: str
     host: str = "127.0.0.1"
     port: int = 8080
+    socket: Path | None = None
     workers: int = 1
     token: str = ""
     variant: str | None = None
@@ -69,6 +70,7 @@ def run(asked: Asked, stop: threading.Event) -> Iterator[Ready | Replaced]:
         serving = Serving(
             host=asked.host,
             port=asked.port,
+            socket=asked.socket,
             workers=asked.workers,
             token=asked.token,
             init=asked.init,

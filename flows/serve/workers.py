@@ -35,11 +35,13 @@ LONGEST_PAUSE = 10.0  # seconds before a process that keeps dying is started aga
 class Serving:
     """Where and how a flow is served: `environment` goes over that of this process, which goes over the flow's own.
 
-    Port 0 is any free one. `home` is the workspace that keeps what is served; without one nothing is kept.
+    Port 0 is any free one; with a `socket` it is that unix socket instead, which only this user can open. `home` is the
+    workspace that keeps what is served; without one nothing is kept.
     """
 
     host: str = "127.0.0.1"
     port: int = 8080
+    socket: Path | None = None
     workers: int = 1
     token: str = ""
     init: Mapping[str, Any] = field(default_factory=dict)
@@ -70,7 +72,10 @@ def serve(
 
     Raises Invalid where the flow's code cannot be loaded, Unavailable where the port is taken.
     """
-    with listening(serving.host, serving.port) as listener, includes.merged(flow) as runs:
+    with (
+        listening_on(serving.socket) if serving.socket else listening(serving.host, serving.port) as listener,
+        includes.merged(flow) as runs,
+    ):
         start = _start(flow, runs, connections, serving, listener)
         processes: list[_Process] = []
         try:
@@ -78,9 +83,7 @@ def serve(
                 processes.append(_Process(start, listener))
             for process in processes:
                 process.wait_ready(flow)
-            host, port = listener.getsockname()[:2]
-            shown = f"[{host}]" if ":" in host else host
-            yield Ready(f"http://{shown}:{port}", tuple(process.pid for process in processes))
+            yield Ready(_shown(listener), tuple(process.pid for process in processes))
             pause = LOOK
             while not stop.wait(LOOK):
                 for index, process in enumerate(processes):
@@ -108,6 +111,25 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror}", hint="see `studiolo doctor`") from None
     with listener:
         yield listener
+
+
+@contextmanager
+def listening_on(path: Path) -> Iterator[socket.socket]:
+    """Give a socket bound to a path that only this user can open; the path is gone afterwards."""
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        except OSError as error:
+            raise Unavailable(f"cannot listen on {path}: {error.strerror}", hint="use a shorter path") from None
+        finally:
+            os.umask(before)
+        listener.listen(1024)
+        try:
+            yield listener
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def is_loopback(host: str) -> bool:
@@ -217,6 +239,13 @@ def _start(
         "home": str(serving.home) if serving.home else None,
         "connections": {name: asdict(connection) for name, connection in connections.items()},
     }
+
+
+def _shown(listener: socket.socket) -> str:
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _init(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ def serve_command(
     source: Annotated[str, typer.Option("--source", "--flow", help="The flow folder or file.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8080,
     host: Annotated[str, typer.Option(help="Other than this machine, a token is asked for.")] = "127.0.0.1",
+    socket: Annotated[Path | None, typer.Option(help="Listen on this unix socket; only this user can open it.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes: more for flows that compute.")] = 1,
     variant: Annotated[str | None, typer.Option(help="Use this variant, as node.variant.")] = None,
     init: Annotated[list[str] | None, typer.Option(help="name=value … with which a flex class is made.")] = None,
@@ -34,8 +35,8 @@ def serve_command(
 
     token = flow_serving.token_for(host, file=token_file, auth=not no_auth)
     asked = flow_serving.Asked(
-        source=source, host=host, port=port, workers=workers, token=token, variant=variant, init=values(init),
-        environment=variables(environment_variables),
+        source=source, host=host, port=port, socket=socket, workers=workers, token=token, variant=variant,
+        init=values(init), environment=variables(environment_variables),
     )  # fmt: skip
     if engine or static_folder:
         typer.echo("note: there is one engine, with one page: --engine and --static_folder change nothing", err=True)
