@@ -56,7 +56,7 @@ async def input_items(visit: Visit) -> None:
         places = [place for place, item in enumerate(items) if item["id"] == after]
         if not places:
             raise fields.wrong(f"no item {after!r}", "after")
-        items = items[places[0] + 1 :]
+        items = items[places[-1] + 1 :]  # clients name items, perhaps two alike: pages must still come to an end
     page = items[:most]
     first, last = (page[0]["id"], page[-1]["id"]) if page else (None, None)
     told = {"object": "list", "data": page, "first_id": first, "last_id": last, "has_more": len(items) > most}
@@ -66,7 +66,7 @@ async def input_items(visit: Visit) -> None:
 async def _prepare(visit: Visit) -> Send:
     call, workspace = visit.call, visit.house.workspace
     name = uuid.uuid4().hex
-    ask = responses_request.read(await read_for_engine(visit), own=name)
+    ask = responses_request.read(await read_for_engine(visit), own=uuid.uuid4().hex)
     before = await _before(visit, ask.previous) if ask.previous else []
     base = {"model": ask.model, "instructions": ask.instructions, "previous_response_id": ask.previous, **ask.echo}
     stream = ResponseStream(f"resp_{name}", base)
