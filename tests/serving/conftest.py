@@ -30,6 +30,7 @@ class Wire:
     request: dict[str, Any]
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    path: str = ""
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -72,7 +73,8 @@ class Scripted:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             length = next(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
-            wire = Wire(json.loads(await reader.readexactly(length)), reader, writer)
+            path = head.split(b" ", 2)[1].decode()
+            wire = Wire(json.loads(await reader.readexactly(length)), reader, writer, path)
             self.wires.append(wire)
             await self.script(wire)
         except ConnectionError:

@@ -95,7 +95,8 @@ async def test_an_answer_may_be_asked_to_fit_a_schema(house: House) -> None:
 
 async def test_a_stream_tells_what_happens_in_numbered_events(house: House) -> None:
     house.upstream.script = telling(chat("Hi there", calls=CALLS))
-    kinds, numbers = [], []
+    kinds: list[str] = []
+    numbers: list[int] = []
     async for event in await house.client.responses.create(model="mock", input="Hello", tools=[WEATHER], stream=True):
         if not kinds or kinds[-1] != event.type:
             kinds.append(event.type)
