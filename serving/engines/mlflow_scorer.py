@@ -53,10 +53,8 @@ class MlflowScorer:
         return 200, {"content-type": "application/json"}, json.dumps(answer, allow_nan=False).encode()
 
     def _read(self, kind: str, body: bytes, *, own: bool) -> Any:
-        import pandas
-
         if kind.split(";")[0].strip().lower() == "text/csv":
-            return pandas.read_csv(io.BytesIO(body)), None
+            return self._csv(body), None
         try:
             asked = json.loads(body)
         except ValueError as error:
@@ -70,6 +68,14 @@ class MlflowScorer:
             wanted = "one of " + ", ".join(OWN) if own else "`input_data`"
             raise BadRequest(f"the body needs {wanted}")
         return self._own(found[0], asked), asked.get("params")
+
+    def _csv(self, body: bytes) -> Any:
+        import pandas
+
+        schema = self._schema
+        named = schema is not None and schema.has_input_names() and not schema.is_tensor_spec()
+        types = dict(zip(schema.input_names(), schema.pandas_types())) if named else None  # noqa: B905
+        return pandas.read_csv(io.BytesIO(body), dtype=types)
 
     def _own(self, kind: str, asked: dict[str, Any]) -> Any:
         from mlflow.utils.proto_json_utils import dataframe_from_parsed_json, parse_tf_serving_input
