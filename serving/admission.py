@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from starlette.types import Receive
 
 from serving.openai_errors import Refusal
@@ -70,12 +71,20 @@ async def read_json(headers: Headers, receive: Receive, *, limit: int) -> tuple[
         raise Refusal(415, "the body must be JSON: content-type application/json", code="unsupported_media_type")
     raw = await _read(headers, receive, limit)
     try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise Refusal(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
+        value = orjson.loads(raw)
+    except ValueError:  # or a number or half an emoji that only the standard library takes
+        try:
+            value = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise Refusal(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
     if not isinstance(value, dict):
         raise Refusal(400, "the body must be a JSON object", code="invalid_json")
     return raw, value
+
+
+async def read_raw(headers: Headers, receive: Receive, *, limit: int) -> bytes:
+    """Return the body as it came, of whatever kind."""
+    return await _read(headers, receive, limit)
 
 
 async def _read(headers: Headers, receive: Receive, limit: int) -> bytes:

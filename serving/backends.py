@@ -140,6 +140,10 @@ class Backends:
         """Return how many requests are at a replica, whichever deployments they are for."""
         return self._backends[address].active if address in self._backends else 0
 
+    def settings(self, deployment: Deployment) -> DeploymentSettings:
+        """Return how a deployment is run, read once."""
+        return self._queue(deployment).settings
+
     def closed(self, address: Address) -> bool:
         """Whether the breaker of a replica is closed."""
         return address not in self._backends or self._backends[address].breaker.closed
@@ -187,11 +191,7 @@ class Backends:
         self, deployment: Deployment, addresses: Sequence[Address], *, avoid: Collection[Address] = ()
     ) -> Place | None:
         """Return a place if one is free now."""
-        queue = self._queues.get(deployment.path)
-        if queue is None:
-            queue = self._queues[deployment.path] = _Queue(deployment)
-        elif queue.deployment is not deployment:
-            queue.use(deployment)
+        queue = self._queue(deployment)
         backends = [self._backends.get(address) or self._meet(address) for address in addresses]
         if queue.waiting and queue.settings.concurrency:
             return None  # they came first
@@ -200,6 +200,14 @@ class Backends:
             return None
         queue.take(found)
         return Place(found, queue)
+
+    def _queue(self, deployment: Deployment) -> _Queue:
+        queue = self._queues.get(deployment.path)
+        if queue is None:
+            queue = self._queues[deployment.path] = _Queue(deployment)
+        elif queue.deployment is not deployment:
+            queue.use(deployment)
+        return queue
 
     def _meet(self, address: Address) -> Backend:
         if len(self._backends) >= _REMEMBERED:

@@ -11,6 +11,7 @@ from typing import Any
 from serving.endpoints import Deployment
 from serving.events import Usage
 
+_SAME = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 LEFT = 499  # the status of a request whose client did not wait for the answer
 
 
@@ -35,6 +36,8 @@ class Call:
     asks: str = ""  # the engine's path, where it is not the client's: a response is a chat to the engine
     body: bytes = b""
     request: Mapping[str, Any] = field(default_factory=dict)
+    scored: bool = False  # for /score: the engine gets the body as it came, and never twice
+    told: bytes = b""  # header lines for the engine besides
     started: float = field(default_factory=time.monotonic)
     deadline: float = math.inf
     deployment: Deployment | None = None
@@ -85,22 +88,25 @@ class Call:
 
 def headers_of(call: Call) -> list[tuple[bytes, bytes]]:
     """Return the headers that every answer has: which request it was, how long it took, who answered."""
-    found = {
-        "x-request-id": call.id,
-        "openai-processing-ms": str(int((time.monotonic() - call.started) * 1e3)),
-        "cache-control": "no-store",
-        "x-content-type-options": "nosniff",
-        **rate_limits(call),
-    }
+    found = [
+        (b"x-request-id", call.id.encode()),
+        (b"openai-processing-ms", b"%d" % ((time.monotonic() - call.started) * 1e3)),
+        *_SAME,
+    ]
     if way := call.deployment:
-        found |= {"x-studiolo-deployment": way.path, "x-studiolo-model": way.model}
+        found += [(b"x-studiolo-deployment", _bytes(way.path)), (b"x-studiolo-model", _bytes(way.model))]
         if way.engine == "flow":
-            found["x-studiolo-flow-version"] = way.model.rpartition(":")[2]
+            found.append((b"x-studiolo-flow-version", _bytes(way.model.rpartition(":")[2])))
     if call.cohort:
-        found["x-studiolo-cohort"] = call.cohort
-    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in found.items()]
+        found.append((b"x-studiolo-cohort", call.cohort.encode()))
+    found += [(name.encode(), _bytes(value)) for name, value in rate_limits(call).items()]
+    return found
 
 
 def rate_limits(call: Call) -> dict[str, str]:  # noqa: ARG001  the limits of its token will be told here
     """Return the headers x-ratelimit-… that tell a client how much its token may still ask for."""
     return {}
+
+
+def _bytes(value: str) -> bytes:
+    return value.encode("latin-1", "replace")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import orjson
 
 from serving.call import Call
+from serving.deployment_settings import SCORING
 from serving.endpoints import Deployment
 from serving.events import asking_for_counts, wants_counts
 from serving.openai_errors import Refusal
@@ -79,7 +80,14 @@ class Course:
         self._body: tuple[Deployment, bytes] | None = None
         self._budget = plane.budget(way.deployment.path)
         self._budget.ask(time.monotonic())
-        call.deadline = call.started + (way.deployment.settings.timeout or plane.limits.total)
+        self._timeout = plane.backends.settings(way.deployment).timeout
+        call.deadline = call.started + plane.limits.total
+
+    def loaded(self) -> None:
+        """Note that the engine is up: a deployment's own timeout does not count the start of its engine."""
+        if self._timeout:
+            self.call.deadline = min(self.call.deadline, time.monotonic() + self._timeout)
+            self._timeout = None
 
     @property
     def deployment(self) -> Deployment:
@@ -102,6 +110,8 @@ class Course:
         now = time.monotonic()
         if self._retries >= self._most or (failed.once and self._retries):
             return False
+        if self.call.scored and not (failed.free or failed.elsewhere):
+            return False  # the code of a script may have done something already
         other_replica = not failed.elsewhere and any(address not in self.tried for address in self.addresses)
         other_way = not other_replica and self._number + 1 < len(self._ways)
         if failed.elsewhere and not other_way:
@@ -125,6 +135,10 @@ class Course:
 
 def _outgoing(call: Call, deployment: Deployment) -> bytes:
     """Return the body as it came, or with the model's name at the engine and a request for the token counts."""
+    if call.scored:
+        return call.body
+    if deployment.engine in SCORING:
+        raise Refusal(400, f"{deployment.path} answers POST /score alone", code="no_such_task", param="model")
     name = deployment.model if deployment.engine == "openai" else deployment.model.split(":")[1]
     counted = not call.stream or wants_counts(call.request)
     if counted and call.body and call.request["model"] == name:

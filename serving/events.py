@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 LONGEST = 4_000_000  # bytes of one event
+_DECODER = json.JSONDecoder()
 _END = re.compile(rb"\r?\n\r?\n")
 # In JSON a quote inside a string follows a backslash, so these match the member itself and never some text.
 _NO_COUNTS = re.compile(rb',\s*"usage"\s*:\s*null')
@@ -62,12 +63,12 @@ class Events:
 
 def usage(text: bytes) -> Usage | None:
     """Return the token counts in an answer or an event, found without reading all of it as JSON."""
-    starts = [match.end() for match in _USAGE.finditer(text)]
+    near = max(0, text.rfind(b'"usage"') - 1)  # the counts are near the end, and short
+    starts = [match.end() for match in _USAGE.finditer(text, near)] or [m.end() for m in _USAGE.finditer(text, 0, near)]
     if not starts:
         return None
     try:
-        # The counts are near the end, and short.
-        found, _ = json.JSONDecoder().raw_decode(text[starts[-1] : starts[-1] + 4_096].decode("utf-8", "replace"))
+        found, _ = _DECODER.raw_decode(text[starts[-1] : starts[-1] + 4_096].decode("utf-8", "replace"))
         return Usage(int(found.get("prompt_tokens") or 0), int(found.get("completion_tokens") or 0))
     except (ValueError, TypeError):
         return None

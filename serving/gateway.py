@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
-import uuid
 
 from starlette.types import Receive, Scope, Send
 
@@ -103,7 +103,7 @@ class Door:
 
 def _request_id(headers: Headers) -> str:
     given = headers.get(b"x-request-id", b"")
-    return given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given.decode() if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
 if __name__ == "__main__":

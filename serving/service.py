@@ -106,6 +106,7 @@ async def _until_told(workspace: Workspace, listener: socket.socket, *, private:
     # What lives until we end is not looked at again and again for what has died.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     await server.serve(listener, patience=DRAIN)
     app.close()
 

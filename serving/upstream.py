@@ -12,6 +12,7 @@ import ssl
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -39,10 +40,15 @@ class Address:
     @classmethod
     def parse(cls, base_url: str, *, key: str = "") -> Address:
         """Read the base URL of an OpenAI-compatible server: "http://127.0.0.1:8000/v1"."""
-        parts = urlsplit(base_url)
-        secure = parts.scheme == "https"
-        prefix = parts.path.rstrip("/").removesuffix("/v1")
-        return cls("", parts.hostname or "", parts.port or (443 if secure else 80), secure, prefix, key)
+        return _parsed(base_url, key)
+
+
+@lru_cache(1_024)
+def _parsed(base_url: str, key: str) -> Address:
+    parts = urlsplit(base_url)
+    secure = parts.scheme == "https"
+    prefix = parts.path.rstrip("/").removesuffix("/v1")
+    return Address("", parts.hostname or "", parts.port or (443 if secure else 80), secure, prefix, key)
 
 
 class Unreachable(Unavailable):
@@ -260,20 +266,22 @@ class Lines:
         self._timer: asyncio.TimerHandle | None = None
 
     async def send(
-        self, address: Address, method: str, path: str, *, body: bytes = b"", request_id: str = "", fresh: bool = False
-    ) -> Answer:
+        self, address: Address, method: str, path: str, *, body: bytes = b"", request_id: str = "", told: bytes = b"",
+        fresh: bool = False,
+    ) -> Answer:  # fmt: skip
         """Send one request and return its answer, of which nothing has been read yet. Close it in any case.
 
-        A fresh one goes over a connection that nobody has used.
+        `told` are more lines of the head. A fresh one goes over a connection that nobody has used.
         """
         if len(self._heads) > 1_024:
             self._heads.clear()
         head = self._heads.get((address, path)) or self._heads.setdefault((address, path), _head(address, path))
-        request = b"%b %bcontent-length: %d\r\nx-request-id: %b\r\n\r\n%b" % (
+        request = b"%b %bcontent-length: %d\r\nx-request-id: %b\r\n%b\r\n%b" % (
             method.encode(),
             head,
             len(body),
             request_id.encode("latin-1"),
+            told,
             body,
         )
         if not fresh and (line := self._take(address)):
