@@ -17,7 +17,7 @@ from serving.table import Route
 from serving.visit import Visit
 
 PATHS = ("/v1/messages", "/v1/messages/count_tokens")
-VERSIONS = (b"2023-06-01", b"2023-01-01")
+VERSIONS = (b"2026-10-21", b"2023-06-01")  # alike in what is done here; the newer's clients send no temperature
 
 
 async def create(visit: Visit) -> None:
@@ -46,7 +46,8 @@ async def _prepare_count(visit: Visit) -> Send:
 async def _read(visit: Visit) -> dict[str, Any]:
     version = visit.headers.get(b"anthropic-version")
     if version is not None and version not in VERSIONS:
-        raise fields.wrong(f"anthropic-version must be {VERSIONS[0].decode()}", "anthropic-version")
+        known = " or ".join(each.decode() for each in VERSIONS)
+        raise fields.wrong(f"anthropic-version must be {known}", "anthropic-version")
     return await read_for_engine(visit)
 
 
