@@ -61,6 +61,7 @@ class Endpoint:
     deployments: Mapping[str, Deployment]
     mirror: Mapping[str, float] = field(default_factory=dict)
     kind: str = "online"
+    made: bool = True  # False: a model that answers under its own name
     properties: Mapping[str, Any] = field(default_factory=dict)
     created_at: float = 0.0
 
@@ -192,7 +193,8 @@ def served(workspace: Workspace) -> dict[str, Endpoint]:
 
 def _of_model(name: str, model: Asset) -> Endpoint:
     way = Deployment(endpoint=name, name=DEFAULT, engine="torch", model=model.ref)
-    return Endpoint(name=name, traffic={DEFAULT: 100}, deployments={DEFAULT: way}, created_at=model.created_at)
+    ways = {DEFAULT: way}
+    return Endpoint(name=name, traffic={DEFAULT: 100}, deployments=ways, made=False, created_at=model.created_at)
 
 
 def _model(workspace: Workspace, engine: str, model: str) -> str:

@@ -21,6 +21,11 @@ from serving.upstream import Address, Answer, Broken, Slow, Stale, Unreachable
 from workspace.errors import Unavailable
 
 _READING = 5.0  # seconds for the text of an error
+# Of the headers of an answer to /score these are told by the gateway itself; the others are the script's own.
+_OURS = frozenset(
+    {b"content-type", b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date", b"server",
+     b"retry-after", b"x-request-id", b"x-ms-request-id"}
+)  # fmt: skip
 
 
 async def forward(call: Call, way: Way, plane: Plane, send: Send, *, retries: int = RETRIES) -> None:
@@ -43,6 +48,7 @@ async def _attempt(course: Course, plane: Plane, send: Send) -> None:
     call.deployment = deployment
     try:
         course.addresses = addresses = await plane.engines.addresses(deployment)
+        course.loaded()
         place = plane.backends.free(deployment, addresses, avoid=course.tried)
         if place is None:
             place = await plane.backends.place(deployment, addresses, avoid=course.tried)
@@ -52,8 +58,9 @@ async def _attempt(course: Course, plane: Plane, send: Send) -> None:
     course.tried.append(address)
     try:
         answer = await plane.lines.send(
-            address, "POST", call.asks or call.path, body=course.body, request_id=call.id, fresh=course.fresh
-        )
+            address, "POST", call.asks or call.path, body=course.body, request_id=call.id, told=call.told,
+            fresh=course.fresh,
+        )  # fmt: skip
         first = time.monotonic() + plane.limits.first_token
         await answer.head(call.patience(plane.limits.first_token if call.stream else plane.limits.total))
         if answer.status in AGAIN:
@@ -114,6 +121,8 @@ async def _relay(call: Call, whole: Whole, send: Send) -> None:
     headers.append((b"content-length", b"%d" % len(body)))
     if b"retry-after" in whole.headers:
         headers.append((b"retry-after", whole.headers[b"retry-after"]))
+    if call.scored:
+        headers += [(name, value) for name, value in whole.headers.items() if name not in _OURS]
     call.begun = call.answered = True
     await send({"type": "http.response.start", "status": whole.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -48,6 +48,8 @@ class Mirror:
             asks=call.asks,
             body=call.body,
             request=call.request,
+            scored=call.scored,
+            told=call.told,
             mirror_of=call.id,
         )
         self._waiting.append((copy, deployment))

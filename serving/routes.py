@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from serving.api import messages, responses
+from collections.abc import Mapping
+
+from serving import scoring
+from serving.api import messages, openapi, responses, schemas
+from serving.api.schemas import Schema
 from serving.asking import ask
 from serving.routing import described, shown
 from serving.table import Route, Table
 from serving.visit import Visit
 
 # What goes to an engine as it came, under the paths that OpenAI's and vLLM's clients know it by.
-FORWARDED = {
-    "/v1/chat/completions": "Continue a conversation",
-    "/v1/completions": "Continue a text",
-    "/v1/embeddings": "Turn texts into vectors",
-    "/v1/rerank": "Order documents by how well they answer a query",
-    "/v2/rerank": "Order documents by how well they answer a query",
-    "/rerank": "Order documents by how well they answer a query",
-    "/v1/score": "Score pairs of texts by a reranking model",
-    "/tokenize": "Turn a text or a conversation into token numbers",
-    "/detokenize": "Turn token numbers into text",
+FORWARDED: Mapping[str, tuple[str, Schema]] = {
+    "/v1/chat/completions": ("Continue a conversation", schemas.CHAT),
+    "/v1/completions": ("Continue a text", schemas.COMPLETION),
+    "/v1/embeddings": ("Turn texts into vectors", schemas.EMBEDDING),
+    "/v1/rerank": ("Order documents by how well they answer a query", schemas.RERANK),
+    "/v2/rerank": ("Order documents by how well they answer a query", schemas.RERANK),
+    "/rerank": ("Order documents by how well they answer a query", schemas.RERANK),
+    "/v1/score": ("Score pairs of texts by a reranking model", schemas.SCORE),
+    "/tokenize": ("Turn a text or a conversation into token numbers", schemas.TOKENIZE),
+    "/detokenize": ("Turn token numbers into text", schemas.DETOKENIZE),
 }
 
 
@@ -41,12 +45,13 @@ async def model(visit: Visit) -> None:
 
 def table() -> Table:
     """Return the routes of the gateway."""
-    forwarded = [_forwarded(path, summary) for path, summary in FORWARDED.items()]
-    return Table([*_OWN, *forwarded, *responses.ROUTES, *messages.ROUTES])
+    forwarded = [_forwarded(path, summary, schema) for path, (summary, schema) in FORWARDED.items()]
+    routes = [*_OWN, *forwarded, *responses.ROUTES, *messages.ROUTES, *scoring.ROUTES]
+    return Table([*routes, openapi.described(routes)])
 
 
-def _forwarded(path: str, summary: str) -> Route:
-    return Route(path=path, method="POST", answer=ask, scope="ask", summary=summary)
+def _forwarded(path: str, summary: str, request: Schema) -> Route:
+    return Route(path=path, method="POST", answer=ask, scope="ask", summary=summary, request=request)
 
 
 _OWN = (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -42,11 +44,10 @@ def create_app(spec: ScoringSpec, workers: Workers) -> Starlette:
         return JSONResponse(swagger(spec, workers.about, version=version))
 
     async def score(request: Request) -> Response:
-        if request.method != "POST" and not workers.about.get("raw"):
+        asked = _asked(request, await request.body())
+        if asked.method != "POST" and not workers.about.get("raw"):
             return PlainTextResponse("this route takes POST", status_code=405, headers={"allow": "POST"})
-        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        headers = {name: value for name, value in request.headers.items() if name != "authorization"}
-        work = asyncio.create_task(workers.ask(Asked(request.method, path, headers, await request.body())))
+        work = asyncio.create_task(workers.ask(asked))
         gone = asyncio.create_task(_gone(request))
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
         gone.cancel()
@@ -72,6 +73,17 @@ def create_app(spec: ScoringSpec, workers: Workers) -> Starlette:
         workers.stop()
 
     return Starlette(routes=routes, lifespan=lifespan)
+
+
+def _asked(request: Request, body: bytes) -> Asked:
+    """The request as the client sent it to the gateway, which tells of it in a header, or as it came here."""
+    method, query, headers = request.method, request.url.query, dict(request.headers)
+    if told := headers.pop("x-studiolo-request", ""):
+        given = json.loads(base64.b64decode(told))
+        method, query = given["method"], given["query"]
+        headers = {**given["headers"], "x-request-id": headers.get("x-request-id", "")}
+    headers.pop("authorization", None)
+    return Asked(method, request.url.path + (f"?{query}" if query else ""), headers, body)
 
 
 async def _gone(request: Request) -> None:
