@@ -17,9 +17,10 @@ from openai import AsyncOpenAI
 from serving import endpoints
 from serving.call import Limits
 from serving.downstream import Bounds, Server
-from serving.gateway import create_app
+from serving.gateway import Door, create_app
 from workspace.home import Workspace
 
+BOUNDS = Bounds(head_seconds=1.0, body_seconds=1.0, reading=1.0)
 Script = Callable[["Wire"], Awaitable[None]]
 
 
@@ -93,6 +94,23 @@ class House:
     token: str
     client: AsyncOpenAI
     http: httpx.AsyncClient
+    door: Door
+
+    def deploy(self, name: str, port: int, **settings: Any) -> None:
+        """Make or change a deployment of "mock"; its traffic stays as it is."""
+        properties = {"base_url": f"http://127.0.0.1:{port}/v1", "settings": settings}
+        endpoints.put_deployment(self.workspace, "mock", name, engine="openai", model="m", properties=properties)
+
+    async def changed(self, **change: Any) -> None:
+        """Change the endpoint and wait until the gateway must know."""
+        endpoints.put(self.workspace, "mock", **change)
+        await asyncio.sleep(1.1)
+
+    async def ask(self, **more: Any) -> httpx.Response:
+        """Ask "mock" for a chat."""
+        headers = more.pop("headers", {})
+        body = {"model": "mock", "messages": [{"role": "user", "content": "Hello"}], **more}
+        return await self.http.post("/v1/chat/completions", json=body, headers=headers)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows that were kept of requests."""
@@ -129,30 +147,32 @@ async def answer(wire: Wire) -> None:
     await wire.send(b"0\r\n\r\n")
 
 
+@asynccontextmanager
+async def scripted(script: Script) -> AsyncIterator[Scripted]:
+    """Run one more server that follows a script."""
+    upstream = Scripted(script)
+    server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0, backlog=1_024)
+    upstream.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield upstream
+
+
 @pytest.fixture
 async def house(workspace: Workspace) -> AsyncIterator[House]:
-    upstream = Scripted(answer)
-    server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
-    upstream.port = server.sockets[0].getsockname()[1]
-    endpoints.put(workspace, "mock")
-    endpoints.put_deployment(
-        workspace,
-        "mock",
-        "blue",
-        engine="openai",
-        model="m",
-        properties={"base_url": f"http://127.0.0.1:{upstream.port}/v1"},
-    )
-    endpoints.put(workspace, "mock", traffic={"blue": 100})
     token = workspace.tokens.local()
     limits = Limits(first_token=1.0, between_tokens=0.5, total=10.0, loading=10.0)
-    async with server, listening(create_app(workspace, limits=limits)) as base_url:
+    door = create_app(workspace, limits=limits)
+    endpoints.put(workspace, "mock")
+    async with scripted(answer) as upstream, listening(door, BOUNDS) as base_url:
         headers = {"authorization": f"Bearer {token}"}
         async with (
             httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30) as http,
             AsyncOpenAI(base_url=f"{base_url}/v1", api_key=token, max_retries=0) as client,
         ):
-            yield House(workspace, upstream, base_url, token, client, http)
+            found = House(workspace, upstream, base_url, token, client, http, door)
+            found.deploy("blue", upstream.port)
+            endpoints.put(workspace, "mock", traffic={"blue": 100})
+            yield found
 
 
 @asynccontextmanager
