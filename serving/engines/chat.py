@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
-
-from serving.engines.requests import Chat, Completion, Options, wrong
-from serving.engines.scheduler import Answer, Event, Scheduler
+from serving.engines.fields import wrong
+from serving.engines.grammars import grammar
+from serving.engines.replies import Prompt
+from serving.engines.requests import Chat, Completion, Options, Sampling
+from serving.engines.scheduler import Answer, Event, Scheduler, end_tokens
+from serving.engines.templates import Template
+from serving.engines.tools import NOTHING
+from serving.engines.vocabulary import Compiled, Vocabulary
 from serving.engines.weights import context_length, device, dtype_of, fingerprint, laid_out, loading
 
 
@@ -23,51 +27,71 @@ class ChatModel:
     scheduler: Scheduler
     context_length: int
     fingerprint: str
+    template: Template
+    vocabulary: Vocabulary
 
-    def prompts(self, ask: Chat | Completion) -> list[list[int]]:
+    def prompts(self, ask: Chat | Completion) -> list[Prompt]:
         """Return the prompts of a request as token numbers."""
         if isinstance(ask, Completion):
-            return [self._tokens(prompt) for prompt in ask.prompts]
-        if not self.tokenizer.chat_template:
-            raise wrong("this model has no chat template; use /v1/completions", param="messages")
-        messages = [{"role": role, "content": text} for role, text in ask.messages]
-        try:
-            text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        except TemplateError as error:
-            raise wrong(f"the model's chat template refuses this: {error}", param="messages") from error
-        return [self.tokenizer(text, add_special_tokens=False)["input_ids"]]
+            return [self._prompt(prompt) for prompt in ask.prompts]
+        text = self.template.render(ask.messages, ask.offer)
+        return [Prompt(tokens=self.tokenizer(text, add_special_tokens=False)["input_ids"])]
 
-    def answers(self, prompts: Sequence[Sequence[int]], options: Options) -> Answers:
-        """Start answering every prompt `options.n` times."""
-        param = "max_tokens" if options.sampling.max_tokens else None
-        limits = [self._room(len(prompt), options.sampling.max_tokens, param) for prompt in prompts]
-        return Answers(self.scheduler, prompts, limits, options)
+    async def prepare(self, ask: Chat | Completion) -> Compiled | None:
+        """Return the grammar that holds the answers, where a request asks for one; other requests do not wait."""
+        offer = ask.offer if isinstance(ask, Chat) else NOTHING
+        if ask.options.sampling.logprobs is not None:
+            await asyncio.to_thread(self.vocabulary.prepare, param="logprobs")
+        if ask.options.schema is None and not offer.tools:
+            return None
+        return await asyncio.to_thread(grammar, self.vocabulary, ask.options.schema, offer)
 
-    def _tokens(self, prompt: str | tuple[int, ...]) -> list[int]:
+    def answers(self, prompts: Sequence[Prompt], options: Options, held: Compiled | None = None) -> Answers:
+        """Start answering every prompt `options.best_of` times."""
+        sampling = options.sampling
+        for token, _ in sampling.logit_bias:
+            if token >= len(self.tokenizer):
+                raise wrong(f"token {token} is not in the vocabulary of {len(self.tokenizer)}", param="logit_bias")
+        param = "messages" if sampling.max_tokens is None else "max_tokens"
+        limits = [self._room(len(prompt.tokens), sampling.max_tokens, param) for prompt in prompts]
+        if options.best_of > options.n and sampling.logprobs is None:
+            options = replace(options, sampling=replace(sampling, logprobs=0))
+        return Answers(self.scheduler, [prompt.tokens for prompt in prompts], limits, options, held)
+
+    def _prompt(self, prompt: str | tuple[int, ...]) -> Prompt:
         if isinstance(prompt, str):
-            tokens: list[int] = self.tokenizer(prompt)["input_ids"]
-            return tokens or [self.tokenizer.bos_token_id or 0]
+            tokens: list[int] = self.tokenizer(prompt)["input_ids"] or [self.tokenizer.bos_token_id or 0]
+            opened = not prompt or (tokens[0] == self.tokenizer.bos_token_id and not self._opens(prompt))
+            return Prompt(tokens=tokens, echoed=prompt, unseen=1 if opened else 0)
         if max(prompt) >= len(self.tokenizer):
             raise wrong(f"token {max(prompt)} is not in the vocabulary of {len(self.tokenizer)}", param="prompt")
-        return list(prompt)
+        return Prompt(tokens=prompt, echoed=self.tokenizer.decode(prompt, clean_up_tokenization_spaces=False))
 
-    def _room(self, prompt: int, asked: int | None, param: str | None) -> int:
-        wanted = prompt + (asked or 1)
-        if wanted > self.context_length:
+    def _opens(self, prompt: str) -> bool:
+        return prompt.startswith(str(self.tokenizer.bos_token))
+
+    def _room(self, prompt: int, asked: int | None, param: str) -> int:
+        answer = 1 if asked is None else asked
+        if prompt + answer > self.context_length:
             raise wrong(
-                f"this model's context is {self.context_length} tokens, and {wanted} were asked for "
-                f"({prompt} in the prompt, {asked or 1} in the answer)",
-                param=param or "messages",
+                f"this model's context is {self.context_length} tokens, and {prompt + answer} were asked for "
+                f"({prompt} in the prompt, {answer} in the answer)",
+                param=param,
                 code="context_length_exceeded",
             )
-        return asked or self.context_length - prompt
+        return self.context_length - prompt if asked is None else asked
 
 
 class Answers:
     """The answers to one request: iterate over their events, then `close`, which cancels what still runs."""
 
     def __init__(
-        self, scheduler: Scheduler, prompts: Sequence[Sequence[int]], limits: Sequence[int], options: Options
+        self,
+        scheduler: Scheduler,
+        prompts: Sequence[Sequence[int]],
+        limits: Sequence[int],
+        options: Options,
+        held: Compiled | None,
     ) -> None:
         self._scheduler = scheduler
         self._events: asyncio.Queue[Event] = asyncio.Queue()
@@ -79,9 +103,9 @@ class Answers:
         self.prompt_tokens = sum(len(prompt) for prompt in prompts)
         self.tokens = 0
         self._answers = [
-            Answer(index * options.n + choice, prompt, limit, options.sampling, deliver)
+            Answer(index * options.best_of + choice, prompt, limit, sampling, deliver, held.begin() if held else None)
             for index, (prompt, limit) in enumerate(zip(prompts, limits, strict=True))
-            for choice in range(options.n)
+            for choice, sampling in enumerate(_differing(options))
         ]
         scheduler.submit(self._answers)
 
@@ -101,6 +125,14 @@ class Answers:
         self._scheduler.cancel(self._answers)
 
 
+def _differing(options: Options) -> list[Sampling]:
+    """Return how each answer to a prompt is sampled: of one seed, but not all alike."""
+    sampling = options.sampling
+    if sampling.seed is None:
+        return [sampling] * options.best_of
+    return [replace(sampling, seed=sampling.seed + choice) for choice in range(options.best_of)]
+
+
 def load_chat(folder: Path, *, dtype: str, died: Callable[[], None]) -> ChatModel:
     """Load a causal language model and start its decode thread; `died` is called if the model fails for good."""
     with loading(folder):
@@ -110,4 +142,6 @@ def load_chat(folder: Path, *, dtype: str, died: Callable[[], None]) -> ChatMode
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype_of(dtype), local_files_only=True)
     model = laid_out(model.to(device()).eval())
     scheduler = Scheduler(model, tokenizer, died=died)
-    return ChatModel(tokenizer, scheduler, context_length(model, tokenizer), fingerprint(model))
+    vocabulary = Vocabulary(tokenizer, end_tokens(model, tokenizer))
+    length = context_length(model, tokenizer)
+    return ChatModel(tokenizer, scheduler, length, fingerprint(model), Template(tokenizer), vocabulary)

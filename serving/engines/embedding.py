@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from serving.engines.requests import Embedding, wrong
+from serving.engines.fields import wrong
+from serving.engines.requests import Embedding
 from serving.engines.sampling import NOT_FINITE
 from serving.engines.weights import context_length, device, loading
 from serving.openai_errors import Refusal
@@ -29,15 +30,20 @@ class EmbeddingModel:
     tokenizer: Any
     context_length: int
     dimensions: int
+    nested: tuple[int, ...] | None = ()  # to which lengths its vectors may be cut, None: to any; most to none
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def tokens(self, ask: Embedding) -> list[list[int]]:
         """Return the inputs of a request as token numbers, or refuse what the model cannot read."""
-        if ask.dimensions not in (None, self.dimensions):
-            raise wrong(f"this model's vectors have {self.dimensions} dimensions", param="dimensions")
+        if ask.dimensions not in (None, self.dimensions) and not self._may_cut(ask.dimensions or 0):
+            raise wrong(f"this model's vectors have {self._lengths()} dimensions", param="dimensions")
+        return self.read(ask.inputs)
+
+    def read(self, inputs: Sequence[str | tuple[int, ...]]) -> list[list[int]]:
+        """Return texts as token numbers, or refuse what the model cannot read."""
         rows = [
             self.tokenizer(item, truncation=False)["input_ids"] if isinstance(item, str) else self._checked(item)
-            for item in ask.inputs
+            for item in inputs
         ]
         longest = max(len(row) for row in rows)
         if longest > self.context_length:
@@ -48,20 +54,20 @@ class EmbeddingModel:
             )
         return rows
 
-    def embed(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Return one unit vector a row, in order."""
+    def embed(self, rows: Sequence[Sequence[int]], dimensions: int | None = None) -> list[list[float]]:
+        """Return one unit vector a row, in order, of the first so many dimensions."""
         order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
         vectors: dict[int, list[float]] = {}
         for start in range(0, len(order), AT_ONCE):
             chosen = order[start : start + AT_ONCE]
             with self.lock, torch.inference_mode():
-                found = self._mean([rows[row] for row in chosen])
+                found = self._mean([rows[row] for row in chosen], dimensions)
             if not torch.isfinite(found).all():
                 raise Refusal(500, NOT_FINITE, code="engine_failed")
             vectors.update(zip(chosen, found.tolist(), strict=True))
         return [vectors[row] for row in range(len(rows))]
 
-    def _mean(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    def _mean(self, rows: Sequence[Sequence[int]], dimensions: int | None) -> torch.Tensor:
         width = max(len(row) for row in rows)
         place = self.model.device
         ids = torch.tensor([[*row, *[self.tokenizer.pad_token_id or 0] * (width - len(row))] for row in rows])
@@ -70,7 +76,15 @@ class EmbeddingModel:
         states = self.model(input_ids=ids.to(place), attention_mask=mask).last_hidden_state
         weights = mask[:, :, None].to(states.dtype)
         means = (states * weights).sum(dim=1) / weights.sum(dim=1)
-        return torch.nn.functional.normalize(means, dim=1).float().cpu()
+        return torch.nn.functional.normalize(means[:, :dimensions], dim=1).float().cpu()
+
+    def _may_cut(self, dimensions: int) -> bool:
+        return dimensions < self.dimensions and (self.nested is None or dimensions in self.nested)
+
+    def _lengths(self) -> str:
+        if self.nested is None:
+            return f"up to {self.dimensions}"
+        return " or ".join(map(str, sorted({self.dimensions, *self.nested})))
 
     def _checked(self, tokens: Sequence[int]) -> list[int]:
         if max(tokens) >= len(self.tokenizer):
@@ -92,7 +106,16 @@ def load_embedding(folder: Path) -> EmbeddingModel:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     model = model.to(device()).eval()
-    return EmbeddingModel(model, tokenizer, context_length(model, tokenizer), model.config.hidden_size)
+    length = context_length(model, tokenizer)
+    return EmbeddingModel(model, tokenizer, length, model.config.hidden_size, _nested(model.config))
+
+
+def _nested(config: Any) -> tuple[int, ...] | None:
+    """Return to which lengths the vectors may be cut, as a model trained for it says in its config.json."""
+    lengths = getattr(config, "matryoshka_dimensions", None)
+    if lengths:
+        return tuple(int(length) for length in lengths)
+    return None if getattr(config, "is_matryoshka", False) else ()
 
 
 def _refuse_other_pooling(folder: Path) -> None:

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from serving.openai_errors import Refusal
+from serving.engines.fields import biases, flag, member, number, texts, unsupported, whole, wrong
+from serving.engines.messages import Message, read_messages
+from serving.engines.tools import Offer, read_offer
 
-ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 MOST_CHOICES = 16
 MOST_STOPS = 16
+MOST_LOGPROBS = 20
 
 # Fields of OpenAI's that this engine cannot honour, each with the values that ask for nothing.
 # A field nobody knows is tolerated (`extra_body`); one of these with another value is refused by name.
 NEUTRAL: Mapping[str, tuple[object, ...]] = {
+    "reasoning_effort": ("none",),
+    "service_tier": ("auto", "default"),
+    "verbosity": ("medium",),
+}
+NEUTRAL_IN_CHAT: Mapping[str, tuple[object, ...]] = {
     "audio": (),
-    "best_of": (1,),
-    "echo": (False,),
-    "frequency_penalty": (0,),
     "function_call": ("none",),
     "functions": ([],),
-    "logit_bias": ({},),
-    "logprobs": (False, 0),
     "modalities": (["text"],),
     "prediction": (),
-    "presence_penalty": (0,),
-    "reasoning_effort": ("none",),
-    "response_format": ({"type": "text"},),
-    "suffix": ("",),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
-    "top_logprobs": (0,),
     "web_search_options": (),
 }
+NEUTRAL_IN_COMPLETIONS: Mapping[str, tuple[object, ...]] = {"suffix": ("",), "tools": ([],), "tool_choice": ("none",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,28 +50,32 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How many answers to each prompt, and how they travel."""
+    """How many answers to each prompt, what they look like, and how they travel."""
 
     sampling: Sampling
     n: int = 1
+    best_of: int = 1  # answers made, of which the n likeliest are given; never less than n
+    schema: Mapping[str, Any] | None = None  # the JSON Schema that every answer obeys
     stream: bool = False
     include_usage: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A conversation to be continued."""
+    """A conversation to be continued, by text or by calls of functions."""
 
-    messages: tuple[tuple[str, str], ...]  # (role, text)
+    messages: tuple[Message, ...]
     options: Options
+    offer: Offer
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """Texts, or token numbers, to be continued."""
+    """Texts, or token numbers, to be continued; `echo` repeats them before the answer."""
 
     prompts: tuple[str | tuple[int, ...], ...]
     options: Options
+    echo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,34 +87,32 @@ class Embedding:
     dimensions: int | None
 
 
-def wrong(message: str, *, param: str | None = None, code: str = "invalid_value") -> Refusal:
-    """Return the refusal of a request that cannot be right, naming the field at fault."""
-    return Refusal(400, message, code=code, param=param)
-
-
-def parse(raw: bytes) -> Mapping[str, Any]:
-    """Return the JSON object in a request body."""
-    try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise wrong("the body is not JSON") from None
-    if not isinstance(body, dict):
-        raise wrong("the body must be a JSON object")
-    return body
-
-
 def read_chat(body: Mapping[str, Any]) -> Chat:
     """Read the body of /v1/chat/completions."""
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise wrong("'messages' must be a list with at least one message", param="messages")
-    read = tuple(_message(message, f"messages.{index}") for index, message in enumerate(messages))
-    return Chat(read, _options(body, longest=None))
+    _refuse_others(body, NEUTRAL_IN_CHAT)
+    top = whole(body, "top_logprobs", 0, MOST_LOGPROBS)
+    scored = flag(body, "logprobs")
+    if top and not scored:
+        raise wrong("'top_logprobs' needs 'logprobs': true", param="top_logprobs")
+    newer = whole(body, "max_completion_tokens", 1, None)
+    limit = whole(body, "max_tokens", 1, None) if newer is None else newer
+    sampling = _sampling(body, limit, logprobs=(top or 0) if scored else None)
+    n = whole(body, "n", 1, MOST_CHOICES) or 1
+    return Chat(read_messages(body), _options(body, sampling, n=n, best_of=n), read_offer(body))
 
 
 def read_completion(body: Mapping[str, Any]) -> Completion:
     """Read the body of /v1/completions; without `max_tokens` an answer has 16 tokens, as at OpenAI."""
-    return Completion(_texts(body, "prompt"), _options(body, longest=16))
+    _refuse_others(body, NEUTRAL_IN_COMPLETIONS)
+    echo = flag(body, "echo")
+    limit = whole(body, "max_tokens", 0 if echo else 1, None)
+    logprobs = None if body.get("logprobs") is False else whole(body, "logprobs", 0, MOST_LOGPROBS)
+    sampling = _sampling(body, 16 if limit is None else limit, logprobs=logprobs, echo=echo)
+    n = whole(body, "n", 1, MOST_CHOICES) or 1
+    best_of = whole(body, "best_of", n, MOST_CHOICES) or n
+    if best_of > n and flag(body, "stream"):
+        raise wrong("the best answers are known only once all have ended: no 'stream'", param="best_of")
+    return Completion(texts(body, "prompt"), _options(body, sampling, n=n, best_of=best_of), echo)
 
 
 def read_embedding(body: Mapping[str, Any]) -> Embedding:
@@ -123,89 +120,65 @@ def read_embedding(body: Mapping[str, Any]) -> Embedding:
     encoding: Literal["float", "base64"] = body.get("encoding_format") or "float"
     if encoding not in ("float", "base64"):
         raise wrong(f"'encoding_format' must be 'float' or 'base64', not {encoding!r}", param="encoding_format")
-    return Embedding(_texts(body, "input"), encoding, _whole(body, "dimensions", 1, None))
+    return Embedding(texts(body, "input"), encoding, whole(body, "dimensions", 1, None))
 
 
-def _message(message: object, where: str) -> tuple[str, str]:
-    if not isinstance(message, dict):
-        raise wrong(f"'{where}' must be an object with 'role' and 'content'", param=where)
-    role = message.get("role")
-    if role not in ROLES:
-        raise wrong(f"role {role!r} is not one of {', '.join(ROLES)}", param=f"{where}.role")
-    if message.get("tool_calls"):
-        raise wrong("this engine does not call tools", param=f"{where}.tool_calls", code="unsupported_parameter")
-    return ROLES[role], _content(message.get("content"), f"{where}.content", required=role != "assistant")
-
-
-def _content(content: object, where: str, *, required: bool) -> str:
-    if content is None and not required:
-        return ""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise wrong(f"'{where}' must be text or a list of parts", param=where)
-    texts = []
-    for index, part in enumerate(content):
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind != "text":
-            raise wrong(f"content of type {kind!r} is not supported, only 'text'", param=f"{where}.{index}.type")
-        if not isinstance(part.get("text"), str):
-            raise wrong("a text part needs 'text'", param=f"{where}.{index}.text")
-        texts.append(part["text"])
-    return "".join(texts)
-
-
-def _texts(body: Mapping[str, Any], field: str) -> tuple[str | tuple[int, ...], ...]:
-    value = body.get(field)
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, list) and value:
-        if all(isinstance(item, str) for item in value):
-            return tuple(value)
-        if _are_tokens(value):
-            return (tuple(value),)
-        if all(isinstance(item, list) and item and _are_tokens(item) for item in value):
-            return tuple(tuple(item) for item in value)
-    raise wrong(f"'{field}' must be text, a list of texts, or token numbers", param=field)
-
-
-def _are_tokens(items: list[object]) -> bool:
-    return all(isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in items)
-
-
-def _options(body: Mapping[str, Any], *, longest: int | None) -> Options:
-    for field, neutral in NEUTRAL.items():
+def _refuse_others(body: Mapping[str, Any], neutral: Mapping[str, tuple[object, ...]]) -> None:
+    for field, values in {**NEUTRAL, **neutral}.items():
         value = body.get(field)
-        if value is not None and value not in neutral:
-            raise wrong(f"{field!r} is not supported by this engine", param=field, code="unsupported_parameter")
+        if value is not None and value not in values:
+            raise unsupported(f"{field!r} is not supported by this engine", param=field)
+
+
+def _sampling(body: Mapping[str, Any], limit: int | None, *, logprobs: int | None, echo: bool = False) -> Sampling:
+    return Sampling(
+        temperature=number(body, "temperature", 0, 2),
+        top_p=number(body, "top_p", 0, 1),
+        seed=whole(body, "seed", -(2**63), 2**63 - 1),
+        max_tokens=limit,
+        stop=_stops(body),
+        presence_penalty=number(body, "presence_penalty", -2, 2, default=0.0),
+        frequency_penalty=number(body, "frequency_penalty", -2, 2, default=0.0),
+        logit_bias=biases(body),
+        logprobs=logprobs,
+        score_prompt=echo and logprobs is not None,
+    )
+
+
+def _options(body: Mapping[str, Any], sampling: Sampling, *, n: int, best_of: int) -> Options:
     return Options(
-        sampling=Sampling(
-            temperature=_number(body, "temperature", 0, 2),
-            top_p=_number(body, "top_p", 0, 1),
-            seed=_whole(body, "seed", -(2**63), 2**63 - 1),
-            max_tokens=_longest(body) or longest,
-            stop=_stops(body),
-        ),
-        n=_whole(body, "n", 1, MOST_CHOICES) or 1,
-        stream=_flag(body, "stream"),
+        sampling=sampling,
+        n=n,
+        best_of=best_of,
+        schema=_schema(body),
+        stream=flag(body, "stream"),
         include_usage=_include_usage(body),
     )
 
 
-def _longest(body: Mapping[str, Any]) -> int | None:
-    newer = _whole(body, "max_completion_tokens", 1, None)
-    return _whole(body, "max_tokens", 1, None) if newer is None else newer
+def _schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    wanted = member(body, "response_format")
+    kind = wanted.get("type") if wanted else "text"
+    if wanted is None or kind == "text":
+        return None
+    if kind == "json_object":
+        return {"type": "object"}
+    if kind != "json_schema":
+        raise wrong(f"no response format {kind!r}: 'text', 'json_object' or 'json_schema'", param="response_format")
+    told = wanted.get("json_schema")
+    schema = told.get("schema") if isinstance(told, dict) else None
+    if not isinstance(schema, dict):
+        raise wrong("'json_schema' must be an object with a 'schema'", param="response_format")
+    return schema
 
 
 def _include_usage(body: Mapping[str, Any]) -> bool:
-    options = body.get("stream_options")
+    options = member(body, "stream_options")
     if options is None:
         return False
-    if not isinstance(options, dict):
-        raise wrong("'stream_options' must be an object", param="stream_options")
-    if not _flag(body, "stream"):
+    if not flag(body, "stream"):
         raise wrong("'stream_options' needs 'stream': true", param="stream_options")
-    return _flag(options, "include_usage", where="stream_options.")
+    return flag(options, "include_usage", where="stream_options.")
 
 
 def _stops(body: Mapping[str, Any]) -> tuple[str, ...]:
@@ -216,29 +189,3 @@ def _stops(body: Mapping[str, Any]) -> tuple[str, ...]:
     if len(stops) > MOST_STOPS:
         raise wrong(f"'stop' takes at most {MOST_STOPS} texts", param="stop")
     return tuple(stop for stop in stops if stop)
-
-
-def _flag(body: Mapping[str, Any], field: str, *, where: str = "") -> bool:
-    value = body.get(field)
-    if value is not None and not isinstance(value, bool):
-        raise wrong(f"'{where}{field}' must be true or false", param=f"{where}{field}")
-    return bool(value)
-
-
-def _number(body: Mapping[str, Any], field: str, low: float, high: float) -> float:
-    value = body.get(field)
-    if value is None:
-        return 1.0
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise wrong(f"{field!r} must be a number from {low} to {high}, not {value!r}", param=field)
-    return float(value)
-
-
-def _whole(body: Mapping[str, Any], field: str, low: int, high: int | None) -> int | None:
-    value = body.get(field)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
-        span = f"from {low} to {high}" if high is not None else f"of at least {low}"
-        raise wrong(f"{field!r} must be a whole number {span}, not {value!r}", param=field)
-    return value

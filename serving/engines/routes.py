@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -15,9 +15,13 @@ from starlette.routing import Route
 
 from serving.engines.chat import Answers, ChatModel
 from serving.engines.embedding import EmbeddingModel, as_base64
-from serving.engines.requests import Chat, Completion, parse, read_chat, read_completion, read_embedding
+from serving.engines.fields import parse
+from serving.engines.replies import Gathered, Telling, Told, best
+from serving.engines.requests import Chat, Completion, Options, read_chat, read_completion, read_embedding
 from serving.engines.scheduler import Event
-from serving.engines.shapes import DONE, Finished, Reply, usage
+from serving.engines.shapes import DONE, Reply, usage
+from serving.engines.tokenizing import tokenizing
+from serving.engines.tool_calls import Said
 from serving.openai_errors import Refusal
 
 CLOSED = 499  # what proxies log when the client has gone; nobody reads it
@@ -54,7 +58,9 @@ def _chat_routes(model: ChatModel, name: str) -> list[Route]:
         return await answer(request, read_completion(parse(await request.body())))
 
     async def answer(request: Request, ask: Chat | Completion) -> Response:
-        answers = model.answers(model.prompts(ask), ask.options)
+        prompts = model.prompts(ask)
+        answers = model.answers(prompts, ask.options, await model.prepare(ask))
+        each = [Telling(ask, prompt, model.vocabulary) for prompt in prompts for _ in range(ask.options.best_of)]
         reply = Reply(
             kind="chat" if isinstance(ask, Chat) else "text",
             model=name,
@@ -62,13 +68,16 @@ def _chat_routes(model: ChatModel, name: str) -> list[Route]:
             include_usage=ask.options.include_usage,
         )
         watch = asyncio.create_task(_cancel_when_gone(request, answers))
-        return await (_stream(answers, reply, watch) if ask.options.stream else _whole(answers, reply, watch))
+        if ask.options.stream:
+            return await _stream(answers, each, reply, watch)
+        return await _whole(answers, [Gathered(telling) for telling in each], ask.options, reply, watch)
 
     return [
         Route("/health", health),
         Route("/v1/chat/completions", chat, methods=["POST"]),
         Route("/v1/completions", completions, methods=["POST"]),
         Route("/v1/embeddings", _not_here(f"{name!r} is a chat model; it does not embed"), methods=["POST"]),
+        *tokenizing(model.tokenizer, model.context_length, model.template),
     ]
 
 
@@ -100,27 +109,31 @@ def _embedding_routes(model: EmbeddingModel, name: str) -> list[Route]:
         Route("/v1/embeddings", embeddings, methods=["POST"]),
         Route("/v1/chat/completions", refuse, methods=["POST"]),
         Route("/v1/completions", refuse, methods=["POST"]),
+        *tokenizing(model.tokenizer, model.context_length, None),
     ]
 
 
-async def _whole(answers: Answers, reply: Reply, watch: asyncio.Task[None]) -> Response:
-    texts = [""] * len(answers)
-    reasons = [""] * len(answers)
+async def _whole(
+    answers: Answers, gathered: Sequence[Gathered], options: Options, reply: Reply, watch: asyncio.Task[None]
+) -> Response:
     try:
         async for happened in answers:
             if happened.reason == "cancelled":
                 return Response(status_code=CLOSED)
             _raise_failure(happened)
-            texts[happened.index] += happened.text
-            reasons[happened.index] = happened.reason or ""
+            gathered[happened.index].push(happened)
     finally:
         watch.cancel()
         answers.close()
-    done = [Finished(text, reason) for text, reason in zip(texts, reasons, strict=True)]
+    chosen: list[Gathered] = []
+    for start in range(0, len(gathered), options.best_of):
+        chosen += best(gathered[start : start + options.best_of], options.n)
+    scored = options.sampling.logprobs is not None
+    done = [answer.finished(chat=reply.kind == "chat", scored=scored) for answer in chosen]
     return JSONResponse(reply.whole(done, usage(answers.prompt_tokens, answers.tokens)))
 
 
-async def _stream(answers: Answers, reply: Reply, watch: asyncio.Task[None]) -> Response:
+async def _stream(answers: Answers, each: Sequence[Telling], reply: Reply, watch: asyncio.Task[None]) -> Response:
     happenings = aiter(answers)
     try:
         first = await anext(happenings)  # the status can still tell of a failure
@@ -133,10 +146,10 @@ async def _stream(answers: Answers, reply: Reply, watch: asyncio.Task[None]) -> 
     async def body() -> AsyncIterator[bytes]:
         begun: set[int] = set()
         try:
-            for chunk in _chunks(first, reply, begun):
+            for chunk in _chunks(first, each, reply, begun):
                 yield chunk
             async for happened in happenings:
-                for chunk in _chunks(happened, reply, begun):
+                for chunk in _chunks(happened, each, reply, begun):
                     yield chunk
                 if happened.reason in ("error", "cancelled"):
                     return
@@ -150,14 +163,24 @@ async def _stream(answers: Answers, reply: Reply, watch: asyncio.Task[None]) -> 
     return StreamingResponse(body(), media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
 
-def _chunks(happened: Event, reply: Reply, begun: set[int]) -> list[bytes]:
+def _chunks(happened: Event, each: Sequence[Telling], reply: Reply, begun: set[int]) -> list[bytes]:
     if happened.reason == "error":
         return [_failure(happened).event]
-    opening = None if happened.index in begun else reply.first(happened.index)
-    begun.add(happened.index)
-    text = reply.more(happened.index, happened.text) if happened.text else None
-    last = reply.last(happened.index, happened.reason) if happened.reason else None
-    return [chunk for chunk in (opening, text, last) if chunk]
+    index = happened.index
+    opening = None if index in begun else reply.first(index)
+    begun.add(index)
+    return [*([opening] if opening else []), *_written(index, each[index].push(happened), reply)]
+
+
+def _written(index: int, told: Told, reply: Reply) -> list[bytes]:
+    """Return the chunks of what is new; the probabilities go with the first of them."""
+    pieces, logprobs = list(told.pieces), told.logprobs
+    if logprobs and not pieces and not told.reason:
+        pieces = [Said("")]
+    chunks = [reply.more(index, piece, None if place else logprobs) for place, piece in enumerate(pieces)]
+    if told.reason:
+        chunks.append(reply.last(index, told.reason, None if pieces else logprobs))
+    return chunks
 
 
 async def _cancel_when_gone(request: Request, answers: Answers) -> None:

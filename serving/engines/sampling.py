@@ -19,6 +19,10 @@ SCORED_AT_ONCE = 64  # rows of a prompt whose probabilities are computed togethe
 class Grammar(Protocol):
     """What one answer may look like; it lives as long as the answer does."""
 
+    @property
+    def failure(self) -> str | None:
+        """Why it can no longer be followed, if so."""
+
     def mask(self, row: torch.Tensor) -> None:
         """Set to minus infinity what may not come next, in one row of float32 logits."""
 
@@ -58,6 +62,7 @@ class Chooser:
         self._seen: Counter[int] = Counter()
         self._biases = sampling.logit_bias
         self._penalised = bool(self._presence or self._frequency)
+        self.failure = NOT_FINITE  # why there is no next token, where there is none
         self.plain = grammar is None and not self._penalised and not self._biases
 
     def choose(self, logits: torch.Tensor) -> int:
@@ -70,8 +75,8 @@ class Chooser:
             return int(tokens[torch.multinomial(ordered, 1, generator=self._random)])
         return int(torch.multinomial(weights, 1, generator=self._random))
 
-    def choose_adjusted(self, logits: torch.Tensor) -> int:
-        """Return a token from one row after penalties, biases and the grammar, and take note of it."""
+    def choose_adjusted(self, logits: torch.Tensor) -> int | None:
+        """Return a token from one row after penalties, biases and the grammar, or None, which is a failure."""
         row = logits.to("cpu", torch.float32, copy=True)
         if self._seen:
             seen = torch.tensor(list(self._seen))
@@ -81,6 +86,9 @@ class Chooser:
             row[torch.tensor([token for token, _ in self._biases])] += torch.tensor([bias for _, bias in self._biases])
         if self._grammar:
             self._grammar.mask(row)
+            if self._grammar.failure:
+                self.failure = f"the grammar cannot be followed: {self._grammar.failure}"
+                return None
         token = int(row.argmax()) if self.greedy else self.choose(row)
         if self._penalised:
             self._seen[token] += 1
@@ -94,16 +102,23 @@ def choose(logits: torch.Tensor, choosers: Sequence[Chooser]) -> list[Chosen | N
     best, tokens = logits.float().max(dim=-1)
     greedy: list[int] = tokens.tolist()
     sound: list[bool] = torch.isfinite(best).tolist()  # NaN and +inf win every maximum
-    chosen: list[Chosen | None] = []
-    for row, (fine, token, chooser) in enumerate(zip(sound, greedy, choosers, strict=True)):
-        if not fine:
-            chosen.append(None)
-        elif not chooser.plain:
-            chosen.append(_scored(logits[row], chooser.choose_adjusted(logits[row]), chooser.scored))
-        else:
-            taken = token if chooser.greedy else chooser.choose(logits[row])
-            chosen.append(_scored(logits[row], taken, chooser.scored))
-    return chosen
+    return [
+        _next(row, token, chooser) if fine else None
+        for fine, token, chooser, row in zip(sound, greedy, choosers, logits, strict=True)
+    ]
+
+
+def _next(row: torch.Tensor, likeliest: int, chooser: Chooser) -> Chosen | None:
+    token: int | None = likeliest
+    if not chooser.plain:
+        token = chooser.choose_adjusted(row)
+    elif not chooser.greedy:
+        token = chooser.choose(row)
+    if token is None:
+        return None
+    if chooser.scored is None:
+        return Chosen(token)
+    return score(row[None], [token], chooser.scored)[0]
 
 
 def score(logits: torch.Tensor, tokens: Sequence[int], top: int) -> list[Chosen]:
@@ -118,7 +133,3 @@ def score(logits: torch.Tensor, tokens: Sequence[int], top: int) -> list[Chosen]
         for token, logprob, (places, values) in zip(some, given, tops, strict=True):
             found.append(Chosen(token, logprob, tuple(zip(places, values, strict=True))[:top]))
     return found
-
-
-def _scored(row: torch.Tensor, token: int, top: int | None) -> Chosen:
-    return Chosen(token) if top is None else score(row[None], [token], top)[0]

@@ -19,7 +19,7 @@ from serving.engines.adapters import Adapter
 from serving.engines.batch import Part, Reading, batch_of
 from serving.engines.prefixes import BLOCK, Prefixes
 from serving.engines.requests import Sampling
-from serving.engines.sampling import NOT_FINITE, Chooser, Chosen, Grammar, choose, score
+from serving.engines.sampling import Chooser, Chosen, Grammar, choose, score
 from serving.engines.text import AnswerText
 from serving.openai_errors import Refusal
 
@@ -97,7 +97,7 @@ class Scheduler:
         died: Callable[[], None] = lambda: None,
     ) -> None:
         self._tokenizer = tokenizer
-        self._ends = _end_tokens(model, tokenizer)
+        self._ends = end_tokens(model, tokenizer)
         self._rows = rows
         self._died = died
         self._batch = batch_of(model)
@@ -270,15 +270,15 @@ class Scheduler:
     def _take(self, answer: Answer, chosen: Chosen | None) -> bool:
         """Give an answer its next token and return whether it goes on."""
         if chosen is None:
-            _end(answer, "error", message=NOT_FINITE)
+            _end(answer, "error", message=answer.chooser.failure)
             return False
         token = chosen.token
         answer.said.append(token)
+        if chosen.logprob is not None:
+            answer.chosen.append(chosen)
         if token in self._ends:
             _end(answer, "stop", answer.text.finish())
             return False
-        if chosen.logprob is not None:
-            answer.chosen.append(chosen)
         text = answer.text.push(token)
         if answer.text.stopped:
             _end(answer, "stop", text)
@@ -348,7 +348,8 @@ def _score_prompt(answer: Answer, part: Part, logits: torch.Tensor) -> None:
     answer.prompt_scores += score(logits[: len(following)], following, answer.sampling.logprobs or 0)
 
 
-def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Return the tokens by which a model ends an answer."""
     told = getattr(model.generation_config, "eos_token_id", None)
     several = told if isinstance(told, list) else [told]
     return frozenset(token for token in [*several, tokenizer.eos_token_id] if token is not None)

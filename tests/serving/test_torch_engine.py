@@ -190,9 +190,9 @@ def test_a_prompt_longer_than_the_context_is_refused(chat: httpx.Client) -> None
 
 
 def test_a_field_that_cannot_be_honoured_is_refused_by_name(chat: httpx.Client) -> None:
-    answer = chat.post(CHAT, json={"messages": FRANCE, "response_format": {"type": "json_object"}})
+    answer = chat.post(CHAT, json={"messages": FRANCE, "reasoning_effort": "high"})
     assert answer.status_code == 400
-    assert answer.json()["error"]["param"] == "response_format"
+    assert answer.json()["error"]["param"] == "reasoning_effort"
 
 
 def test_a_completion_continues_a_text(chat: httpx.Client) -> None:
