@@ -51,7 +51,7 @@ class Door:
             workspace, patience=limits.loading, load=backends.load, active=backends.active, known=models.current
         )
         plane = Plane(engines=engines, backends=backends, limits=limits)
-        self._house = House(
+        self.house = House(
             workspace=workspace,
             limits=limits,
             models=models,
@@ -69,7 +69,7 @@ class Door:
         headers: Headers = dict(scope["headers"])
         call = Call(id=_request_id(headers), path=scope["path"], token_id="")
         visit = Visit(
-            house=self._house,
+            house=self.house,
             call=call,
             method=scope["method"],
             headers=headers,
@@ -91,7 +91,7 @@ class Door:
 
     def close(self) -> None:
         """Write what is still to be written."""
-        self._house.rows.flush()
+        self.house.rows.flush()
 
     async def _answer(self, visit: Visit) -> None:
         call = visit.call
