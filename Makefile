@@ -16,16 +16,16 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export UV_HTTP_TIMEOUT ?= 180
 INSTALL := $(BIN)/uv pip install --python .venv --quiet --constraint requirements.lock
 
-.PHONY: help up test lint types fmt bench docs slow gpu lock clean
+.PHONY: help up test test-vllm lint types fmt bench docs slow gpu lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
 
 up: .venv/.installed  ## install everything, prepare the embedded models, start the studio
 	$(BIN)/studiolo up
 
 test: .venv/.dev system lint types  ## install everything and run every check and test
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(BIN)/pytest -m "not slow and not gpu and not vllm"
 
 lint: .venv/.dev  ## style, format and the floors of the house
 	$(BIN)/ruff check .
@@ -47,6 +47,10 @@ docs: .venv/.dev  ## write docs/commands.md from the command line's own help
 
 slow: .venv/.dev  ## tests that take minutes
 	$(BIN)/pytest -m slow
+
+test-vllm: .venv/.dev  ## install vLLM into an environment of its own and test the engine with the real thing
+	@$(BIN)/studiolo engine list | grep -q '^vllm.*not installed' && $(BIN)/studiolo engine install vllm || true
+	$(BIN)/pytest -m vllm
 
 gpu: .venv/.dev  ## tests that need a CUDA device
 	$(BIN)/pytest -m gpu

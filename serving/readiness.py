@@ -126,7 +126,10 @@ class Engines:
             }
             for each in running
         ]
-        return found + [{"name": key, "state": state} for key, state in states.items() if key not in known]
+        coming = ("loading", "waiting")
+        return found + [
+            {"name": key, "state": state} for key, state in states.items() if state in coming and key not in known
+        ]
 
     # bringing up
 

@@ -156,8 +156,11 @@ def stop_all(home: Path) -> int:
 
 def memory(replica: Replica) -> int:
     """Return the bytes that an engine holds in this machine's memory, with all it has started."""
+    found = set(session(replica.pid))
+    with suppress(psutil.Error):
+        found |= {each.pid for each in psutil.Process(replica.pid).children(recursive=True)}
     size = 0
-    for pid in _session(replica.pid):
+    for pid in found:
         with suppress(psutil.Error):
             size += int(psutil.Process(pid).memory_info().rss)
     return size
@@ -253,7 +256,7 @@ def _sweep(replica: Replica) -> None:
     now = identity_of(replica.pid)
     if replica.pid <= 0 or (now is not None and now.started_at != replica.started_at):
         return
-    for pid in _session(replica.pid):
+    for pid in session(replica.pid):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 5.0
@@ -261,7 +264,8 @@ def _sweep(replica: Replica) -> None:
         time.sleep(0.01)
 
 
-def _session(leader: int) -> Iterator[int]:
+def session(leader: int) -> Iterator[int]:
+    """Yield the processes of the session that a process leads."""
     for pid in psutil.pids():
         try:
             if os.getsid(pid) == leader:

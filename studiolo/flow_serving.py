@@ -27,6 +27,7 @@ class Asked:
     """A flow to serve, and how."""
 
     source: str
+    name: str = ""  # as a chat model, where it is not the flow's own
     host: str = "127.0.0.1"
     port: int = 8080
     socket: Path | None = None
@@ -66,7 +67,8 @@ def run(asked: Asked, stop: threading.Event) -> Iterator[Ready | Replaced]:
         known = {**ready.connections, **_from_environment(ready.flow)}
         known = {name: connections.resolve_environment(connections.override(each)) for name, each in known.items()}
         resolved = flow_connections.resolve_variables(ready.flow, known)
-        flow = replace(ready.flow, environment_variables={**ready.flow.environment_variables, **resolved})
+        variables = {**ready.flow.environment_variables, **resolved}
+        flow = replace(ready.flow, name=asked.name or ready.flow.name, environment_variables=variables)
         serving = Serving(
             host=asked.host,
             port=asked.port,

