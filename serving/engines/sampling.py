@@ -10,6 +10,7 @@ from typing import Protocol
 
 import torch
 
+from serving.engines.drawing import Draw, draw
 from serving.engines.requests import Sampling
 
 NOT_FINITE = "the model produced numbers that are not finite"
@@ -65,15 +66,10 @@ class Chooser:
         self.failure = NOT_FINITE  # why there is no next token, where there is none
         self.plain = grammar is None and not self._penalised and not self._biases
 
-    def choose(self, logits: torch.Tensor) -> int:
-        """Return a token drawn from one row of logits."""
-        weights = torch.softmax(logits.to("cpu", torch.float64) / self._temperature, dim=-1)
-        if self._top_p < 1:
-            ordered, tokens = weights.sort(descending=True)
-            before = ordered.cumsum(0) - ordered  # the token that crosses top_p is kept
-            ordered[before >= self._top_p] = 0
-            return int(tokens[torch.multinomial(ordered, 1, generator=self._random)])
-        return int(torch.multinomial(weights, 1, generator=self._random))
+    def draw(self) -> Draw:
+        """Return how the next token is drawn; each has its own number."""
+        number = float(torch.rand((), dtype=torch.float64, generator=self._random))
+        return Draw(self._temperature, self._top_p, number)
 
     def choose_adjusted(self, logits: torch.Tensor) -> int | None:
         """Return a token from one row after penalties, biases and the grammar, or None, which is a failure."""
@@ -89,7 +85,7 @@ class Chooser:
             if self._grammar.failure:
                 self.failure = f"the grammar cannot be followed: {self._grammar.failure}"
                 return None
-        token = int(row.argmax()) if self.greedy else self.choose(row)
+        token = int(row.argmax()) if self.greedy else draw(row[None], [self.draw()])[0]
         if self._penalised:
             self._seen[token] += 1
         if self._grammar:
@@ -100,20 +96,21 @@ class Chooser:
 def choose(logits: torch.Tensor, choosers: Sequence[Chooser]) -> list[Chosen | None]:
     """Return the next token of each row; None where the row's numbers are not finite."""
     best, tokens = logits.float().max(dim=-1)
-    greedy: list[int] = tokens.tolist()
+    likeliest: list[int] = tokens.tolist()
     sound: list[bool] = torch.isfinite(best).tolist()  # NaN and +inf win every maximum
+    drawn = [row for row, chooser in enumerate(choosers) if sound[row] and chooser.plain and not chooser.greedy]
+    if drawn:
+        found = draw(logits if len(drawn) == len(logits) else logits[drawn], [choosers[row].draw() for row in drawn])
+        for row, token in zip(drawn, found, strict=True):
+            likeliest[row] = token
     return [
         _next(row, token, chooser) if fine else None
-        for fine, token, chooser, row in zip(sound, greedy, choosers, logits, strict=True)
+        for fine, token, chooser, row in zip(sound, likeliest, choosers, logits, strict=True)
     ]
 
 
-def _next(row: torch.Tensor, likeliest: int, chooser: Chooser) -> Chosen | None:
-    token: int | None = likeliest
-    if not chooser.plain:
-        token = chooser.choose_adjusted(row)
-    elif not chooser.greedy:
-        token = chooser.choose(row)
+def _next(row: torch.Tensor, taken: int, chooser: Chooser) -> Chosen | None:
+    token = taken if chooser.plain else chooser.choose_adjusted(row)
     if token is None:
         return None
     if chooser.scored is None:
