@@ -143,7 +143,7 @@ class CallReader:
     def _tail(self) -> Iterator[Piece]:
         end = self._text.find(CLOSING)
         if end >= 0:
-            self._text = self._text[end + len(CLOSING) :].lstrip()
+            self._text = self._text[end + len(CLOSING) :]
             self._at = "text"
         yield from ()
 
