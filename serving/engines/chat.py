@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from serving.engines.adapters import Adapter, Adapters
 from serving.engines.fields import wrong
 from serving.engines.grammars import grammar
 from serving.engines.replies import Prompt
 from serving.engines.requests import Chat, Completion, Options, Sampling
 from serving.engines.scheduler import Answer, Event, Scheduler, end_tokens
 from serving.engines.templates import Template
+from serving.engines.threads import Threads
 from serving.engines.tools import NOTHING
 from serving.engines.vocabulary import Compiled, Vocabulary
 from serving.engines.weights import context_length, device, dtype_of, fingerprint, laid_out, loading
@@ -29,6 +31,7 @@ class ChatModel:
     fingerprint: str
     template: Template
     vocabulary: Vocabulary
+    adapters: Adapters
 
     def prompts(self, ask: Chat | Completion) -> list[Prompt]:
         """Return the prompts of a request as token numbers."""
@@ -46,7 +49,13 @@ class ChatModel:
             return None
         return await asyncio.to_thread(grammar, self.vocabulary, ask.options.schema, offer)
 
-    def answers(self, prompts: Sequence[Prompt], options: Options, held: Compiled | None = None) -> Answers:
+    def answers(
+        self,
+        prompts: Sequence[Prompt],
+        options: Options,
+        held: Compiled | None = None,
+        adapter: Adapter | None = None,
+    ) -> Answers:
         """Start answering every prompt `options.best_of` times."""
         sampling = options.sampling
         for token, _ in sampling.logit_bias:
@@ -56,7 +65,8 @@ class ChatModel:
         limits = [self._room(len(prompt.tokens), sampling.max_tokens, param) for prompt in prompts]
         if options.best_of > options.n and sampling.logprobs is None:
             options = replace(options, sampling=replace(sampling, logprobs=0))
-        return Answers(self.scheduler, [prompt.tokens for prompt in prompts], limits, options, held)
+        rooms = [(prompt.tokens, limit) for prompt, limit in zip(prompts, limits, strict=True)]
+        return Answers(self.scheduler, rooms, options, held, adapter)
 
     def _prompt(self, prompt: str | tuple[int, ...]) -> Prompt:
         if isinstance(prompt, str):
@@ -88,26 +98,40 @@ class Answers:
     def __init__(
         self,
         scheduler: Scheduler,
-        prompts: Sequence[Sequence[int]],
-        limits: Sequence[int],
+        prompts: Sequence[tuple[Sequence[int], int]],
         options: Options,
         held: Compiled | None,
+        adapter: Adapter | None,
     ) -> None:
         self._scheduler = scheduler
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
+        self._each = options.best_of
+        delivery = scheduler.delivery(asyncio.get_running_loop())
 
         def deliver(event: Event) -> None:
-            loop.call_soon_threadsafe(self._events.put_nowait, event)
+            delivery.post(self._events.put_nowait, event)
 
-        self.prompt_tokens = sum(len(prompt) for prompt in prompts)
+        self.prompt_tokens = sum(len(prompt) for prompt, _ in prompts)
         self.tokens = 0
         self._answers = [
-            Answer(index * options.best_of + choice, prompt, limit, sampling, deliver, held.begin() if held else None)
-            for index, (prompt, limit) in enumerate(zip(prompts, limits, strict=True))
+            Answer(
+                index * self._each + choice,
+                prompt,
+                limit,
+                sampling,
+                deliver,
+                grammar=held.begin() if held else None,
+                adapter=adapter,
+            )
+            for index, (prompt, limit) in enumerate(prompts)
             for choice, sampling in enumerate(_differing(options))
         ]
         scheduler.submit(self._answers)
+
+    @property
+    def cached_tokens(self) -> int:
+        """How many of the prompt tokens were not read, for a prompt before began alike."""
+        return sum(answer.cached for answer in self._answers[:: self._each])
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -133,7 +157,14 @@ def _differing(options: Options) -> list[Sampling]:
     return [replace(sampling, seed=sampling.seed + choice) for choice in range(options.best_of)]
 
 
-def load_chat(folder: Path, *, dtype: str, died: Callable[[], None]) -> ChatModel:
+def load_chat(
+    folder: Path,
+    *,
+    dtype: str,
+    died: Callable[[], None],
+    threads: Threads | None = None,
+    adapters: Mapping[str, Path] | None = None,
+) -> ChatModel:
     """Load a causal language model and start its decode thread; `died` is called if the model fails for good."""
     with loading(folder):
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -141,7 +172,10 @@ def load_chat(folder: Path, *, dtype: str, died: Callable[[], None]) -> ChatMode
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype_of(dtype), local_files_only=True)
     model = laid_out(model.to(device()).eval())
-    scheduler = Scheduler(model, tokenizer, died=died)
+    loaded = Adapters(model)
+    for name, place in (adapters or {}).items():
+        loaded.load(name, place)
+    scheduler = Scheduler(model, tokenizer, died=died, threads=threads)
     vocabulary = Vocabulary(tokenizer, end_tokens(model, tokenizer))
     length = context_length(model, tokenizer)
-    return ChatModel(tokenizer, scheduler, length, fingerprint(model), Template(tokenizer), vocabulary)
+    return ChatModel(tokenizer, scheduler, length, fingerprint(model), Template(tokenizer), vocabulary, loaded)

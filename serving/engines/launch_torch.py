@@ -7,9 +7,10 @@ import sys
 from serving import sizes
 from serving.endpoints import Deployment
 from serving.engines.launch import Launch, option
+from serving.engines.launch_adapters import adapters
 from workspace.home import Workspace
 
-OPTIONS = ("threads", "dtype")
+OPTIONS = ("threads", "dtype", "adapters")
 OVERHEAD = 400_000_000  # bytes of Python and PyTorch themselves
 READ_AHEAD = 8_192  # positions whose keys and values are reckoned with
 
@@ -20,13 +21,17 @@ def launch(workspace: Workspace, deployment: Deployment) -> Launch:
     content = workspace.assets.path(model)
     task = str(model.properties.get("task", "chat"))
     settings = workspace.settings
-    found = {"threads": settings.threads, "dtype": settings.dtype} | dict(options(deployment))
+    given = deployment.properties
+    found = {name: given.get(name) or getattr(settings, name) for name in ("threads", "dtype")}
     command = [sys.executable, "-P", "-m", "serving.engines.torch", "--model", str(content)]
     command += ["--name", model.name, "--task", task]
     for name, value in found.items():
         command += option(name, value) if value else []
+    for name, folder in adapters(workspace, deployment).items():
+        command += ["--adapter", f"{name}={folder}"]
     chat = task == "chat"
-    memory = sizes.weights(content, str(found["dtype"]) if chat else "float32") + OVERHEAD
+    # What "auto" comes to is found out by the engine: importing torch to ask takes seconds.
+    memory = sizes.weights(content, "bfloat16" if chat and found["dtype"] == "bfloat16" else "float32") + OVERHEAD
     return Launch(command=command, memory=memory + (sizes.positions(content, READ_AHEAD) if chat else 0))
 
 

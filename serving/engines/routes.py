@@ -13,11 +13,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from serving.engines.adapter_routes import asked_for, loading_adapters
+from serving.engines.adapters import Adapter
 from serving.engines.chat import Answers, ChatModel
 from serving.engines.embedding import EmbeddingModel, as_base64
 from serving.engines.fields import parse
 from serving.engines.replies import Gathered, Telling, Told, best
 from serving.engines.requests import Chat, Completion, Options, read_chat, read_completion, read_embedding
+from serving.engines.rerank import Cosines, CrossEncoder
+from serving.engines.rerank_routes import scoring
 from serving.engines.scheduler import Event
 from serving.engines.shapes import DONE, Reply, usage
 from serving.engines.tokenizing import tokenizing
@@ -27,9 +31,9 @@ from serving.openai_errors import Refusal
 CLOSED = 499  # what proxies log when the client has gone; nobody reads it
 
 
-def create_app(model: ChatModel | EmbeddingModel, *, name: str) -> Starlette:
+def create_app(model: ChatModel | EmbeddingModel | CrossEncoder, *, name: str) -> Starlette:
     """Return the application that answers for `model` under its `name`."""
-    routes = _chat_routes(model, name) if isinstance(model, ChatModel) else _embedding_routes(model, name)
+    routes = _routes(model, name)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -44,6 +48,12 @@ def create_app(model: ChatModel | EmbeddingModel, *, name: str) -> Starlette:
     )
 
 
+def _routes(model: ChatModel | EmbeddingModel | CrossEncoder, name: str) -> list[Route]:
+    if isinstance(model, ChatModel):
+        return _chat_routes(model, name)
+    return _embedding_routes(model, name) if isinstance(model, EmbeddingModel) else _rerank_routes(model, name)
+
+
 def _chat_routes(model: ChatModel, name: str) -> list[Route]:
     async def health(_: Request) -> Response:
         running = model.scheduler
@@ -52,18 +62,20 @@ def _chat_routes(model: ChatModel, name: str) -> list[Route]:
         return JSONResponse({**state, **counts}, status_code=503 if running.failure else 200)
 
     async def chat(request: Request) -> Response:
-        return await answer(request, read_chat(parse(await request.body())))
+        body = parse(await request.body())
+        return await answer(request, read_chat(body), asked_for(model.adapters, body))
 
     async def completions(request: Request) -> Response:
-        return await answer(request, read_completion(parse(await request.body())))
+        body = parse(await request.body())
+        return await answer(request, read_completion(body), asked_for(model.adapters, body))
 
-    async def answer(request: Request, ask: Chat | Completion) -> Response:
+    async def answer(request: Request, ask: Chat | Completion, adapter: Adapter | None) -> Response:
         prompts = model.prompts(ask)
-        answers = model.answers(prompts, ask.options, await model.prepare(ask))
+        answers = model.answers(prompts, ask.options, await model.prepare(ask), adapter)
         each = [Telling(ask, prompt, model.vocabulary) for prompt in prompts for _ in range(ask.options.best_of)]
         reply = Reply(
             kind="chat" if isinstance(ask, Chat) else "text",
-            model=name,
+            model=adapter.name if adapter else name,
             fingerprint=model.fingerprint,
             include_usage=ask.options.include_usage,
         )
@@ -78,6 +90,7 @@ def _chat_routes(model: ChatModel, name: str) -> list[Route]:
         Route("/v1/completions", completions, methods=["POST"]),
         Route("/v1/embeddings", _not_here(f"{name!r} is a chat model; it does not embed"), methods=["POST"]),
         *tokenizing(model.tokenizer, model.context_length, model.template),
+        *loading_adapters(model.adapters),
     ]
 
 
@@ -94,7 +107,7 @@ def _embedding_routes(model: EmbeddingModel, name: str) -> list[Route]:
         rows = model.tokens(ask)
         active += 1
         try:
-            vectors = await asyncio.to_thread(model.embed, rows)
+            vectors = await asyncio.to_thread(model.embed, rows, ask.dimensions)
         finally:
             active -= 1
         packed = [as_base64(vector) if ask.encoding == "base64" else vector for vector in vectors]
@@ -110,6 +123,22 @@ def _embedding_routes(model: EmbeddingModel, name: str) -> list[Route]:
         Route("/v1/chat/completions", refuse, methods=["POST"]),
         Route("/v1/completions", refuse, methods=["POST"]),
         *tokenizing(model.tokenizer, model.context_length, None),
+        *scoring(Cosines(model), name),
+    ]
+
+
+def _rerank_routes(model: CrossEncoder, name: str) -> list[Route]:
+    async def health(_: Request) -> Response:
+        counts = {"active": int(model.lock.locked()), "waiting": 0, "context_length": model.context_length}
+        return JSONResponse({"status": "ok", "model": name, "task": "rerank", **counts})
+
+    refuse = _not_here(f"{name!r} ranks and scores; it neither generates nor embeds")
+    others = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+    return [
+        Route("/health", health),
+        *(Route(path, refuse, methods=["POST"]) for path in others),
+        *tokenizing(model.tokenizer, model.context_length, None),
+        *scoring(model, name),
     ]
 
 
@@ -130,7 +159,7 @@ async def _whole(
         chosen += best(gathered[start : start + options.best_of], options.n)
     scored = options.sampling.logprobs is not None
     done = [answer.finished(chat=reply.kind == "chat", scored=scored) for answer in chosen]
-    return JSONResponse(reply.whole(done, usage(answers.prompt_tokens, answers.tokens)))
+    return JSONResponse(reply.whole(done, usage(answers.prompt_tokens, answers.tokens, answers.cached_tokens)))
 
 
 async def _stream(answers: Answers, each: Sequence[Telling], reply: Reply, watch: asyncio.Task[None]) -> Response:
@@ -154,7 +183,7 @@ async def _stream(answers: Answers, each: Sequence[Telling], reply: Reply, watch
                 if happened.reason in ("error", "cancelled"):
                     return
             if reply.include_usage:
-                yield reply.usage(usage(answers.prompt_tokens, answers.tokens))
+                yield reply.usage(usage(answers.prompt_tokens, answers.tokens, answers.cached_tokens))
             yield DONE
         finally:
             watch.cancel()

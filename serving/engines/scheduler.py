@@ -6,21 +6,26 @@ becomes too narrow, the newest row makes room and is read again later, from wher
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
 from serving.engines.adapters import Adapter
 from serving.engines.batch import Part, Reading, batch_of
+from serving.engines.delivery import Delivery
 from serving.engines.prefixes import BLOCK, Prefixes
 from serving.engines.requests import Sampling
 from serving.engines.sampling import Chooser, Chosen, Grammar, choose, score
 from serving.engines.text import AnswerText
+from serving.engines.threads import Threads
 from serving.openai_errors import Refusal
 
 MOST_ROWS = 64  # answers that decode together
@@ -95,11 +100,14 @@ class Scheduler:
         rows: int = MOST_ROWS,
         positions: int | None = None,
         died: Callable[[], None] = lambda: None,
+        threads: Threads | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._ends = end_tokens(model, tokenizer)
         self._rows = rows
         self._died = died
+        self._threads = threads
+        self._deliveries: WeakKeyDictionary[asyncio.AbstractEventLoop, Delivery] = WeakKeyDictionary()
         self._batch = batch_of(model)
         self._positions = positions or self._batch.positions
         self._prefixes = Prefixes()
@@ -120,6 +128,10 @@ class Scheduler:
     @property
     def waiting(self) -> int:
         return len(self._waiting)
+
+    def delivery(self, loop: asyncio.AbstractEventLoop) -> Delivery:
+        """Return the way by which events reach a loop, one for all its answers."""
+        return self._deliveries.setdefault(loop, Delivery(loop))
 
     def submit(self, answers: Sequence[Answer]) -> None:
         """Queue the answers to one request, or raise Refusal where there is no room for them."""
@@ -157,6 +169,8 @@ class Scheduler:
         try:
             with torch.inference_mode():
                 while self._wait():
+                    if self._threads and (count := self._threads.look(time.monotonic())):
+                        torch.set_num_threads(count)
                     self._drop_cancelled()
                     self._read_some()
                     self._step()

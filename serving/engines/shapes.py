@@ -108,9 +108,10 @@ def event(body: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
 
-def usage(prompt: int, completion: int) -> dict[str, Any]:
-    """Return the token counts of a reply."""
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+def usage(prompt: int, completion: int, cached: int = 0) -> dict[str, Any]:
+    """Return the token counts of a reply; `cached` are those of the prompt that did not have to be read."""
+    counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    return {**counts, "prompt_tokens_details": {"cached_tokens": cached}}
 
 
 def _written(call: Call) -> dict[str, Any]:
