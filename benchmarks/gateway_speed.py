@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from flow_serve import cpu_of, rss_of, slowdown
 
-START = 90.0  # seconds that a server may take to answer for the first time
+START = 300.0  # seconds that a server may take to answer for the first time
 MESSAGES = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": "Say hello to me, please."}]
 
 
