@@ -72,6 +72,7 @@ async def _answer_once(visit: Visit, prepare: Prepare) -> None:
 
 async def _answer(visit: Visit, send: Send) -> None:
     call, house = visit.call, visit.house
+    house.watch.begin()
     name = call.request.get("model")
     if not isinstance(name, str) or not name:
         raise Refusal(400, "a request names its model", code="missing_required_parameter", param="model")
@@ -79,7 +80,15 @@ async def _answer(visit: Visit, send: Send) -> None:
     call.cohort = chosen.cohort
     if chosen.mirror:
         house.mirror.copy(call, chosen.mirror)
-    await _unless_gone(visit, forward(call, chosen, house.plane, send))
+    heard = house.watch.hears(chosen.deployment.endpoint, send)
+    try:
+        await _unless_gone(visit, forward(call, chosen, house.plane, heard or send))
+    except StudioloError as error:
+        call.status = refusal(error).status
+        raise
+    finally:
+        if heard:
+            house.watch.observe(call, chosen.deployment, heard)
 
 
 async def _unless_gone(visit: Visit, work: Coroutine[Any, Any, None]) -> None:

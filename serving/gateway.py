@@ -22,6 +22,7 @@ from serving.mirror import Mirror
 from serving.openai_errors import Refusal, refusal
 from serving.plane import Plane
 from serving.readiness import Engines
+from serving.rollouts.watch import Watch
 from serving.routes import table
 from serving.routing import Routes
 from serving.rows import Rows
@@ -60,6 +61,7 @@ class Door:
             rows=rows,
             mirror=Mirror(plane, rows),
             replays=Replays(),
+            watch=Watch(workspace),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,6 +93,7 @@ class Door:
 
     def close(self) -> None:
         """Write what is still to be written."""
+        self.house.watch.close()
         self.house.rows.flush()
 
     async def _answer(self, visit: Visit) -> None:

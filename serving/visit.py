@@ -17,6 +17,7 @@ from serving.mirror import Mirror
 from serving.openai_errors import Refusal
 from serving.plane import Plane
 from serving.readiness import Engines
+from serving.rollouts.watch import Watch
 from serving.routing import Routes
 from serving.rows import Rows
 from workspace.home import Workspace
@@ -34,6 +35,7 @@ class House:
     rows: Rows
     mirror: Mirror
     replays: Replays
+    watch: Watch
 
 
 @dataclass(slots=True, kw_only=True)
