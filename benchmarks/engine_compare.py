@@ -274,11 +274,10 @@ async def ask(address: str, model: str, key: str, tokens: int, number: int) -> t
         }
     ).encode()
     began, first, pieces, counted = time.perf_counter(), 0.0, 0, 0
-    opening = asyncio.open_connection("127.0.0.1", int(address), limit=1_000_000)
-    if not address.isdigit():
-        opening.close()
-        opening = asyncio.open_unix_connection(address, limit=1_000_000)
-    reader, writer = await opening
+    if address.isdigit():
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(address), limit=1_000_000)
+    else:
+        reader, writer = await asyncio.open_unix_connection(address, limit=1_000_000)
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n"
     head += f"content-type: application/json\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)

@@ -116,6 +116,7 @@ class Scheduler:
         self._running: list[Answer] = []
         self._changed = threading.Condition()
         self._closed = False
+        self.tokens_read = 0  # of prompts; those found in a kept prefix are not among them
         self.failure: str | None = None  # set once the model has died; nothing is answered after that
         self._thread = threading.Thread(target=self._work, name="decode", daemon=True)
         self._thread.start()
@@ -210,6 +211,7 @@ class Scheduler:
             tokens = answer.behind[reading.length :][:left]
             parts[answer] = Part(reading, tokens, _wanted(answer, reading.length + len(tokens), len(tokens)))
             left -= len(tokens)
+            self.tokens_read += len(tokens)
             if not left:
                 break
         if parts:
