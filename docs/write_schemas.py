@@ -1,14 +1,16 @@
-"""Write the JSON Schemas of all formats: into the package, which ships them, and into docs/schemas."""
+"""Write the JSON Schemas of all formats: into the packages, which ship them, and into docs/schemas."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from flows import schemas
+import flows.schemas
+import serving.schemas
 
 FOLDER = Path(__file__).parent / "schemas"
 
 
 if __name__ == "__main__":
-    schemas.write()
-    schemas.write(FOLDER)
+    for schemas in (flows.schemas, serving.schemas):
+        schemas.write()
+        schemas.write(FOLDER)

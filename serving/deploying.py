@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from flows import snapshot
-from serving import conda_files, consent, endpoints, python_environments
+from serving import conda_files, consent, endpoint_keys, endpoints, python_environments, replicas
 from serving.conda_files import Requirements
 from serving.deployment_files import DeploymentFile, Model
 from serving.deployment_settings import SCORING
@@ -63,7 +63,7 @@ def deploy(workspace: Workspace, file: DeploymentFile, *, allow_pickle: bool = F
     engine = file.engine or engine_for(workspace, asset, code=file.code is not None, model=file.model)
     requirements = _requirements(workspace, file, asset, engine)
     objection = _objection(workspace, asset, engine)
-    if objection and not allow_pickle:
+    if objection and not allow_pickle and not _allowed_before(workspace, file, asset):
         hint = "if you know who made it: --allow-pickle, which is written to the audit log"
         raise Denied(f"loading the model can run code: {objection}", hint=hint)
     properties = _properties(workspace, file, requirements)
@@ -76,9 +76,51 @@ def deploy(workspace: Workspace, file: DeploymentFile, *, allow_pickle: bool = F
     made = endpoints.put_deployment(
         workspace, file.endpoint, file.name, model=model, engine=engine, properties=properties
     )
-    if objection and asset:
+    if objection and asset and allow_pickle:
         _write_down(workspace, made, asset, objection)
     yield Made(made)
+
+
+def give_all_traffic(workspace: Workspace, deployment: Deployment) -> Endpoint:
+    """Let every request of the endpoint go to this deployment."""
+    endpoint = endpoints.get(workspace, deployment.endpoint)
+    mirror = {way: part for way, part in endpoint.mirror.items() if way != deployment.name}
+    traffic = dict.fromkeys(endpoint.deployments, 0.0) | {deployment.name: 100.0}
+    return endpoints.put(workspace, endpoint.name, traffic=traffic, mirror=mirror)
+
+
+def withdraw(workspace: Workspace, endpoint: str, name: str) -> None:
+    """Remove a deployment and end its engine where no other deployment uses it."""
+    deployment = endpoints.deployment(workspace, endpoint, name)
+    endpoints.remove_deployment(workspace, endpoint, name)
+    _end_engines(workspace, [deployment])
+
+
+def withdraw_endpoint(workspace: Workspace, name: str) -> None:
+    """Remove an endpoint with its deployments and its keys, and end the engines that nothing else uses."""
+    gone = list(endpoints.get(workspace, name).deployments.values())
+    endpoint_keys.revoke(workspace, name)
+    endpoints.remove(workspace, name)
+    _end_engines(workspace, gone)
+
+
+def _end_engines(workspace: Workspace, gone: Iterable[Deployment]) -> None:
+    used = {_group(way) for each in endpoints.addressable(workspace).values() for way in each.deployments.values()}
+    ended = {_group(way) for way in gone} - used - {""}
+    for replica in replicas.living(workspace.home):
+        if replica.group in ended:
+            replicas.stop(replica)
+
+
+def _group(deployment: Deployment) -> str:
+    """The name of its engine; a server of somebody else's has none here."""
+    return "" if deployment.engine == "openai" else replicas.key_of(deployment)
+
+
+def _allowed_before(workspace: Workspace, file: DeploymentFile, asset: Asset | None) -> bool:
+    """Whether a person has allowed this very content for this deployment."""
+    before = endpoints.get(workspace, file.endpoint).deployments.get(file.name)
+    return bool(asset and before and before.properties.get(consent.PROPERTY) == asset.digest)
 
 
 def engine_for(workspace: Workspace, asset: Asset | None, *, code: bool, model: Model | None = None) -> str:
@@ -199,6 +241,7 @@ def _properties(workspace: Workspace, file: DeploymentFile, requirements: Requir
         "description": file.description,
         "tags": dict(file.tags),
         "properties": dict(file.properties),
+        "written": dict(file.written),
     }
     if file.code:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{file.endpoint}-{file.name}-code")

@@ -101,6 +101,7 @@ class DeploymentFile:
     properties: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    written: Mapping[str, Any] = field(default_factory=dict)  # all of it, for a later `update --set`
 
 
 def read(path: Path, *, name: str = "", endpoint: str = "", changes: Mapping[str, str] | None = None) -> DeploymentFile:
@@ -111,6 +112,12 @@ def read(path: Path, *, name: str = "", endpoint: str = "", changes: Mapping[str
         return _read(document)
     except Invalid as error:
         raise yaml_values.told_of_placeholders(path, error) from None
+
+
+def read_again(written: Mapping[str, Any], changes: Mapping[str, str]) -> DeploymentFile:
+    """Read what a deployment was made of once more, with changes; paths start where its file was."""
+    document = Document(Path(str(written["file"])), dict(written["root"]))
+    return _read(yaml_values.changed(document, changes))
 
 
 def _read(document: Document) -> DeploymentFile:
@@ -140,6 +147,7 @@ def _read(document: Document) -> DeploymentFile:
         properties=yaml_values.texts(document, "properties"),
         unused=tuple(key for key in UNUSED if document.get(key) is not None),
         warnings=_warnings(document),
+        written={"file": str(document.path.resolve()), "root": document.root},
     )
 
 

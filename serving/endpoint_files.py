@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from serving import yaml_values
-from serving.endpoints import MOST_MIRRORED
+from serving.endpoints import MOST_MIRRORED, Endpoint
 from workspace.documents import Document
 from workspace.errors import Invalid
 
@@ -43,7 +44,11 @@ class EndpointFile:
 
 def read(path: Path, *, name: str = "", changes: Mapping[str, str] | None = None) -> EndpointFile:
     """Read an endpoint file, or raise Invalid with `file:line:column`; `name` goes before the file's."""
-    document = yaml_values.read(path, {**({"name": name} if name else {}), **(changes or {})})
+    return read_document(yaml_values.read(path, {**({"name": name} if name else {}), **(changes or {})}))
+
+
+def read_document(document: Document) -> EndpointFile:
+    """Read what a file holds, or what `shown` gives with changes."""
     document.refuse_unknown(KEYS)
     found = _name(document)
     kind = yaml_values.choice(document, ("online", "managed", "kubernetes"), "kind", default="online")
@@ -68,6 +73,20 @@ def read(path: Path, *, name: str = "", changes: Mapping[str, str] | None = None
         unused=tuple(key for key in UNUSED if document.get(key) is not None),
         warnings=(long,) if len(found) > LONGEST else (),
     )
+
+
+def shown(endpoint: Endpoint) -> dict[str, Any]:
+    """Return an endpoint as its file would describe it."""
+    kept = {key: endpoint.properties.get(key) for key in ("auth_mode", "description", "tags", "properties")}
+    return {
+        "name": endpoint.name,
+        "auth_mode": kept["auth_mode"] or "key",
+        "description": kept["description"] or "",
+        "traffic": dict(endpoint.traffic),
+        "mirror_traffic": dict(endpoint.mirror),
+        "tags": kept["tags"] or {},
+        "properties": kept["properties"] or {},
+    }
 
 
 def _name(document: Document) -> str:

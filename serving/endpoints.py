@@ -148,6 +148,14 @@ def get(workspace: Workspace, name: str) -> Endpoint:
     return known[name]
 
 
+def deployment(workspace: Workspace, endpoint: str, name: str) -> Deployment:
+    """Return a deployment of an endpoint that was made."""
+    known = get(workspace, endpoint).deployments
+    if name not in known:
+        raise NotFound(f"endpoint {endpoint!r} has no deployment {name!r}", hint=did_you_mean(name, known))
+    return known[name]
+
+
 def listed(workspace: Workspace) -> list[Endpoint]:
     """Return the endpoints that were made, by name."""
     with workspace.database.read() as connection:

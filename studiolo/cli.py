@@ -44,6 +44,8 @@ COMMANDS = {
     "eval": Entry("studiolo.commands.eval:app", "Score runs and compare them.", WORK),
     "job": Entry("studiolo.commands.job:app", "Submit command jobs, follow and cancel them.", WORK),
     "models": Entry("studiolo.commands.models:app", "List, prepare and show models.", WORK),
+    "endpoint": Entry("studiolo.commands.endpoint:app", "Make endpoints, split their traffic, ask them.", WORK),
+    "deployment": Entry("studiolo.commands.deployment:app", "Deploy models, scripts and flows behind endpoints.", WORK),
     "engine": Entry("studiolo.commands.engine:app", "Install engines that have environments of their own.", WORK),
     "runs": Entry("studiolo.commands.runs:app", "List runs and show one.", LOOK),
     "trace": Entry("studiolo.commands.trace:app", "See what happened inside flows.", LOOK),

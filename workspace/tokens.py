@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -49,8 +50,10 @@ class Tokens:
         self._audit = audit
         self._file = home / "token"
 
-    def create(self, name: str, role: Role = "admin", *, days: float | None = None) -> str:
-        """Return a new token; this is the only time anybody sees it."""
+    def create(
+        self, name: str, role: Role = "admin", *, days: float | None = None, endpoints: Sequence[str] | None = None
+    ) -> str:
+        """Return a new token; this is the only time anybody sees it. `endpoints` are all that it may ask."""
         if role not in ROLES:
             raise Invalid(f"no role {role!r}", hint=did_you_mean(role, ROLES))
         if days is not None and days <= 0:
@@ -64,6 +67,7 @@ class Tokens:
             "role": role,
             "created_at": now,
             "expires_at": None if days is None else now + days * _DAY,
+            "endpoints": None if endpoints is None else list(endpoints),
         }
         with self._database.write() as connection:
             connection.execute(insert(tokens).values(**row, digest=_digest(token)))

@@ -1,0 +1,183 @@
+"""`studiolo deployment`: ways of answering behind an endpoint: models, scripts, flows and the engines that run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studiolo import open_workspace
+from studiolo.commands.scoring_options import (
+    As,
+    AsJson,
+    DeploymentName,
+    OfEndpoint,
+    Set,
+    Yes,
+    changes,
+    confirm,
+    note_unused,
+    print_many,
+    print_one,
+    told,
+)
+from workspace.errors import Invalid, StudioloError
+from workspace.home import Workspace
+
+if TYPE_CHECKING:
+    from serving.deployment_files import DeploymentFile
+    from serving.endpoints import Deployment
+
+app = typer.Typer(help="Deploy models, scripts and flows behind endpoints.")
+COLUMNS = ("name", "endpoint_name", "engine", "model", "state", "instance_count")
+
+AllowPickle = Annotated[
+    bool,
+    typer.Option("--allow-pickle", help="Load a model whose format can run code; you know who made it. It is audited."),
+]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until a running studio has loaded it.")]
+FileOption = Annotated[Path, typer.Option("--file", "-f", help="An online deployment in YAML.")]
+
+
+@app.command("create")
+def create_command(
+    file: FileOption,
+    name: Annotated[str, typer.Option("--name", "-n", help="Its name, instead of the file's.")] = "",
+    endpoint: Annotated[str, typer.Option("--endpoint-name", "-e", help="Its endpoint, instead of the file's.")] = "",
+    set_: Set = None,
+    all_traffic: Annotated[bool, typer.Option("--all-traffic", help="Give it all of the endpoint's traffic.")] = False,
+    allow_pickle: AllowPickle = False,
+    no_wait: NoWait = False,
+    as_json: AsJson = False,
+    output: As = None,
+) -> None:
+    """Deploy what a file describes; a deployment of that name is changed. It gets no traffic unless told to."""
+    from serving import deployment_files
+
+    found = deployment_files.read(file, name=name, endpoint=endpoint, changes=changes(set_))
+    _deploy(found, output, as_json=as_json, all_traffic=all_traffic, allow_pickle=allow_pickle, wait=not no_wait)
+
+
+@app.command("update")
+def update_command(
+    name: Annotated[str, typer.Option("--name", "-n", help="The deployment.")] = "",
+    endpoint: Annotated[str, typer.Option("--endpoint-name", "-e", help="The endpoint.")] = "",
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="An online deployment in YAML.")] = None,
+    set_: Set = None,
+    allow_pickle: AllowPickle = False,
+    no_wait: NoWait = False,
+    as_json: AsJson = False,
+    output: As = None,
+) -> None:
+    """Change a deployment: by a file, or single keys of the one it was made of."""
+    from serving import deployment_files, endpoints
+
+    if file:
+        found = deployment_files.read(file, name=name, endpoint=endpoint, changes=changes(set_))
+    else:
+        with open_workspace() as workspace:
+            written = endpoints.deployment(workspace, endpoint, name).properties.get("written")
+        if not written:
+            raise Invalid(f"{endpoint}/{name} was not made of a file", hint="give one: --file FILE")
+        found = deployment_files.read_again(written, changes(set_))
+    _deploy(found, output, as_json=as_json, all_traffic=False, allow_pickle=allow_pickle, wait=not no_wait)
+
+
+@app.command("show")
+def show_command(name: DeploymentName, endpoint: OfEndpoint, as_json: AsJson = False, output: As = None) -> None:
+    """Show a deployment: its engine, its model, whether it runs."""
+    from serving import endpoints
+
+    with open_workspace() as workspace:
+        _show(workspace, endpoints.deployment(workspace, endpoint, name), output, as_json=as_json)
+
+
+@app.command("list")
+def list_command(
+    endpoint: Annotated[str, typer.Option("--endpoint-name", "-e", help="The endpoint; none: of all.")] = "",
+    as_json: AsJson = False,
+    output: As = None,
+) -> None:
+    """List deployments."""
+    from serving import endpoints
+    from studiolo import endpoint_shapes
+
+    with open_workspace() as workspace:
+        found = [endpoints.get(workspace, endpoint)] if endpoint else endpoints.listed(workspace)
+        ways = [way for each in found for way in each.deployments.values()]
+        print_many([endpoint_shapes.deployment(workspace, way) for way in ways], COLUMNS, output, as_json=as_json)
+
+
+@app.command("delete")
+def delete_command(name: DeploymentName, endpoint: OfEndpoint, yes: Yes = False) -> None:
+    """Remove a deployment that gets no traffic, and end its engine; the model stays."""
+    from serving import deploying
+
+    confirm(f"Delete the deployment {endpoint}/{name}?", yes=yes)
+    with open_workspace() as workspace:
+        deploying.withdraw(workspace, endpoint, name)
+
+
+@app.command("logs")
+def logs_command(
+    name: DeploymentName,
+    endpoint: OfEndpoint,
+    lines: Annotated[int, typer.Option("--lines", "-l", min=0, help="How many lines to begin with.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on as more is said, until Ctrl-C.")] = False,
+) -> None:
+    """Show what a deployment says: what its script prints, why it failed."""
+    from serving import deployment_logs, endpoints
+
+    with open_workspace() as workspace:
+        way = endpoints.deployment(workspace, endpoint, name)
+        said = False
+        for line in deployment_logs.read(workspace, way, lines=lines, follow=follow):
+            said = True
+            print(line)
+    if not said:
+        typer.echo("nothing yet: its engine starts with the first request", err=True)
+
+
+def _deploy(
+    file: DeploymentFile, output: As, *, as_json: bool, all_traffic: bool, allow_pickle: bool, wait: bool
+) -> None:
+    from serving import deploying, service
+
+    note_unused(file.unused, file.warnings)
+    made = None
+    with open_workspace() as workspace:
+        with told() as say:
+            for event in deploying.deploy(workspace, file, allow_pickle=allow_pickle):
+                if isinstance(event, deploying.Made):
+                    made = event.deployment
+                else:
+                    say(event.text)
+            assert made is not None  # noqa: S101 - the last event is always this one
+            if wait and service.running(workspace.home):
+                _load(workspace, made, say)
+        if all_traffic:
+            deploying.give_all_traffic(workspace, made)
+        _show(workspace, made, output, as_json=as_json)
+    typer.echo(f"next: studiolo endpoint invoke -n {made.endpoint} -d {made.name} --request-file FILE", err=True)
+
+
+def _load(workspace: Workspace, made: Deployment, say: Callable[[str], None]) -> None:
+    from serving import invoking, scoring
+
+    if made.engine not in scoring.ENGINES:
+        return
+    for event in invoking.load(workspace, made):
+        if isinstance(event, invoking.Waiting):
+            say(f"{event.text} ({event.seconds:.0f} s)")
+        elif event.status >= 300:
+            words = event.body.decode("utf-8", "replace")
+            hint = f"studiolo deployment logs -n {made.name} -e {made.endpoint}"
+            raise StudioloError(f"{made.path} is recorded and cannot be loaded: {words}", hint=hint)
+
+
+def _show(workspace: Workspace, made: Deployment, output: As, *, as_json: bool) -> None:
+    from studiolo import endpoint_shapes
+
+    print_one(endpoint_shapes.deployment(workspace, made), output, as_json=as_json)

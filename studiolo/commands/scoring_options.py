@@ -1,0 +1,121 @@
+"""What the commands of endpoints and deployments share: their options, their output, what they show while they wait."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from studiolo.commands.show import print_json, print_table
+from studiolo.plain import plain
+from workspace.errors import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Output = Literal["json", "table", "tsv"]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+As = Annotated[Output | None, typer.Option("--output", "-o", help="How to print it.")]
+EndpointName = Annotated[str, typer.Option("--name", "-n", help="The endpoint.")]
+OfEndpoint = Annotated[str, typer.Option("--endpoint-name", "-e", help="The endpoint.")]
+DeploymentName = Annotated[str, typer.Option("--name", "-n", help="The deployment.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="key.key=value, as in the file; again for more.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def changes(given: list[str] | None) -> dict[str, str]:
+    """Return `a.b=c` texts as a mapping."""
+    found = {}
+    for text in given or []:
+        key, equals, value = text.partition("=")
+        if not equals or not all(key.split(".")):
+            raise Invalid(f"--set takes key=value, not {text!r}", hint="for example --set tags.team=blue")
+        found[key] = value
+    return found
+
+
+def shares(text: str, option: str) -> dict[str, float]:
+    """Return percentages by name: `shares("blue=90 green=10", "--traffic") == {"blue": 90, "green": 10}`."""
+    found = {}
+    for part in text.replace(",", " ").split():
+        name, equals, value = part.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise Invalid(f"{option} takes name=percent, not {part!r}", hint=f'for example {option} "blue=90 green=10"')
+    return {name: int(part) if part == int(part) else part for name, part in found.items()}
+
+
+def print_one(value: Mapping[str, Any], output: Output | None, *, as_json: bool) -> None:
+    """Print one thing: as a table of its fields where nothing else is asked for."""
+    if as_json or output == "json":
+        print_json(value)
+    elif output == "tsv":
+        print("\t".join(_cell(each) for each in plain(value).values()))
+    else:
+        print_table(
+            ("", ""), [(key, _cell(each)) for key, each in plain(value).items() if each not in (None, "", {}, [])]
+        )
+
+
+def print_many(
+    found: Iterable[Mapping[str, Any]], columns: Sequence[str], output: Output | None, *, as_json: bool
+) -> None:
+    """Print several things: as a table of some of their fields where nothing else is asked for."""
+    rows = list(found)
+    if as_json or output == "json":
+        print_json(rows)
+    elif output == "tsv":
+        for row in rows:
+            print("\t".join(_cell(row.get(column)) for column in columns))
+    else:
+        print_table(columns, ([_cell(row.get(column)) for column in columns] for row in rows))
+
+
+def note_unused(keys: Iterable[str], warnings: Iterable[str]) -> None:
+    """Say what of a file has no effect on this machine, and what the cloud would not take."""
+    for key in keys:
+        typer.echo(f"note: `{key}` means something in the cloud only; it is kept and has no effect here", err=True)
+    for warning in warnings:
+        typer.secho(f"warning: {warning}", fg="yellow", err=True)
+
+
+@contextmanager
+def told() -> Iterator[Callable[[str], None]]:
+    """Give a function that shows what is going on: in one line that changes, or a line each time it is another."""
+    if not sys.stderr.isatty():
+        last = ""
+
+        def say(text: str) -> None:
+            nonlocal last
+            plain_text = text.partition(" (")[0]
+            if plain_text != last:
+                typer.echo(text, err=True)
+            last = plain_text
+
+        yield say
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status("…") as status:
+        yield lambda text: status.update(escape(text))
+
+
+def confirm(what: str, *, yes: bool) -> None:
+    """Ask before something goes, where somebody can answer."""
+    if sys.stdin.isatty() and not yes:
+        typer.confirm(what, abort=True, err=True)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={_cell(each)}" for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_cell(each) for each in value)
+    return "" if value is None else str(value)
