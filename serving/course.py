@@ -22,7 +22,7 @@ from serving.endpoints import Deployment
 from serving.events import asking_for_counts, wants_counts
 from serving.openai_errors import Refusal
 from serving.plane import Plane
-from serving.routing import Way
+from serving.routing import Way, adapter_of
 from serving.upstream import Address
 
 AGAIN = (429, 500, 502, 503, 504)  # statuses that another attempt may turn into an answer
@@ -140,6 +140,7 @@ def _outgoing(call: Call, deployment: Deployment) -> bytes:
     if deployment.engine in SCORING:
         raise Refusal(400, f"{deployment.path} answers POST /score alone", code="no_such_task", param="model")
     name = deployment.model if deployment.engine == "openai" else deployment.model.split(":")[1]
+    name = adapter_of(str(call.request["model"]), deployment) or name
     counted = not call.stream or wants_counts(call.request)
     if counted and call.body and call.request["model"] == name:
         return call.body

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from serving import endpoints
@@ -67,7 +67,10 @@ def way(known: Mapping[str, Endpoint], name: str, *, request: Mapping[str, Any],
     """Return who answers a request for "endpoint", by traffic and cohort, or for "endpoint/deployment".
 
     The header `azureml-model-deployment` names a deployment too. The same user, or session, meets the same deployment.
+    "endpoint:adapter" and "endpoint/deployment:adapter" are answered by the deployments that have this adapter.
     """
+    if name not in known and (narrowed := _with_adapter(known, name)):
+        known, name = narrowed, name.rpartition(":")[0]
     endpoint, named = known.get(name), headers.get(NAMED, b"").decode("latin-1")
     if endpoint is None or named:
         base = endpoint or known.get(name.rpartition("/")[0])
@@ -91,6 +94,12 @@ def choose(known: Mapping[str, Endpoint], name: str) -> Deployment:
     return way(known, name, request={}, headers={}).deployment
 
 
+def adapter_of(name: str, deployment: Deployment) -> str | None:
+    """Return which adapter of the deployment a request's `model` names: `"support:polite"` names "polite"."""
+    adapter = name.rpartition(":")[2] if ":" in name else ""
+    return adapter if adapter in (deployment.properties.get("adapters") or {}) else None
+
+
 def described(known: Mapping[str, Endpoint], name: str) -> dict[str, Any]:
     """Return one entry of the model list, as OpenAI clients read it."""
     endpoint = known.get(name) or known.get(name.rpartition("/")[0])
@@ -102,6 +111,20 @@ def described(known: Mapping[str, Endpoint], name: str) -> dict[str, Any]:
 def shown(known: Mapping[str, Endpoint]) -> list[str]:
     """Return the names that a list shows: a model by its name only, not once more by version and label."""
     return sorted(name for name in known if ":" not in name and "@" not in name)
+
+
+def _with_adapter(known: Mapping[str, Endpoint], name: str) -> Mapping[str, Endpoint] | None:
+    """Return the endpoint that "endpoint:adapter" means, with those deployments alone; None for any other name."""
+    base = name.rpartition(":")[0]
+    endpoint = known.get(base) or known.get(base.rpartition("/")[0])
+    if endpoint is None:
+        return None
+    fit = {each.name: each for each in endpoint.deployments.values() if adapter_of(name, each)}
+    if not fit:
+        return None
+    traffic = {deployment: weight for deployment, weight in endpoint.traffic.items() if deployment in fit}
+    mirror = {deployment: weight for deployment, weight in endpoint.mirror.items() if deployment in fit}
+    return {endpoint.name: replace(endpoint, deployments=fit, traffic=traffic, mirror=mirror)}
 
 
 def _mirror(endpoint: Endpoint, chosen: Deployment) -> Deployment | None:

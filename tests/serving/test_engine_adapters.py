@@ -48,7 +48,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                 if "lora_" in key:
                     weight.normal_(std=0.5)
         made[name] = tmp_path_factory.mktemp(name)
-        tuned.save_pretrained(made[name])
+        tuned.save_pretrained(str(made[name]))
     return made
 
 
