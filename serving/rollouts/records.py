@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from sqlalchemy import Row, insert, select, update
@@ -108,10 +108,6 @@ def start(workspace: Workspace, plan: Plan, *, force: bool = False) -> Rollout:
     if plan.deployment not in endpoint.deployments:
         hint = did_you_mean(plan.deployment, endpoint.deployments)
         raise NotFound(f"endpoint {plan.endpoint!r} has no deployment {plan.deployment!r}", hint=hint)
-    before = {name: percent for name, percent in endpoint.traffic.items() if percent}
-    if not before or before.get(plan.deployment):
-        what = "has traffic already" if before else "would be alone: nothing else has traffic"
-        raise Conflict(f"{plan.path} {what}", hint="give the traffic to what is to be replaced, and start again")
     model = endpoint.deployments[plan.deployment].model
     for other in listed(workspace, endpoint=plan.endpoint):
         if other.state not in ENDED:
@@ -123,6 +119,10 @@ def start(workspace: Workspace, plan: Plan, *, force: bool = False) -> Rollout:
                 f"{plan.path} was turned away less than {COOLDOWN / 60:.0f} minutes ago: {other.reason}",
                 hint="mend it and deploy the new version, or `--force`",
             )
+    before = {name: percent for name, percent in endpoint.traffic.items() if percent}
+    if not before or before.get(plan.deployment):
+        what = "has traffic already" if before else "would be alone: nothing else has traffic"
+        raise Conflict(f"{plan.path} {what}", hint="give the traffic to what is to be replaced, and start again")
     now = time.time()
     spec = asdict(plan) | {"steps": list(plan.steps), "guards": dict(plan.guards)}
     row = {
@@ -184,6 +184,8 @@ def advance(workspace: Workspace, rollout: Rollout) -> Rollout:
 def abort(workspace: Workspace, rollout: Rollout, reason: str) -> Rollout:
     """Give the traffic back to what had it before; whoever had met the candidate meets the others again."""
     values = {"state": "ABORTED", "ended_at": time.time(), "reason": reason}
+    # Before it is written down: whatever happens in between, the candidate has no traffic.
+    give_traffic(workspace, replace(rollout, state="ABORTED"))
     return _moved(workspace, rollout, values, action="rollout.abort")
 
 
