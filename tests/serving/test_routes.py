@@ -1,4 +1,4 @@
-"""The gateway's table of routes: what is in it answers by its method, what is not does not exist, and neither do tricks."""
+"""The gateway's table of routes: what is in it answers by its method, what is not does not exist, nor by tricks."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ROUTES = list(table())
 BODY = {"model": "mock", "messages": [{"role": "user", "content": "Hello"}]}
+JSON = {"content-type": "application/json"}
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 
 
@@ -117,23 +118,29 @@ def parts(*content: dict[str, Any]) -> dict[str, Any]:
     return {"model": "mock", "messages": [{"role": "user", "content": list(content)}]}
 
 
-@pytest.mark.parametrize(
-    "address", ["http://127.0.0.1:9/x.png", "https://e.test/x", "file:///etc/passwd", " FTP://x", "x"]
-)
+IMAGE = {"type": "image_url", "image_url": {"url": "?"}}
+ADDRESSES = ["http://127.0.0.1:9/x.png", "https://e.test/x", "file:///etc/passwd", " FTP://x", "x"]
+
+
+def item(**part: Any) -> dict[str, Any]:
+    return {"model": "mock", "input": [{"role": "user", "content": [part]}]}
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
 @pytest.mark.parametrize(
     ("path", "body", "param"),
     [
-        ("/v1/chat/completions", parts({"type": "image_url", "image_url": {"url": "?"}}), "image_url.url"),
+        ("/v1/chat/completions", parts(IMAGE), "image_url.url"),
         ("/v1/chat/completions", parts({"type": "image_url", "image_url": "?"}), "image_url"),
         ("/v1/chat/completions", parts({"type": "text", "text": "x"}, {"video_url": {"url": "?"}}), "video_url.url"),
         ("/v1/chat/completions", parts({"type": "audio_url", "audio_url": {"url": "?"}}), "audio_url.url"),
-        ("/tokenize", parts({"type": "image_url", "image_url": {"url": "?"}}), "image_url.url"),
-        ("/v1/embeddings", parts({"type": "image_url", "image_url": {"url": "?"}}), "image_url.url"),
-        ("/v1/responses", {"model": "mock", "input": [{"role": "user", "content": [{"type": "input_image", "image_url": "?"}]}]}, "image_url"),
-        ("/v1/responses", {"model": "mock", "input": [{"role": "user", "content": [{"type": "input_file", "file_url": "?"}]}]}, "file_url"),
-        ("/v1/score", {"model": "mock", "text_1": "x", "text_2": {"content": [{"type": "image_url", "image_url": {"url": "?"}}]}}, "image_url.url"),
+        ("/tokenize", parts(IMAGE), "image_url.url"),
+        ("/v1/embeddings", parts(IMAGE), "image_url.url"),
+        ("/v1/responses", item(type="input_image", image_url="?"), "image_url"),
+        ("/v1/responses", item(type="input_file", file_url="?"), "file_url"),
+        ("/v1/score", {"model": "mock", "text_1": "x", "text_2": {"content": [IMAGE]}}, "image_url.url"),
     ],
-)  # fmt: skip
+)
 async def test_an_address_that_an_engine_would_fetch_is_refused_by_the_name_of_its_part(
     house: House, path: str, body: dict[str, Any], param: str, address: str
 ) -> None:
@@ -142,9 +149,6 @@ async def test_an_address_that_an_engine_would_fetch_is_refused_by_the_name_of_i
     assert answer.json()["error"]["param"].endswith(param)
     assert answer.json()["error"]["code"] == "media_url_refused"
     assert house.upstream.wires == []
-
-
-JSON = {"content-type": "application/json"}
 
 
 async def test_a_key_spelled_in_escapes_hides_nothing(house: House) -> None:
@@ -169,8 +173,8 @@ async def test_media_in_the_request_itself_and_addresses_that_nobody_fetches_pas
     body = {**parts(picture), "tools": [tool], "metadata": {"image_url": "http://x"}}
     assert (await house.http.post("/v1/chat/completions", json=body)).status_code == 200
     assert house.upstream.wires[0].request["messages"][0]["content"] == [picture]
-    item = {"role": "user", "content": [{"type": "input_image", "image_url": PICTURE}]}
-    assert (await house.http.post("/v1/responses", json={"model": "mock", "input": [item]})).status_code == 200
+    asked = item(type="input_image", image_url=PICTURE)
+    assert (await house.http.post("/v1/responses", json=asked)).status_code == 200
     assert house.upstream.wires[1].request["messages"][0]["content"][0]["image_url"]["url"] == PICTURE
 
 
