@@ -118,4 +118,6 @@ def _cell(value: Any) -> str:
         return " ".join(f"{key}={_cell(each)}" for key, each in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_cell(each) for each in value)
+    if isinstance(value, float):
+        return f"{value:g}"
     return "" if value is None else str(value)
