@@ -13,7 +13,7 @@ from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse
 
 from serving import endpoints
-from studiolo import nodes
+from studiolo import nodes, rollout_scoring
 from studiolo.guard import Guard
 from studiolo.plain import plain
 from studiolo.services import HOST
@@ -93,6 +93,15 @@ def ingest(workspace: Workspace, stop: threading.Event) -> None:
             _log.warning("%s", error)
 
 
+def score(workspace: Workspace, stop: threading.Event) -> None:
+    """Score what rollouts have laid aside, every other second until `stop`."""
+    while not stop.wait(2 * EVERY):
+        try:
+            rollout_scoring.score_new(workspace)
+        except StudioloError as error:
+            _log.warning("rollouts are not scored: %s", error)
+
+
 async def _answer_error(_request: Request, error: StudioloError) -> JSONResponse:
     code = next((code for kind, code in _CODES if isinstance(error, kind)), 500)
     return JSONResponse({"error": {"message": str(error), "hint": error.hint}}, status_code=code)
@@ -107,8 +116,12 @@ def main() -> None:
     settings = Settings.from_environment()
     with Workspace.open(arguments.home, settings=settings) as workspace:
         stop = threading.Event()
-        loop = threading.Thread(target=ingest, args=(workspace, stop), name="ingest")
-        loop.start()
+        loops = [
+            threading.Thread(target=work, args=(workspace, stop), name=work.__name__, daemon=True)
+            for work in (ingest, score)
+        ]
+        for loop in loops:
+            loop.start()
         try:
             uvicorn.run(
                 create_app(workspace, port=arguments.port), host=HOST, port=arguments.port,
@@ -116,7 +129,8 @@ def main() -> None:
             )  # fmt: skip
         finally:
             stop.set()
-            loop.join(10.0)
+            for loop in loops:
+                loop.join(10.0)
 
 
 if __name__ == "__main__":
