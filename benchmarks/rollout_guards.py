@@ -25,7 +25,7 @@ CASES = {
 
 def simulate(seed: int, *, share: float, most: int, wrong: dict[str, float]) -> tuple[str | None, int]:
     """Return which guard ended a rollout, if any did, and how many requests the candidate had by then."""
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311  a simulation
     guards, had = Guards(MARGINS, alpha=ALPHA), 0
     for _ in range(most):
         ours = rng.random() < share
@@ -48,7 +48,7 @@ def simulate(seed: int, *, share: float, most: int, wrong: dict[str, float]) -> 
 
 def at_the_margin(seed: int, *, pairs: int) -> bool:
     """Whether one guard at alpha 5 % turns away a candidate that is worse by exactly its margin, the hardest case."""
-    rng, wager = random.Random(seed), Wager(0.05)
+    rng, wager = random.Random(seed), Wager(0.05)  # noqa: S311  a simulation
     for _ in range(pairs):
         wager.observe(float(rng.random() < 0.20), candidate=False)
         wager.observe(float(rng.random() < 0.25), candidate=True)
