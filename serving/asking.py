@@ -13,6 +13,7 @@ from serving.api import media
 from serving.call import LEFT
 from serving.forward import forward
 from serving.idempotency import HEADER, Recorder
+from serving.kept_calls import PROPERTY
 from serving.openai_errors import Refusal, refusal
 from serving.routing import way
 from serving.visit import Visit
@@ -80,6 +81,8 @@ async def _answer(visit: Visit, send: Send) -> None:
     call.cohort = chosen.cohort
     if chosen.mirror:
         house.mirror.copy(call, chosen.mirror)
+    if PROPERTY in chosen.deployment.properties:
+        send = house.kept.hears(call, chosen.deployment, visit.headers, send)
     heard = house.watch.hears(chosen.deployment.endpoint, send)
     try:
         await _unless_gone(visit, forward(call, chosen, house.plane, heard or send))

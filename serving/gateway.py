@@ -18,6 +18,7 @@ from serving.backends import Backends
 from serving.call import Call, Limits
 from serving.exchange import GONE
 from serving.idempotency import Replays
+from serving.kept_calls import KeptCalls
 from serving.mirror import Mirror
 from serving.openai_errors import Refusal, refusal
 from serving.plane import Plane
@@ -61,6 +62,7 @@ class Door:
             rows=rows,
             mirror=Mirror(plane, rows),
             replays=Replays(),
+            kept=KeptCalls(workspace.home),
             watch=Watch(workspace),
         )
 
@@ -95,6 +97,7 @@ class Door:
         """Write what is still to be written."""
         self.house.watch.close()
         self.house.rows.flush()
+        self.house.kept.close()
 
     async def _answer(self, visit: Visit) -> None:
         call = visit.call

@@ -13,6 +13,7 @@ from serving.admission import Headers, read_json
 from serving.call import Call, Limits, headers_of
 from serving.exchange import Exchange
 from serving.idempotency import Replays
+from serving.kept_calls import KeptCalls
 from serving.mirror import Mirror
 from serving.openai_errors import Refusal
 from serving.plane import Plane
@@ -35,6 +36,7 @@ class House:
     rows: Rows
     mirror: Mirror
     replays: Replays
+    kept: KeptCalls
     watch: Watch
 
 

@@ -193,3 +193,33 @@ async def test_routes_of_the_other_kind_are_refused_with_the_right_one(
     await asyncio.sleep(1.2)
     scored = await door.post("/endpoints/chat/score", json=1)
     assert (scored.status_code, scored.json()["error"]["code"]) == (400, "no_score")
+
+
+async def test_what_is_asked_and_answered_is_kept_of_the_share_that_the_deployment_says(
+    door: httpx.AsyncClient, deploy: Deploy, workspace: Workspace
+) -> None:
+    collected = {
+        "collections": ["request", "response"],
+        "headers": ["x-who", "authorization"],
+        "rolling_rate": "minute",
+    }
+    deploy("bot", "blue", ECHO % "blue", data_collector=collected)
+    deploy("quiet", "blue", ECHO % "blue", data_collector={**collected, "sampling_rate": 0.0})
+    asked = {"text": "hi", "password": "hunter22"}
+    answered = await door.post("/endpoints/bot/score", json=asked, headers={"x-who": "me"})
+    await door.post("/endpoints/quiet/score", json=asked)
+    events: dict[str, Any] = {}
+    for _ in range(100):
+        found = (workspace.home / "modelDataCollector").rglob("*.jsonl")
+        events = {path.parts[-7]: json.loads(path.read_text()) for path in found if path.read_text()}
+        if len(events) == 2:
+            break
+        await asyncio.sleep(0.05)
+    assert set(events) == {"request", "response"}
+    request, response = events["request"], events["response"]
+    assert request["data"] == {"text": "hi", "password": "******"}
+    assert request["headers"] == {"x-who": "me", "authorization": "******"}
+    assert response["data"] == {"way": "blue", "said": {"text": "hi", "password": "******"}}
+    assert response["status"] == 200
+    assert {event["correlationid"] for event in events.values()} == {answered.headers["x-request-id"]}
+    assert not (workspace.home / "modelDataCollector" / "quiet").exists()

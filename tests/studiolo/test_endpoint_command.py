@@ -17,6 +17,7 @@ from studiolo.arguments import spread
 from studiolo.cli import app
 from workspace import Workspace
 from workspace.errors import Denied, Invalid, NotFound, StudioloError
+from workspace.processes import own_identity
 from workspace.settings import Settings
 
 Say = Callable[..., Result]
@@ -176,12 +177,10 @@ def test_two_keys_open_the_endpoint_and_each_can_be_replaced(say: Say, tmp_path:
 def test_a_deployment_is_loaded_at_once_where_the_studio_runs_and_a_failure_is_told(
     say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import serving.service
-
     say("endpoint", "create", "-n", "bot")
     with Workspace.open(settings=Settings(home=tmp_path / "home")) as workspace, local_gateway(workspace) as gateway:
         port = int(gateway.base_url.rsplit(":", 1)[1].split("/")[0])
-        own = serving.service.own_identity()
+        own = own_identity()
         record = json.dumps({"pid": own.pid, "started_at": own.started_at, "port": port})
         (workspace.home / "services" / "gateway.json").write_text(record)  # so that it is everybody's gateway
         assert shown(say("deployment", "create", "-f", "blue.yml", "--json"))["state"] == "running"
