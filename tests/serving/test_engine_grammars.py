@@ -103,7 +103,8 @@ def test_blanks_between_the_parts_do_not_go_on_for_ever() -> None:
 
 def _calls(said: str, offer: Offer) -> tuple[str, list[tuple[str, Any]]]:
     reader = CallReader(offer.names)
-    text, names, arguments = "", [], {}
+    text, names = "", []
+    arguments: dict[int, str] = {}
     for piece in [*reader.push(said), *reader.finish()]:
         if isinstance(piece, Said):
             text += piece.text

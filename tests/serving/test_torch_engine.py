@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import stat
 import struct
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.serving.engine_process import engine, until
 from workspace import Workspace
 
 pytestmark = pytest.mark.model
@@ -28,47 +25,15 @@ STORY = [{"role": "user", "content": "Write a long story about a lighthouse keep
 FRANCE = [{"role": "user", "content": "What is the capital of France?"}]
 
 
-@contextmanager
-def _engine(workspace: Workspace, model: str, task: str, folder: Path) -> Iterator[httpx.Client]:
-    path = workspace.assets.path(workspace.assets.get("model", model))
-    socket = folder / "engine.sock"
-    command = [sys.executable, "-m", "serving.engines.torch", "--model", str(path), "--name", model, "--task", task]
-    command += ["--socket", str(socket), "--dtype", "float32"]
-    variables = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    process = subprocess.Popen(command, env=variables)
-    client = httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://engine", timeout=100)
-    try:
-        _until(lambda: process.poll() is not None or _is_up(client))
-        yield client
-    finally:
-        client.close()
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def _until(true: Callable[[], bool], *, seconds: float = 100) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def _is_up(client: httpx.Client) -> bool:
-    try:
-        return client.get("/health").is_success
-    except httpx.TransportError:
-        return False
-
-
 @pytest.fixture(scope="module")
 def chat(model_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with _engine(model_workspace, "smollm2-135m-instruct", "chat", tmp_path_factory.mktemp("chat")) as client:
+    with engine(model_workspace, "smollm2-135m-instruct", "chat", tmp_path_factory.mktemp("chat")) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def embedder(model_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with _engine(model_workspace, "all-minilm-l6-v2", "embedding", tmp_path_factory.mktemp("embed")) as client:
+    with engine(model_workspace, "all-minilm-l6-v2", "embedding", tmp_path_factory.mktemp("embed")) as client:
         yield client
 
 
@@ -176,14 +141,14 @@ def test_closing_a_stream_cancels_the_generation(chat: httpx.Client) -> None:
         next(answer.iter_lines())
         assert chat.get("/health").json()["active"] == 1
     closed = time.monotonic()
-    _until(lambda: _idle(chat), seconds=5)
+    until(lambda: _idle(chat), seconds=5)
     assert time.monotonic() - closed < 1
 
 
 def test_giving_up_on_an_answer_cancels_the_generation(chat: httpx.Client) -> None:
     with pytest.raises(httpx.ReadTimeout):
         chat.post(CHAT, json={"messages": STORY, "max_tokens": 4000, "temperature": 2}, timeout=0.5)
-    _until(lambda: _idle(chat), seconds=2)
+    until(lambda: _idle(chat), seconds=2)
 
 
 def test_a_prompt_longer_than_the_context_is_refused(chat: httpx.Client) -> None:
@@ -223,7 +188,7 @@ def test_an_unknown_path_is_refused_in_openais_shape(chat: httpx.Client) -> None
 
 
 def test_only_the_owner_can_open_the_socket(model_workspace: Workspace, tmp_path: Path) -> None:
-    with _engine(model_workspace, "all-minilm-l6-v2", "embedding", tmp_path):
+    with engine(model_workspace, "all-minilm-l6-v2", "embedding", tmp_path):
         assert stat.S_IMODE((tmp_path / "engine.sock").stat().st_mode) == 0o600
     assert not (tmp_path / "engine.sock").exists()
 
