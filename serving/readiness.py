@@ -26,7 +26,7 @@ from workspace.errors import Unavailable
 from workspace.home import Workspace
 
 PATIENCE = 120.0  # seconds that a request waits for an engine to load
-DRAIN = 30.0  # seconds that a replica which is to stop has for what it works on
+DRAIN = 600.0  # seconds that a replica which is to stop has for what it works on: as long as an answer may take
 SHORT = 5.0  # seconds of a pause that a request waits out
 _LOOK = 0.1  # seconds between looks at an engine that loads
 
