@@ -9,7 +9,7 @@ from itertools import count
 
 import torch
 
-BLOCK = 32  # tokens that are kept and found together
+BLOCK = 16  # tokens that are kept and found together: fewer than a usual system prompt has
 MOST_BYTES = 256_000_000
 
 _Key = tuple[int, object, tuple[int, ...]]  # the block before, whose keys and values these are, the tokens
