@@ -15,7 +15,7 @@ from serving.forward import forward
 from serving.idempotency import HEADER, Recorder
 from serving.kept_calls import PROPERTY
 from serving.openai_errors import Refusal, refusal
-from serving.routing import way
+from serving.routing import Way, way
 from serving.visit import Visit
 from workspace.errors import StudioloError
 
@@ -79,19 +79,27 @@ async def _answer(visit: Visit, send: Send) -> None:
         raise Refusal(400, "a request names its model", code="missing_required_parameter", param="model")
     chosen = way(await house.models.current(), name, request=call.request, headers=visit.headers)
     call.cohort = chosen.cohort
-    if chosen.mirror:
-        house.mirror.copy(call, chosen.mirror)
-    if PROPERTY in chosen.deployment.properties:
-        send = house.kept.hears(call, chosen.deployment, visit.headers, send)
-    heard = house.watch.hears(chosen.deployment.endpoint, send)
+    await house.meters.ready(call.key)
+    with house.meters.admitted(call, call.key, chosen.deployment.endpoint):
+        if chosen.mirror:
+            house.mirror.copy(call, chosen.mirror)
+        if PROPERTY in chosen.deployment.properties:
+            send = house.kept.hears(call, chosen.deployment, visit.headers, send)
+        await _watched(visit, chosen, send)
+
+
+async def _watched(visit: Visit, chosen: Way, send: Send) -> None:
+    """Answer, under the eyes of the rollout that the endpoint may be in."""
+    call, watch = visit.call, visit.house.watch
+    heard = watch.hears(chosen.deployment.endpoint, send)
     try:
-        await _unless_gone(visit, forward(call, chosen, house.plane, heard or send))
+        await _unless_gone(visit, forward(call, chosen, visit.house.plane, heard or send))
     except StudioloError as error:
         call.status = refusal(error).status
         raise
     finally:
         if heard:
-            house.watch.observe(call, chosen.deployment, heard)
+            watch.observe(call, chosen.deployment, heard)
 
 
 async def _unless_gone(visit: Visit, work: Coroutine[Any, Any, None]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from serving.endpoints import Deployment
 from serving.events import Usage
+from workspace.tokens import TokenRecord
 
 _SAME = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 LEFT = 499  # the status of a request whose client did not wait for the answer
@@ -42,6 +43,10 @@ class Call:
     deadline: float = math.inf
     deployment: Deployment | None = None
     cohort: str | None = None
+    key: TokenRecord | None = None  # who asks
+    limits: Mapping[str, str] = field(default_factory=dict)  # what is left to its key, as headers
+    cost: float | None = None
+    answer_id: str | None = None  # what the answer calls itself: "chatcmpl-…"
     mirror_of: str | None = None  # the request that this is a copy of
     failures: list[str] = field(default_factory=list)  # attempts that failed before the one that is told
     status: int = 500
@@ -66,6 +71,7 @@ class Call:
         way = self.deployment
         return {
             "request_id": self.id,
+            "response_id": self.answer_id,
             "token": self.token_id,
             "path": self.path,
             "endpoint": way.endpoint if way else None,
@@ -81,6 +87,7 @@ class Call:
             "error": self.error,
             "prompt_tokens": self.usage.prompt if self.usage else None,
             "completion_tokens": self.usage.completion if self.usage else None,
+            "cost": self.cost,
             "first_byte_ms": None if self.first_byte is None else round((self.first_byte - self.started) * 1e3, 2),
             "duration_ms": round((now - self.started) * 1e3, 2),
         }
@@ -103,9 +110,9 @@ def headers_of(call: Call) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def rate_limits(call: Call) -> dict[str, str]:  # noqa: ARG001  the limits of its token will be told here
+def rate_limits(call: Call) -> Mapping[str, str]:
     """Return the headers x-ratelimit-… that tell a client how much its token may still ask for."""
-    return {}
+    return call.limits
 
 
 def _bytes(value: str) -> bytes:

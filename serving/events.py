@@ -18,6 +18,7 @@ _END = re.compile(rb"\r?\n\r?\n")
 # In JSON a quote inside a string follows a backslash, so these match the member itself and never some text.
 _NO_COUNTS = re.compile(rb',\s*"usage"\s*:\s*null')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_ID = re.compile(rb'"id"\s*:\s*"([A-Za-z0-9._:-]{1,128})"')
 _USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(?=\{)')
 
 
@@ -59,6 +60,12 @@ class Events:
             elif not (found and _NO_CHOICES.search(event)):
                 kept.append(_NO_COUNTS.sub(b"", event))
         return b"".join(kept)
+
+
+def answer_id(text: bytes) -> str | None:
+    """Return what an answer, or its first event, calls itself: "chatcmpl-…"; it stands near the beginning."""
+    found = _ID.search(text, 0, 512)
+    return found[1].decode("latin-1") if found else None
 
 
 def usage(text: bytes) -> Usage | None:

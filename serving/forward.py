@@ -13,7 +13,7 @@ from starlette.types import Send
 
 from serving.call import Call, Limits, headers_of
 from serving.course import AGAIN, RETRIES, Course, Failed, Whole
-from serving.events import Events, usage, wants_counts
+from serving.events import Events, answer_id, usage, wants_counts
 from serving.openai_errors import Refusal, refusal
 from serving.plane import Plane
 from serving.routing import Way
@@ -116,6 +116,7 @@ async def _failed(answer: Answer, call: Call) -> Failed:
 async def _relay(call: Call, whole: Whole, send: Send) -> None:
     body = whole.body
     call.status, call.first_byte, call.usage = whole.status, time.monotonic(), usage(body)
+    call.answer_id = call.answer_id or answer_id(body)
     headers = headers_of(call)
     headers.append((b"content-type", whole.headers.get(b"content-type", b"application/json")))
     headers.append((b"content-length", b"%d" % len(body)))
@@ -138,6 +139,7 @@ async def _stream(call: Call, answer: Answer, send: Send, limits: Limits, first:
             raise Broken("the engine sent an empty stream")
         ready = events.feed(chunk)
     call.status, call.first_byte = answer.status, time.monotonic()
+    call.answer_id = call.answer_id or answer_id(ready)
     headers = [*headers_of(call), (b"content-type", b"text/event-stream; charset=utf-8")]
     call.begun = True
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -19,6 +19,7 @@ from serving.call import Call, Limits
 from serving.exchange import GONE
 from serving.idempotency import Replays
 from serving.kept_calls import KeptCalls
+from serving.meters import Meters
 from serving.mirror import Mirror
 from serving.openai_errors import Refusal, refusal
 from serving.plane import Plane
@@ -64,6 +65,7 @@ class Door:
             replays=Replays(),
             kept=KeptCalls(workspace.home),
             watch=Watch(workspace),
+            meters=Meters(workspace),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,13 +98,15 @@ class Door:
     def close(self) -> None:
         """Write what is still to be written."""
         self.house.watch.close()
+        self.house.meters.flush()
         self.house.rows.flush()
         self.house.kept.close()
 
     async def _answer(self, visit: Visit) -> None:
         call = visit.call
         if not self._table.open(call.path, visit.method):
-            call.token_id = (await self._keys.check(visit.headers)).id
+            call.key = await self._keys.check(visit.headers)
+            call.token_id = call.key.id
         route, visit.values = self._table.find(call.path, visit.method)
         await route.answer(visit)
 

@@ -33,9 +33,11 @@ async def health(visit: Visit) -> None:
 
 
 async def models(visit: Visit) -> None:
-    """List what can be asked for."""
+    """List what the key may ask for."""
     known = await visit.house.models.current()
-    await visit.answer({"object": "list", "data": [described(known, name) for name in shown(known)]})
+    allowed = visit.call.key.endpoints if visit.call.key else None
+    names = [name for name in shown(known) if allowed is None or name in allowed]
+    await visit.answer({"object": "list", "data": [described(known, name) for name in names]})
 
 
 async def model(visit: Visit) -> None:

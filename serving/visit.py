@@ -14,6 +14,7 @@ from serving.call import Call, Limits, headers_of
 from serving.exchange import Exchange
 from serving.idempotency import Replays
 from serving.kept_calls import KeptCalls
+from serving.meters import Meters
 from serving.mirror import Mirror
 from serving.openai_errors import Refusal
 from serving.plane import Plane
@@ -38,6 +39,7 @@ class House:
     replays: Replays
     kept: KeptCalls
     watch: Watch
+    meters: Meters
 
 
 @dataclass(slots=True, kw_only=True)

@@ -46,6 +46,7 @@ COMMANDS = {
     "models": Entry("studiolo.commands.models:app", "List, prepare and show models.", WORK),
     "endpoint": Entry("studiolo.commands.endpoint:app", "Make endpoints, split their traffic, ask them.", WORK),
     "deployment": Entry("studiolo.commands.deployment:app", "Deploy models, scripts and flows behind endpoints.", WORK),
+    "key": Entry("studiolo.commands.key:app", "Make keys for the gateway, with limits and budgets.", WORK),
     "rollout": Entry("studiolo.commands.rollout:app", "Let a deployment take over, watched, step by step.", WORK),
     "engine": Entry("studiolo.commands.engine:app", "Install engines that have environments of their own.", WORK),
     "runs": Entry("studiolo.commands.runs:app", "List runs and show one.", LOOK),

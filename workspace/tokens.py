@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -35,6 +35,8 @@ class TokenRecord:
     created_at: float
     expires_at: float | None
     revoked_at: float | None
+    endpoints: tuple[str, ...] | None = None  # what it may ask; None: everything
+    limits: Mapping[str, Any] | None = None  # as `serving.key_limits` reads them
 
     @property
     def valid(self) -> bool:
@@ -51,9 +53,18 @@ class Tokens:
         self._file = home / "token"
 
     def create(
-        self, name: str, role: Role = "admin", *, days: float | None = None, endpoints: Sequence[str] | None = None
+        self,
+        name: str,
+        role: Role = "admin",
+        *,
+        days: float | None = None,
+        endpoints: Sequence[str] | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> str:
-        """Return a new token; this is the only time anybody sees it. `endpoints` are all that it may ask."""
+        """Return a new token; this is the only time anybody sees it.
+
+        `endpoints` are all that it may ask, `limits` how much of it, as `serving.key_limits` describes them.
+        """
         if role not in ROLES:
             raise Invalid(f"no role {role!r}", hint=did_you_mean(role, ROLES))
         if days is not None and days <= 0:
@@ -68,6 +79,7 @@ class Tokens:
             "created_at": now,
             "expires_at": None if days is None else now + days * _DAY,
             "endpoints": None if endpoints is None else list(endpoints),
+            "limits": None if limits is None else dict(limits),
         }
         with self._database.write() as connection:
             connection.execute(insert(tokens).values(**row, digest=_digest(token)))
@@ -127,4 +139,6 @@ def _record(row: Row[Any]) -> TokenRecord:
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
+        endpoints=None if row.endpoints is None else tuple(row.endpoints),
+        limits=row.limits,
     )

@@ -33,7 +33,8 @@ async def count(visit: Visit) -> None:
 async def _prepare(visit: Visit) -> Send:
     body = await _read(visit)
     chat = messages_request.to_chat(body)
-    stream = MessageStream(f"msg_{uuid.uuid4().hex}", chat["model"], chat.get("stop", ()))
+    visit.call.answer_id = f"msg_{uuid.uuid4().hex}"
+    stream = MessageStream(visit.call.answer_id, chat["model"], chat.get("stop", ()))
     return _asked(visit, "/v1/chat/completions", chat, Translated(visit.call, visit.send, stream))
 
 

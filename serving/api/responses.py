@@ -69,7 +69,8 @@ async def _prepare(visit: Visit) -> Send:
     ask = responses_request.read(await read_for_engine(visit), own=uuid.uuid4().hex)
     before = await _before(visit, ask.previous) if ask.previous else []
     base = {"model": ask.model, "instructions": ask.instructions, "previous_response_id": ask.previous, **ask.echo}
-    stream = ResponseStream(f"resp_{name}", base)
+    call.answer_id = f"resp_{name}"
+    stream = ResponseStream(call.answer_id, base)
 
     async def keep() -> None:
         if ask.store:
