@@ -238,6 +238,7 @@ def _properties(workspace: Workspace, file: DeploymentFile, requirements: Requir
         "settings": dict(file.settings),
         "environment_variables": dict(file.environment_variables),
         "environment": file.environment,
+        "liveness_probe": dict(file.liveness_probe),
         "description": file.description,
         "tags": dict(file.tags),
         "properties": dict(file.properties),

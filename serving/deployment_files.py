@@ -24,7 +24,7 @@ KEYS = (
 )  # fmt: skip
 UNUSED = (
     "instance_type", "app_insights_enabled", "egress_public_network_access", "resources", "model_mount_path",
-    "private_network_connection", "liveness_probe", "readiness_probe",
+    "private_network_connection", "readiness_probe",
 )  # fmt: skip
 MODEL_KEYS = (
     "$schema", "name", "version", "path", "type", "description", "tags", "properties", "flavors", "stage",
@@ -96,6 +96,7 @@ class DeploymentFile:
     engine_options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     collector: Collected | None = None
+    liveness_probe: Mapping[str, float] = field(default_factory=dict)  # period, timeout, failure_threshold …
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
@@ -122,10 +123,7 @@ def read_again(written: Mapping[str, Any], changes: Mapping[str, str]) -> Deploy
 
 def _read(document: Document) -> DeploymentFile:
     document.refuse_unknown(KEYS)
-    for key in ("liveness_probe", "readiness_probe"):
-        _known(document, PROBE_KEYS, key)
-        for each in PROBE_KEYS:
-            yaml_values.number(document, key, each)
+    probes = {key: _probe(document, key) for key in ("liveness_probe", "readiness_probe")}
     yaml_values.choice(document, ("managed", "kubernetes"), "type")
     yaml_values.flag(document, "app_insights_enabled")
     environment, requirements = _environment(document)
@@ -142,6 +140,7 @@ def _read(document: Document) -> DeploymentFile:
         engine_options=yaml_values.mapping(document, "engine_options"),
         settings=_settings(document),
         collector=_collector(document),
+        liveness_probe=probes["liveness_probe"],
         description=yaml_values.text(document, "description"),
         tags=yaml_values.texts(document, "tags"),
         properties=yaml_values.texts(document, "properties"),
@@ -249,6 +248,12 @@ def _settings(document: Document) -> dict[str, Any]:
     except Invalid as error:
         raise Invalid(error.message, hint=error.hint, at=document.at("scale_settings")) from None
     return found
+
+
+def _probe(document: Document, key: str) -> dict[str, float]:
+    _known(document, PROBE_KEYS, key)
+    found = {each: yaml_values.number(document, key, each) for each in PROBE_KEYS}
+    return {each: value for each, value in found.items() if value is not None}
 
 
 def _seconds(document: Document, key: str) -> float | None:

@@ -102,7 +102,8 @@ def test_a_deployment_is_read_whole(write: Callable[[str], Path], tmp_path: Path
     assert found.collector == deployment_files.Collected(
         collections=("model_inputs",), sampling_rate=0.5, rolling_rate="minute", headers=("x-who",)
     )
-    assert found.unused == ("instance_type", "liveness_probe")
+    assert found.liveness_probe["failure_threshold"] == 30
+    assert found.unused == ("instance_type",)
 
 
 def test_scaling_by_load_sets_least_and_most(write: Callable[[str], Path]) -> None:

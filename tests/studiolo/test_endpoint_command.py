@@ -211,3 +211,23 @@ def test_a_body_is_given_once(say: Say) -> None:
         say("endpoint", "invoke", "-n", "bot", "--input", "1", "-r", "request.json")
     with pytest.raises(NotFound, match="has no deployment"):
         say("endpoint", "invoke", "-n", "bot", "--input", "1")
+
+
+@pytest.mark.model
+def test_a_chat_is_asked_by_the_same_command(
+    model_workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STUDIOLO_HOME", str(model_workspace.home))
+
+    def say(*arguments: str) -> Result:
+        return CliRunner().invoke(app, [*arguments], env={"NO_COLOR": "1"}, catch_exceptions=False)
+
+    file = tmp_path / "chat.yml"
+    file.write_text("name: small\nendpoint_name: talk\nmodel: azureml:smollm2-135m-instruct@latest\n")
+    say("endpoint", "create", "-n", "talk")
+    assert shown(say("deployment", "create", "-f", str(file), "--json"))["engine"] == "torch"
+    asked = json.dumps({"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 5})
+    answer = shown(say("endpoint", "invoke", "-n", "talk", "--input", asked))
+    assert answer["object"] == "chat.completion"
+    assert answer["usage"]["completion_tokens"] <= 5
+    say("endpoint", "delete", "-n", "talk", "--yes")
