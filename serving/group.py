@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from serving import scaling
 from serving.endpoints import Deployment
+from serving.engines.launch_adapters import named
 from serving.replicas import Replica
 from serving.scaling import Demand
 from serving.upstream import Address
@@ -36,11 +37,25 @@ class Group:
     missed: dict[int, int] = field(default_factory=dict)  # probes without an answer, one after the other
     enough_since: float = 0.0  # since when fewer replicas would have been enough
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    adapting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def any_deployment(self) -> Deployment | None:
         """One of the deployments: for the engine they are the same."""
         return next(reversed(self.deployments.values()), None)
+
+    @property
+    def adapters(self) -> dict[str, str]:
+        """The LoRA adapters of its deployments: the reference of each by its name."""
+        return {name: ref for each in self.deployments.values() for name, ref in named(each).items()}
+
+    def has(self, deployment: Deployment) -> bool:
+        """Whether all replicas have the adapters of a deployment."""
+        wanted = deployment.properties.get("adapters")
+        if not wanted:
+            return True
+        loaded = [each.adapters for each in self.ready.values() if each.adapters is not None]
+        return all(each.get(name) == reference for each in loaded for name, reference in named(deployment).items())
 
     @property
     def idle(self) -> float:

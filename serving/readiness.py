@@ -8,10 +8,13 @@ import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from serving import probing, replicas, service
+from serving.adapting import adapt
 from serving.endpoints import Deployment, Endpoint
+from serving.engines.launch_adapters import adapters
 from serving.engines.launches import kind
 from serving.group import JUST_NOW, Group, address_of
 from serving.openai_errors import Refusal
@@ -73,7 +76,7 @@ class Engines:
             return (await self._remotes.address(deployment),)
         group = self._group(deployment)
         group.ask(deployment)
-        if group.addresses and not group.held_by:
+        if group.addresses and not group.held_by and group.has(deployment):
             return group.addresses
         try:
             async with asyncio.timeout(self._patience):
@@ -138,6 +141,8 @@ class Engines:
             if group.held_by:
                 await group.news.wait()
             elif group.addresses:
+                if not group.has(deployment):
+                    await self._adapt(group)
                 return group.addresses
             else:
                 tasks = self.begin(group, deployment, group.first())
@@ -149,6 +154,16 @@ class Engines:
                 failures = [error for task in done if not task.cancelled() and (error := task.exception())]
                 if failures and not pending and not group.addresses:
                     raise failures[0]
+
+    async def _adapt(self, group: Group) -> None:
+        async with group.adapting:
+            folders: dict[str, Path] = {}
+            for each in list(group.deployments.values()):
+                folders |= await asyncio.to_thread(adapters, self._workspace, each)
+            for index, replica in list(group.ready.items()):
+                if replica.adapters is not None and replica.adapters != group.adapters:
+                    replica = await adapt(replica, group.adapters, folders)
+                    group.gained(index, replicas.kept(self._workspace.home, replica))
 
     def begin(self, group: Group, deployment: Deployment, number: int) -> list[asyncio.Task[Replica]]:
         """Start what is missing of so many replicas; none while the engine pauses after failures."""

@@ -69,6 +69,7 @@ class Replica:
     sleep: str = ""
     wake: str = ""
     asleep: bool = False
+    adapters: dict[str, str] | None = None  # what is loaded, by name; None: it can load none
     since: float = 0.0  # seconds since 1970, for people
 
     @property
@@ -221,6 +222,7 @@ def _start(
         device=launch.device,
         sleep=launch.sleep,
         wake=launch.wake,
+        adapters=None if launch.adapters is None else dict(launch.adapters),
         since=time.time(),
     )
     if found.socket:

@@ -35,6 +35,7 @@ class Launch:
     drain: float = 5.0  # seconds between SIGTERM and SIGKILL
     sleep: str = ""
     wake: str = ""
+    adapters: Mapping[str, str] | None = None  # LoRA adapters that it starts with; None: it can load none as it runs
 
     def __post_init__(self) -> None:
         if not self.socket_option and not self.key_variable:

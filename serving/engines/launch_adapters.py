@@ -22,6 +22,20 @@ def adapters(workspace: Workspace, deployment: Deployment) -> dict[str, Path]:
     return {str(name): _folder(workspace, str(name), str(reference)) for name, reference in given.items()}
 
 
+def named(deployment: Deployment) -> dict[str, str]:
+    """Return what the deployment says of its adapters: the reference of each by its name."""
+    given = deployment.properties.get("adapters") or {}
+    return {str(name): str(reference) for name, reference in given.items()} if isinstance(given, Mapping) else {}
+
+
+def owned(deployment: Deployment) -> dict[str, str]:
+    """Return the option that gives a deployment with adapters an engine of its own, whichever they are now.
+
+    Two deployments may call different adapters by the same name; and those of one change while its engine runs.
+    """
+    return {"adapters_of": deployment.path} if deployment.properties.get("adapters") else {}
+
+
 def _folder(workspace: Workspace, name: str, reference: str) -> Path:
     if not _NAME.fullmatch(name):
         raise Invalid(f"{name!r} cannot be the name of an adapter", hint="letters, digits, dots, hyphens, underscores")

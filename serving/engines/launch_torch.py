@@ -7,10 +7,10 @@ import sys
 from serving import sizes
 from serving.endpoints import Deployment
 from serving.engines.launch import Launch, option
-from serving.engines.launch_adapters import adapters
+from serving.engines.launch_adapters import adapters, named, owned
 from workspace.home import Workspace
 
-OPTIONS = ("threads", "dtype", "adapters")
+OPTIONS = ("threads", "dtype")
 OVERHEAD = 400_000_000  # bytes of Python and PyTorch themselves
 READ_AHEAD = 8_192  # positions whose keys and values are reckoned with
 
@@ -32,9 +32,12 @@ def launch(workspace: Workspace, deployment: Deployment) -> Launch:
     chat = task == "chat"
     # What "auto" comes to is found out by the engine: importing torch to ask takes seconds.
     memory = sizes.weights(content, "bfloat16" if chat and found["dtype"] == "bfloat16" else "float32") + OVERHEAD
-    return Launch(command=command, memory=memory + (sizes.positions(content, READ_AHEAD) if chat else 0))
+    memory += sizes.positions(content, READ_AHEAD) if chat else 0
+    return Launch(command=command, memory=memory, adapters=named(deployment) if chat else None)
 
 
 def options(deployment: Deployment) -> dict[str, object]:
     """Return what of the properties makes it another engine."""
-    return {name: deployment.properties[name] for name in OPTIONS if deployment.properties.get(name)}
+    return {name: deployment.properties[name] for name in OPTIONS if deployment.properties.get(name)} | owned(
+        deployment
+    )

@@ -10,7 +10,8 @@ from serving import machine, sizes
 from serving.endpoints import Deployment
 from serving.engines import installs
 from serving.engines.launch import CPU, CUDA, Launch, asked, option
-from workspace.errors import Invalid, MissingExtra
+from serving.engines.launch_adapters import adapters, named, owned
+from workspace.errors import MissingExtra
 from workspace.home import Workspace
 
 # Properties that are vLLM's options of the same name. What would open it (hosts, keys, remote code) is not among them.
@@ -22,7 +23,7 @@ PASSED = (
     "data_parallel_address", "data_parallel_rpc_port", "data_parallel_start_rank", "data_parallel_backend",
     "distributed_executor_backend", "nnodes", "node_rank", "master_addr", "master_port",
 )  # fmt: skip
-OWN = ("adapters", "enable_lora", "ray_address", "threads")  # properties that become something else
+OWN = ("ray_address", "threads")  # properties that become something else
 OVERHEAD = 2_500_000_000  # bytes of vLLM's processes on a CPU, beside weights, keys and values
 SMALLEST_CACHE = 256 * 2**20  # bytes of keys and values on a CPU
 LENGTH = 4_096  # tokens of a request on a CPU at most, where `max_model_len` is not set
@@ -67,12 +68,15 @@ def launch(workspace: Workspace, deployment: Deployment) -> Launch:
         drain=30.0,
         sleep="/sleep?level=1" if sleeps else "",
         wake="/wake_up" if sleeps else "",
+        adapters=named(deployment) if _lora(deployment) else None,
     )
 
 
 def options(deployment: Deployment) -> dict[str, Any]:
     """Return what of the properties makes it another engine."""
-    return asked(deployment.properties, (*PASSED, *OWN))
+    # Which adapters it has changes as it runs; that it can have some does not.
+    found = asked(deployment.properties, (*PASSED, *OWN)) | owned(deployment)
+    return found | ({"enable_lora": True} if _lora(deployment) else {})
 
 
 def _cpu_defaults(content: Path) -> dict[str, Any]:
@@ -81,15 +85,15 @@ def _cpu_defaults(content: Path) -> dict[str, Any]:
     return {"dtype": "bfloat16", "enforce_eager": True, "max_model_len": length, "kv_cache_memory_bytes": cache}
 
 
+def _lora(deployment: Deployment) -> bool:
+    return bool(deployment.properties.get("enable_lora") or deployment.properties.get("adapters"))
+
+
 def _adapters(workspace: Workspace, deployment: Deployment) -> list[str]:
-    """`adapters` names LoRA adapters of the workspace: {"polite": "model:polite-lora:2"}."""
-    given = deployment.properties.get("adapters") or {}
-    if not isinstance(given, Mapping):
-        raise Invalid("adapters is a mapping from a name to a model", hint="adapters: {polite: model:polite-lora:2}")
-    named = [f"{name}={workspace.assets.path(workspace.assets.get('model', ref))}" for name, ref in given.items()]
-    if not named:
-        return option("enable_lora", bool(deployment.properties.get("enable_lora")))
-    return ["--enable-lora", "--lora-modules", *named]
+    if not _lora(deployment):
+        return []
+    found = [f"{name}={folder}" for name, folder in adapters(workspace, deployment).items()]
+    return ["--enable-lora", *(["--lora-modules", *found] if found else [])]
 
 
 def _environment(deployment: Deployment, *, on_cpu: bool, sleeps: bool) -> dict[str, str]:

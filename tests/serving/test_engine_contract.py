@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -74,6 +75,7 @@ class Case:
     works: Callable[[Replica], bool]
     properties: Mapping[str, Any] = field(default_factory=dict)
     counts: bool = True  # answers say how many tokens they took
+    adapters: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,22 @@ class House:
     serves: str  # the key of the replica that answers in the end
 
     def ask(self, text: str = "Say hello.", **options: Any) -> Any:
-        messages = [{"role": "user", "content": text}]
-        asked = {"max_tokens": 8, "temperature": 0, **options}
-        return self.client.chat.completions.create(model=self.name, messages=messages, **asked)  # type: ignore[call-overload]
+        asked: dict[str, Any] = {"max_tokens": 8, "temperature": 0, "model": self.name, **options}
+        return self.client.chat.completions.create(messages=[{"role": "user", "content": text}], **asked)
 
     @property
     def replica(self) -> Replica:
         """The process that answers."""
         return next(each for each in replicas.living(self.workspace.home) if each.group == self.serves)
+
+    def put(self, **properties: Any) -> str:
+        """Change its deployment and return the key of its engine; the gateway has seen it when this returns."""
+        given = {**self.case.properties, **properties}
+        way = endpoints.put_deployment(
+            self.workspace, self.name, "blue", engine=self.case.engine, model=self.case.model, properties=given
+        )
+        time.sleep(1.2)
+        return replicas.key_of(way)
 
     def works(self) -> bool:
         return self.case.works(self.replica)
@@ -131,10 +141,12 @@ def vllm_works(replica: Replica) -> bool:
 
 
 CASES = {
-    "torch": Case("torch", SMOLLM, torch_works, {"threads": 1}),
+    "torch": Case("torch", SMOLLM, torch_works, {"threads": 1}, adapters=True),
     "openai": Case("openai", SMOLLM, torch_works),
     "flow": Case("flow", "contract-echo", lambda _: FLOW_WORKS.exists(), counts=False),
-    "vllm": Case("vllm", SMOLLM, vllm_works, {"max_model_len": 1024, "max_num_seqs": 16, "enable_lora": True}),
+    "vllm": Case(
+        "vllm", SMOLLM, vllm_works, {"max_model_len": 1024, "max_num_seqs": 16, "enable_lora": True}, adapters=True
+    ),
     "llamacpp": Case("llamacpp", "contract-gguf", lambda _: False),
 }
 
@@ -277,6 +289,44 @@ def test_what_cannot_be_asked_is_refused_in_the_shape_of_openai(house: House) ->
     assert isinstance(body, dict)
     assert body["message"]
     assert body["type"]
+
+
+def put_adapter(folder: Path, seed: int) -> Path:
+    """Write a LoRA adapter of the embedded model whose numbers are drawn."""
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(seed)
+    found = {}
+    for layer in range(30):
+        for name, size in (("q_proj", 576), ("v_proj", 192)):
+            key = f"base_model.model.model.layers.{layer}.self_attn.{name}"
+            found[f"{key}.lora_A.weight"] = torch.randn(8, 576) * 0.05
+            found[f"{key}.lora_B.weight"] = torch.randn(size, 8) * 0.1
+    folder.mkdir()
+    save_file(found, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 8, "lora_alpha": 16, "lora_dropout": 0.0}
+    config |= {"bias": "none", "target_modules": ["q_proj", "v_proj"], "inference_mode": True}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.model
+def test_an_adapter_is_loaded_while_the_engine_runs(house: House, tmp_path: Path) -> None:
+    if not house.case.adapters:
+        pytest.skip("this engine has no adapters of its own")
+    first, second = put_adapter(tmp_path / "first", 1), put_adapter(tmp_path / "second", 2)
+    house.put(adapters={"polite": str(first)})
+    plain = house.ask().choices[0].message.content
+    before = house.ask(model=f"{house.name}:polite").choices[0].message.content
+    key = house.put(adapters={"polite": str(first), "rude": str(second)})
+    running = [each.pid for each in replicas.living(house.workspace.home) if each.group == key]
+    assert len(running) == 1
+    after = house.ask(model=f"{house.name}:rude").choices[0].message.content
+    assert len({plain, before, after}) == 3
+    assert house.ask(model=f"{house.name}:polite").choices[0].message.content == before
+    assert [each.pid for each in replicas.living(house.workspace.home) if each.group == key] == running
+    house.put()
 
 
 @pytest.mark.model
