@@ -42,6 +42,7 @@ async def ask_as(visit: Visit, prepare: Prepare) -> None:
         call.status, call.error = told.status, told.code
         await visit.refuse(told)
     finally:
+        house.metrics.observe(call)
         house.rows.add(call.row())
 
 

@@ -20,6 +20,7 @@ from serving.exchange import GONE
 from serving.idempotency import Replays
 from serving.kept_calls import KeptCalls
 from serving.meters import Meters
+from serving.metrics import Metrics
 from serving.mirror import Mirror
 from serving.openai_errors import Refusal, refusal
 from serving.plane import Plane
@@ -66,6 +67,7 @@ class Door:
             kept=KeptCalls(workspace.home),
             watch=Watch(workspace),
             meters=Meters(workspace),
+            metrics=Metrics(),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,6 +8,7 @@ from serving import scoring
 from serving.api import messages, openapi, responses, schemas
 from serving.api.schemas import Schema
 from serving.asking import ask
+from serving.metrics import CONTENT_TYPE
 from serving.routing import described, shown
 from serving.table import Route, Table
 from serving.visit import Visit
@@ -30,6 +31,14 @@ async def health(visit: Visit) -> None:
     """Say that the gateway lives, and which engines do."""
     engines = await visit.house.engines.described()
     await visit.answer({"status": "ok", "service": "gateway", "engines": engines})
+
+
+async def metrics(visit: Visit) -> None:
+    """Tell Prometheus."""
+    house = visit.house
+    engines = await house.engines.described()
+    text = house.metrics.text(house.plane.backends.loads, engines, dropped=house.mirror.dropped)
+    await visit.answer_bytes(text, kind=CONTENT_TYPE)
 
 
 async def models(visit: Visit) -> None:
@@ -58,6 +67,7 @@ def _forwarded(path: str, summary: str, request: Schema) -> Route:
 
 _OWN = (
     Route(path="/health", method="GET", answer=health, scope="open", summary="Whether the gateway lives"),
+    Route(path="/metrics", method="GET", answer=metrics, scope="look", summary="Numbers for Prometheus"),
     Route(path="/v1/models", method="GET", answer=models, scope="look", summary="List the models"),
     Route(path="/v1/models/{id:path}", method="GET", answer=model, scope="look", summary="Describe a model"),
 )

@@ -15,6 +15,7 @@ from serving.exchange import Exchange
 from serving.idempotency import Replays
 from serving.kept_calls import KeptCalls
 from serving.meters import Meters
+from serving.metrics import Metrics
 from serving.mirror import Mirror
 from serving.openai_errors import Refusal
 from serving.plane import Plane
@@ -40,6 +41,7 @@ class House:
     kept: KeptCalls
     watch: Watch
     meters: Meters
+    metrics: Metrics
 
 
 @dataclass(slots=True, kw_only=True)

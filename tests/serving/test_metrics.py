@@ -1,0 +1,45 @@
+"""What Prometheus reads of a gateway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client.parser import text_string_to_metric_families
+
+if TYPE_CHECKING:
+    from tests.serving.conftest import House, Wire
+
+
+async def numbers(house: House) -> dict[tuple[str, ...], float]:
+    """Return every sample by its name and the values of its labels."""
+    text = (await house.http.get("/metrics")).text
+    families = text_string_to_metric_families(text)
+    return {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
+
+
+async def test_requests_tokens_and_times_are_counted_by_deployment(house: House) -> None:
+    await house.ask()
+    await house.ask(stream=True)
+    found = await numbers(house)
+    assert found["studiolo_requests_total", "mock", "blue", "200"] == 2
+    assert found["studiolo_tokens_total", "mock", "blue", "prompt"] == 14
+    assert found["studiolo_tokens_total", "mock", "blue", "completion"] == 4
+    assert found["studiolo_time_to_first_token_seconds_count", "mock", "blue"] == 2
+    assert found["studiolo_inter_token_seconds_count", "mock", "blue"] == 1
+    assert found["studiolo_queue_requests", "mock/blue", "active"] == 0
+
+
+async def test_failures_count_with_their_status_and_what_was_refused_has_no_deployment(house: House) -> None:
+    async def fail(wire: Wire) -> None:
+        await wire.json({"error": {"message": "no"}}, status=400)
+
+    house.upstream.script = fail
+    await house.ask()
+    await house.ask(model="nobody")
+    found = await numbers(house)
+    assert found["studiolo_requests_total", "mock", "blue", "400"] == 1
+    assert found["studiolo_requests_total", "", "", "404"] == 1
+
+
+async def test_metrics_need_a_key(house: House) -> None:
+    assert (await house.http.get("/metrics", headers={"authorization": ""})).status_code == 401
