@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from serving.openai_errors import Refusal
+
+DEEPEST = 100  # levels of a JSON Schema
 
 
 def wrong(message: str, *, param: str | None = None, code: str = "invalid_value") -> Refusal:
@@ -65,6 +67,22 @@ def member(body: Mapping[str, Any], field: str, *, where: str = "") -> Mapping[s
     if value is not None and not isinstance(value, dict):
         raise wrong(f"'{where}{field}' must be an object", param=f"{where}{field}")
     return value
+
+
+def schema(value: object, *, param: str) -> Mapping[str, Any]:
+    """Return a JSON Schema, which is an object that is not nested without bounds."""
+    if not isinstance(value, dict):
+        raise wrong("a JSON Schema must be an object", param=param)
+    level: list[object] = [value]
+    for _ in range(DEEPEST):
+        level = [part for whole in level for part in _parts(whole)]
+        if not level:
+            return value
+    raise wrong(f"a schema may be nested {DEEPEST} levels deep", param=param)
+
+
+def _parts(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def word(body: Mapping[str, Any], field: str, *, where: str = "") -> str:

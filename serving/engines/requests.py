@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from serving.engines.fields import biases, flag, member, number, texts, unsupported, whole, wrong
+from serving.engines.fields import biases, flag, member, number, schema, texts, unsupported, whole, wrong
 from serving.engines.messages import Message, read_messages
 from serving.engines.tools import Offer, read_offer
 
@@ -166,10 +166,9 @@ def _schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if kind != "json_schema":
         raise wrong(f"no response format {kind!r}: 'text', 'json_object' or 'json_schema'", param="response_format")
     told = wanted.get("json_schema")
-    schema = told.get("schema") if isinstance(told, dict) else None
-    if not isinstance(schema, dict):
+    if not isinstance(told, dict) or "schema" not in told:
         raise wrong("'json_schema' must be an object with a 'schema'", param="response_format")
-    return schema
+    return schema(told["schema"], param="response_format")
 
 
 def _include_usage(body: Mapping[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -103,19 +103,18 @@ def choose(logits: torch.Tensor, choosers: Sequence[Chooser]) -> list[Chosen | N
         found = draw(logits if len(drawn) == len(logits) else logits[drawn], [choosers[row].draw() for row in drawn])
         for row, token in zip(drawn, found, strict=True):
             likeliest[row] = token
-    return [
-        _next(row, token, chooser) if fine else None
+    taken: list[int | None] = [
+        None if not fine else token if chooser.plain else chooser.choose_adjusted(row)
         for fine, token, chooser, row in zip(sound, likeliest, choosers, logits, strict=True)
     ]
-
-
-def _next(row: torch.Tensor, taken: int, chooser: Chooser) -> Chosen | None:
-    token = taken if chooser.plain else chooser.choose_adjusted(row)
-    if token is None:
-        return None
-    if chooser.scored is None:
-        return Chosen(token)
-    return score(row[None], [token], chooser.scored)[0]
+    chosen = [None if token is None else Chosen(token) for token in taken]
+    scored = [row for row, one in enumerate(chosen) if one and choosers[row].scored is not None]
+    if scored:
+        tops = [choosers[row].scored or 0 for row in scored]
+        told = score(logits[scored], [one.token for row in scored if (one := chosen[row])], max(tops))
+        for row, top, one in zip(scored, tops, told, strict=True):
+            chosen[row] = replace(one, top=one.top[:top])
+    return chosen
 
 
 def score(logits: torch.Tensor, tokens: Sequence[int], top: int) -> list[Chosen]:
@@ -125,8 +124,11 @@ def score(logits: torch.Tensor, tokens: Sequence[int], top: int) -> list[Chosen]
         some = tokens[start : start + SCORED_AT_ONCE]
         rows = logits[start : start + len(some)].float().log_softmax(dim=-1)
         given = rows.gather(1, torch.tensor(some, device=rows.device)[:, None])[:, 0].tolist()
-        best = rows.topk(max(top, 1), dim=-1)
+        if not top:
+            found += [Chosen(token, logprob) for token, logprob in zip(some, given, strict=True)]
+            continue
+        best = rows.topk(top, dim=-1)
         tops = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         for token, logprob, (places, values) in zip(some, given, tops, strict=True):
-            found.append(Chosen(token, logprob, tuple(zip(places, values, strict=True))[:top]))
+            found.append(Chosen(token, logprob, tuple(zip(places, values, strict=True))))
     return found

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.engines.fields import flag, member, unsupported, word, wrong
+from serving.engines.fields import flag, member, schema, unsupported, word, wrong
 
 MOST_TOOLS = 128
+NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -91,11 +92,11 @@ def _tool(tool: object, place: int) -> Tool:
     description = function.get("description")
     if description is not None and not isinstance(description, str):
         raise wrong("'description' must be a text", param=f"{where}.function.description")
-    parameters = member(function, "parameters", where=f"{where}.function.")
+    parameters = function.get("parameters")
     return Tool(
         name=name,
         description=description,
-        parameters=parameters or {"type": "object", "properties": {}, "additionalProperties": False},
+        parameters=schema(parameters, param=f"{where}.function.parameters") if parameters else NO_PARAMETERS,
         strict=flag(function, "strict", where=f"{where}.function."),
         place=place,
     )

@@ -34,13 +34,13 @@ class Matching:
     @property
     def failure(self) -> str | None:
         """Why the grammar can no longer be followed, if so."""
-        return self._matcher.get_error() if self._matcher.is_error() else None
+        return _reason(self._matcher) if self._matcher.is_error() else None
 
     def mask(self, row: torch.Tensor) -> None:
         """Set to minus infinity what may not come next."""
-        allowed = torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.bool)
-        row[: len(allowed)].masked_fill_(~allowed[: len(row)], float("-inf"))
-        row[len(allowed) :] = float("-inf")  # places of the model that are no tokens
+        ruled_out = torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.uint8) == 0
+        row[: len(ruled_out)].masked_fill_(ruled_out[: len(row)], float("-inf"))
+        row[len(ruled_out) :] = float("-inf")  # places of the model that are no tokens
 
     def accept(self, token: int) -> None:
         """Take note of the token that came."""
@@ -96,8 +96,10 @@ class Vocabulary:
         if len(source) > LARGEST:
             raise wrong(f"a schema may have {LARGEST} characters", param=param)
         matcher = LLMatcher(self._layout(), source, log_level=0)
-        if matcher.is_error():
-            raise wrong(f"no answer can be held to this schema: {_reason(matcher.get_error())}", param=param)
+        begun = matcher.deep_copy()
+        begun.compute_bitmask()  # where no token can be the first one, this tells
+        if begun.is_error():
+            raise wrong(f"no answer can be held to this schema: {_reason(begun)}", param=param)
         compiled = Compiled(matcher)
         with self._lock:
             self._compiled[source] = compiled
@@ -124,6 +126,7 @@ def literal(text: str) -> str:
     return json.dumps(text)
 
 
-def _reason(told: str) -> str:
-    """Return the first lines of an error, without the state of the parser that may follow."""
-    return told.split("<state>")[0].strip()[:500]
+def _reason(matcher: LLMatcher) -> str:
+    """Return the first lines of its error, without the state of the parser that may follow."""
+    told = matcher.get_error().split("<state>")[0].strip()[:500]
+    return "no text obeys it" if told.startswith("NoExtension") else told

@@ -79,6 +79,8 @@ def test_a_json_object_is_an_object(seed: int) -> None:
         {"not": {"type": "string"}},
         {"type": "object", "x-guidance": {"lenient": True}, "properties": {"a": {"not": {}}}},
         {"enum": []},
+        {"$ref": "#"},
+        {"allOf": [{"$ref": "#"}, {"type": "object"}]},
         {"type": "string", "enum": ["x" * 300_000]},
     ],
 )

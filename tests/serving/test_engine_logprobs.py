@@ -86,3 +86,10 @@ def test_a_chosen_token_tells_how_likely_the_model_itself_held_it() -> None:
     assert chosen is not None
     assert (chosen.token, chosen.top[0][0]) == (3, 1)
     assert chosen.logprob == torch.log_softmax(LOGITS[0], dim=-1)[3].item()
+
+
+def test_rows_that_are_scored_together_are_told_what_each_asked_for() -> None:
+    ways = [Chooser(Sampling(temperature=0, logprobs=top)) for top in (None, 0, 1, 3)]
+    chosen = choose(LOGITS[:1].repeat(4, 1), ways)
+    assert [len(one.top) for one in chosen if one] == [0, 0, 1, 3]
+    assert [one.logprob is None for one in chosen if one] == [True, False, False, False]

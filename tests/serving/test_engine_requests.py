@@ -14,6 +14,13 @@ from serving.openai_errors import Refusal
 HELLO = [{"role": "user", "content": "hello"}]
 
 
+def _nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(levels):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
 def _called(arguments: str) -> dict[str, Any]:
     return {"id": "c1", "type": "function", "function": {"name": "f", "arguments": arguments}}
 
@@ -36,6 +43,7 @@ def test_text_parts_are_joined_and_developer_means_system() -> None:
         ("response_format", {"type": "xml"}),
         ("response_format", {"type": "json_schema"}),
         ("response_format", {"type": "json_schema", "json_schema": {"name": "n", "schema": 5}}),
+        ("response_format", {"type": "json_schema", "json_schema": {"name": "n", "schema": _nested(200)}}),
         ("response_format", "json"),
         ("logprobs", 5),
         ("top_logprobs", 21),

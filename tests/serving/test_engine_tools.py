@@ -69,7 +69,7 @@ def test_the_choice_says_what_may_and_must_be_called(choice: object, names: set[
         ({"tools": ["x"]}, "tools.0"),
         ({"tools": [{"type": "custom"}]}, "tools.0.type"),
         ({"tools": [_function("a b")]}, "tools.0.function.name"),
-        ({"tools": [_function("a", parameters=[])]}, "tools.0.function.parameters"),
+        ({"tools": [_function("a", parameters=[1])]}, "tools.0.function.parameters"),
         ({"tools": [_function("a", strict="x")]}, "tools.0.function.strict"),
         ({"tools": [_function("a"), _function("a")]}, "tools"),
         ({"tools": [_function("a")], "tool_choice": _function("b")}, "tool_choice"),
