@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,17 +11,21 @@ if TYPE_CHECKING:
     from tests.serving.conftest import House, Wire
 
 
-async def numbers(house: House) -> dict[tuple[str, ...], float]:
-    """Return every sample by its name and the values of its labels."""
-    text = (await house.http.get("/metrics")).text
-    families = text_string_to_metric_families(text)
-    return {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
+async def numbers(house: House, requests: int) -> dict[tuple[str, ...], float]:
+    """Return every sample by its name and the values of its labels, once so many requests have been counted."""
+    while True:
+        text = (await house.http.get("/metrics")).text
+        families = text_string_to_metric_families(text)
+        found = {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
+        if sum(value for (name, *_), value in found.items() if name == "studiolo_requests_total") >= requests:
+            return found
+        await asyncio.sleep(0.02)  # a request is counted after its last byte, which a client may see before
 
 
 async def test_requests_tokens_and_times_are_counted_by_deployment(house: House) -> None:
     await house.ask()
     await house.ask(stream=True)
-    found = await numbers(house)
+    found = await numbers(house, 2)
     assert found["studiolo_requests_total", "mock", "blue", "200"] == 2
     assert found["studiolo_tokens_total", "mock", "blue", "prompt"] == 14
     assert found["studiolo_tokens_total", "mock", "blue", "completion"] == 4
@@ -36,7 +41,7 @@ async def test_failures_count_with_their_status_and_what_was_refused_has_no_depl
     house.upstream.script = fail
     await house.ask()
     await house.ask(model="nobody")
-    found = await numbers(house)
+    found = await numbers(house, 2)
     assert found["studiolo_requests_total", "mock", "blue", "400"] == 1
     assert found["studiolo_requests_total", "", "", "404"] == 1
 
