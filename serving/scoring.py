@@ -1,7 +1,8 @@
 """The scoring contract of Azure ML's online endpoints at the gateway: /score and /swagger.json, its headers, its codes.
 
-`POST /endpoints/NAME/score` names the endpoint. On plain `/score` the header `azureml-endpoint` does, and where there
-is one endpoint only, it is meant. From there a request goes the way of every other: traffic, queue, copies and rows.
+`POST /endpoints/NAME/score` names the endpoint. On plain `/score` the header `azureml-endpoint` does; else it is the
+one that the key may ask, or the only one there is. From there a request goes the way of every other: traffic, queue,
+copies and rows.
 """
 
 from __future__ import annotations
@@ -70,7 +71,11 @@ async def _prepared(visit: Visit) -> Send:
 
 def _endpoint(visit: Visit, known: Mapping[str, Endpoint]) -> Endpoint:
     name = visit.values.get("name") or visit.headers.get(ENDPOINT, b"").decode("latin-1")
+    allowed = visit.call.key.endpoints if visit.call.key else None
+    if name and allowed is not None and name not in allowed:
+        raise Refusal(403, f"this key may not ask {name!r}", code="model_not_allowed")
     made = {each.name: each for each in known.values() if each.made and each.kind == "online"}
+    made = {each: found for each, found in made.items() if allowed is None or each in allowed}
     if not name and len(made) == 1:
         return next(iter(made.values()))
     if not name:

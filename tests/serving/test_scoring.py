@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving import endpoints, replicas
+from serving import endpoint_keys, endpoints, replicas
 from serving.call import Limits
 from serving.gateway import create_app
 from tests.serving.conftest import listening
@@ -223,3 +223,20 @@ async def test_what_is_asked_and_answered_is_kept_of_the_share_that_the_deployme
     assert response["status"] == 200
     assert {event["correlationid"] for event in events.values()} == {answered.headers["x-request-id"]}
     assert not (workspace.home / "modelDataCollector" / "quiet").exists()
+
+
+async def test_the_key_of_an_endpoint_opens_that_one_alone(
+    door: httpx.AsyncClient, deploy: Deploy, workspace: Workspace
+) -> None:
+    deploy("bot", "blue", ECHO % "blue")
+    deploy("other", "blue", ECHO % "other")
+    key = endpoint_keys.keys(workspace, "bot")["primary"]
+    headers = {"authorization": f"Bearer {key}"}
+    assert (await door.post("/endpoints/bot/score", json=1, headers=headers)).status_code == 200
+    assert (await door.post("/score", json=1, headers=headers)).json()["way"] == "blue"
+    for path in ("score", "swagger.json"):
+        ask = door.post if path == "score" else door.get
+        refused = await ask(f"/endpoints/other/{path}", headers=headers)
+        assert refused.status_code == 403
+    unknown = await door.post("/endpoints/nobody/score", json=1, headers=headers)
+    assert unknown.status_code == 403  # what else there is, it does not learn
