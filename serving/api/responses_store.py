@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from workspace.home import Workspace
 from workspace.tables import responses
 
 LONGEST = 1_000  # responses in a conversation
+KEPT = 30 * 86_400.0  # seconds, as at OpenAI
+_ID = re.compile(r"resp_[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,8 @@ class Stored:
 
 
 def put(workspace: Workspace, token: str, response: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> None:
-    """Keep a response and its own input items."""
+    """Keep a response and its own input items for thirty days; those that are older go."""
+    now = time.time()
     row = {
         "id": response["id"],
         "token_id": token,
@@ -38,9 +42,10 @@ def put(workspace: Workspace, token: str, response: Mapping[str, Any], items: Se
         "previous_id": response["previous_response_id"],
         "input": list(items),
         "response": dict(response),
-        "created_at": time.time(),
+        "created_at": now,
     }
-    with workspace.database.write() as connection:
+    with workspace.database.write(durable=False) as connection:
+        connection.execute(delete(responses).where(responses.c.created_at < now - KEPT))
         connection.execute(insert(responses).values(**row))
 
 
@@ -65,7 +70,8 @@ def remove(workspace: Workspace, token: str, identifier: str) -> None:
 
 
 def _row(connection: Connection, token: str, identifier: str) -> Row[Any]:
-    row = connection.execute(select(responses).filter_by(id=identifier, token_id=token)).first()
+    statement = select(responses).filter_by(id=identifier, token_id=token)
+    row = connection.execute(statement).first() if _ID.fullmatch(identifier) else None
     if row is None:
         raise NotFound(f"no response {identifier!r}", hint="it was not stored, was deleted, or is not this token's")
     return row

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai import AsyncOpenAI
+from sqlalchemy import update
 
 from serving.api import responses_request
 from serving.api.responses_stream import ResponseStream
 from serving.api.sse import Lines
 from tests.serving.chats import CALLS, USED, as_chunks, chat, telling, texts
+from workspace.tables import responses
 
 if TYPE_CHECKING:
     from openai.types.responses import FunctionToolParam, Response
@@ -198,6 +200,23 @@ async def test_a_response_that_is_not_to_be_kept_is_not(house: House) -> None:
     response = await made(house, store=False)
     with pytest.raises(openai.NotFoundError):
         await house.client.responses.retrieve(response.id)
+
+
+async def test_a_response_older_than_thirty_days_is_gone_when_the_next_is_kept(house: House) -> None:
+    house.upstream.script = telling(chat("Hi"))
+    old = await made(house)
+    with house.workspace.database.write() as connection:
+        connection.execute(update(responses).values(created_at=responses.c.created_at - 31 * 86_400))
+    new = await made(house)
+    with pytest.raises(openai.NotFoundError):
+        await house.client.responses.retrieve(old.id)
+    assert (await house.client.responses.retrieve(new.id)).id == new.id
+
+
+@pytest.mark.parametrize("name", ["resp_1", "%00", "%F0%9F", "..", "x" * 5_000, "resp_%27%20OR%201=1"])
+async def test_an_id_that_is_none_is_not_found(house: House, name: str) -> None:
+    for path in (f"/v1/responses/{name}", f"/v1/responses/{name}/input_items"):
+        assert (await house.http.get(path)).status_code == 404
 
 
 async def test_what_one_token_made_is_not_there_for_another(house: House) -> None:
