@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 _T = TypeVar("_T")
+
+
+class Wakeable(Protocol):
+    """As much of an event loop as another thread needs."""
+
+    def is_closed(self) -> bool: ...
+
+    def call_soon_threadsafe(self, callback: Callable[[], object], /) -> object: ...
 
 
 class Delivery:
     """Calls that a thread wants made on a loop, in order: a wake-up costs more than handing over what there is."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: Wakeable) -> None:
         self._loop = loop
         self._calls: deque[Callable[[], object]] = deque()
         self._woken = False
