@@ -26,11 +26,11 @@ async def test_requests_tokens_and_times_are_counted_by_deployment(house: House)
     await house.ask()
     await house.ask(stream=True)
     found = await numbers(house, 2)
-    assert found["studiolo_requests_total", "mock", "blue", "200"] == 2
-    assert found["studiolo_tokens_total", "mock", "blue", "prompt"] == 14
-    assert found["studiolo_tokens_total", "mock", "blue", "completion"] == 4
-    assert found["studiolo_time_to_first_token_seconds_count", "mock", "blue"] == 2
-    assert found["studiolo_inter_token_seconds_count", "mock", "blue"] == 1
+    assert found["studiolo_requests_total", "blue", "mock", "200"] == 2
+    assert found["studiolo_tokens_total", "blue", "mock", "prompt"] == 14
+    assert found["studiolo_tokens_total", "blue", "mock", "completion"] == 4
+    assert found["studiolo_time_to_first_token_seconds_count", "blue", "mock"] == 2
+    assert found["studiolo_inter_token_seconds_count", "blue", "mock"] == 1
     assert found["studiolo_queue_requests", "mock/blue", "active"] == 0
 
 
@@ -42,7 +42,7 @@ async def test_failures_count_with_their_status_and_what_was_refused_has_no_depl
     await house.ask()
     await house.ask(model="nobody")
     found = await numbers(house, 2)
-    assert found["studiolo_requests_total", "mock", "blue", "400"] == 1
+    assert found["studiolo_requests_total", "blue", "mock", "400"] == 1
     assert found["studiolo_requests_total", "", "", "404"] == 1
 
 
