@@ -52,6 +52,7 @@ COMMANDS = {
     "runs": Entry("studiolo.commands.runs:app", "List runs and show one.", LOOK),
     "trace": Entry("studiolo.commands.trace:app", "See what happened inside flows.", LOOK),
     "lineage": Entry("studiolo.commands.lineage:lineage", "Print what a run or an asset was made from.", LOOK),
+    "explain": Entry("studiolo.commands.explain:explain", "Print where one answer of a model came from.", LOOK),
     "sql": Entry("studiolo.commands.sql:sql", "Ask the ledger in SQL.", LOOK),
     "sync": Entry("studiolo.commands.sync:sync", "Bring the ledger and MLflow up to date.", LOOK),
 }
