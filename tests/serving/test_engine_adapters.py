@@ -14,14 +14,17 @@ from safetensors.torch import load_file, save_file
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from serving.endpoints import Deployment
 from serving.engines.adapter_routes import asked_for, loading_adapters
 from serving.engines.adapters import CONFIG, WEIGHTS, Adapters
+from serving.engines.launch_adapters import adapters as adapters_of
 from serving.engines.llama import Llama
 from serving.engines.prefixes import BLOCK
 from serving.engines.routes import _refused
 from serving.engines.scheduler import Scheduler
 from serving.openai_errors import Refusal
 from tests.serving.tiny_model import LAYERS, Letters, ask, greedy, said, tiny_llama
+from workspace import Workspace
 from workspace.errors import Invalid, NotFound
 
 PROMPTS = [[1 + (row * 17 + place * 5) % 60 for place in range(6 + row * 9)] for row in range(6)]
@@ -175,3 +178,21 @@ def test_a_pickle_is_not_opened(folders: dict[str, Path], tmp_path: Path) -> Non
 def test_a_model_that_is_not_built_alike_takes_no_adapter(folders: dict[str, Path]) -> None:
     with pytest.raises(Invalid, match="takes no adapters"):
         Adapters(object()).load("polite", folders["polite"])
+
+
+def test_a_deployment_names_its_adapters_by_models_of_the_workspace_or_by_folders(
+    workspace: Workspace, folders: dict[str, Path]
+) -> None:
+    kept = workspace.assets.put("model", "polite-lora", folders["polite"])
+    found = adapters_of(workspace, _deployment({"polite": kept.ref, "rude": str(folders["rude"])}))
+    assert {name: (folder / CONFIG).is_file() for name, folder in found.items()} == {"polite": True, "rude": True}
+
+
+@pytest.mark.parametrize("given", [["polite"], {"a b": "model:x:1"}, {"polite": "/nowhere"}, {"a=b": "/tmp"}])
+def test_adapters_that_cannot_be_meant_are_refused(workspace: Workspace, given: Any) -> None:
+    with pytest.raises(Invalid):
+        adapters_of(workspace, _deployment(given))
+
+
+def _deployment(given: Any) -> Deployment:
+    return Deployment(endpoint="e", name="d", engine="torch", model="model:m:1", properties={"adapters": given})
