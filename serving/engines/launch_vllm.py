@@ -90,10 +90,10 @@ def _lora(deployment: Deployment) -> bool:
 
 
 def _adapters(workspace: Workspace, deployment: Deployment) -> list[str]:
-    named = [f"{name}={folder}" for name, folder in adapters(workspace, deployment).items()]
-    if not named:
-        return option("enable_lora", bool(deployment.properties.get("enable_lora")))
-    return ["--enable-lora", "--lora-modules", *named]
+    if not _lora(deployment):
+        return []
+    found = [f"{name}={folder}" for name, folder in adapters(workspace, deployment).items()]
+    return ["--enable-lora", *(["--lora-modules", *found] if found else [])]
 
 
 def _environment(deployment: Deployment, *, on_cpu: bool, sleeps: bool) -> dict[str, str]:
