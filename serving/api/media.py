@@ -35,7 +35,7 @@ def check(raw: bytes, request: Mapping[str, Any]) -> None:
 def _check(value: Any, where: str, *, media: bool = False) -> None:
     if isinstance(value, list):
         for index, each in enumerate(value):
-            if isinstance(each, dict | list):
+            if isinstance(each, dict | list) and not _is_text(each):
                 _check(each, f"{where}.{index}")
         return
     kind = value.get("type")
@@ -53,6 +53,13 @@ def _check(value: Any, where: str, *, media: bool = False) -> None:
                 )
         elif isinstance(each, dict | list) and not (kind == "tool_use" and name == "input"):  # a call's own arguments
             _check(each, f"{where}.{name}", media=name.endswith("_url") or (media and name in _SOURCES))
+
+
+def _is_text(part: Any) -> bool:
+    """Whether it is the most common part, of which there may be many: `{"type": "text", "text": "…"}`."""
+    return (
+        len(part) == 2 and isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+    )
 
 
 def _depth(request: Mapping[str, Any]) -> int:

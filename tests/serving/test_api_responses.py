@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai import AsyncOpenAI
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from serving.api import responses_request
 from serving.api.responses_stream import ResponseStream
@@ -286,6 +286,25 @@ async def test_what_is_not_done_here_is_refused_by_its_name(house: House, field:
     assert answer.status_code == 400
     assert answer.json()["error"]["param"].split(".")[0] == field
     assert house.upstream.wires == []
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/messages"])
+async def test_a_client_that_leaves_ends_the_generation_and_nothing_is_kept(house: House, path: str) -> None:
+    gone = asyncio.Event()
+
+    async def talk(wire: Wire) -> None:
+        await wire.stream("Hel")
+        await wire.closed()
+        gone.set()
+
+    house.upstream.script = talk
+    turns = [{"role": "user", "content": "x"}]
+    body = {"model": "mock", "input": "x", "max_tokens": 9, "messages": turns, "stream": True}
+    async with house.http.stream("POST", path, json=body) as answer:
+        await anext(answer.aiter_bytes())
+    await asyncio.wait_for(gone.wait(), 1)
+    with house.workspace.database.read() as connection:
+        assert connection.execute(select(responses)).all() == []
 
 
 async def test_it_is_one_row_under_its_own_path(house: House) -> None:
