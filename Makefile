@@ -16,7 +16,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export UV_HTTP_TIMEOUT ?= 180
 INSTALL := $(BIN)/uv pip install --python .venv --quiet --constraint requirements.lock
 
-.PHONY: help up test test-vllm lint types fmt bench docs slow gpu lock clean
+.PHONY: help up test test-vllm lint types fmt bench faults docs slow gpu lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -40,7 +40,11 @@ fmt: .venv/.dev  ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 bench: .venv/.dev  ## measure; figures go into benchmarks/README.md as seen
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@for script in $(filter-out %/mock_upstream.py %/gateway_faults.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
+
+faults: .venv/.dev  ## the long versions of the gateway's fault tests, with figures
+	$(BIN)/pytest -m slow tests/serving
+	$(BIN)/python benchmarks/gateway_faults.py
 
 docs: .venv/.dev  ## write docs/commands.md from the command line's own help
 	$(BIN)/python docs/write_commands.py

@@ -35,24 +35,48 @@ class Keys:
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
         self._good: dict[bytes, tuple[TokenRecord, float]] = {}
+        self._asking: dict[bytes, asyncio.Task[TokenRecord]] = {}
 
     async def check(self, headers: Headers) -> TokenRecord:
         """Return who asks; whatever is wrong with the token, the answer is the same."""
         token = _given(headers)
         digest = hashlib.sha256(token).digest()
         record, until = self._good.get(digest, (None, 0.0))
-        if record is not None and time.monotonic() < until and record.valid:
+        left = until - time.monotonic()
+        if record is not None and left > 0 and record.valid:
+            if left < FRESH / 2:
+                self._look_up(digest, token)  # before anybody has to wait for it
             return record
-        self._good.pop(digest, None)
         if not token:
             raise _denied()
         try:
-            record = await asyncio.to_thread(self._tokens.check, token.decode("latin-1"))
+            return await asyncio.shield(self._look_up(digest, token))
         except Denied:
             raise _denied() from None
+
+    def _look_up(self, digest: bytes, token: bytes) -> asyncio.Task[TokenRecord]:
+        """Return the look-up of a token; all who ask for the same one share it."""
+        task = self._asking.get(digest)
+        if task is None:
+            task = self._asking[digest] = asyncio.create_task(self._found(digest, token))
+            task.add_done_callback(lambda done: self._looked_up(digest, done))
+        return task
+
+    def _looked_up(self, digest: bytes, done: asyncio.Task[TokenRecord]) -> None:
+        del self._asking[digest]
+        if not done.cancelled():
+            done.exception()  # whoever waits is told; nobody may
+
+    async def _found(self, digest: bytes, token: bytes) -> TokenRecord:
+        until = time.monotonic() + FRESH
+        try:
+            record = await asyncio.to_thread(self._tokens.check, token.decode("latin-1"))
+        except Denied:
+            self._good.pop(digest, None)
+            raise
         if len(self._good) >= REMEMBERED:
             self._good.clear()
-        self._good[digest] = record, time.monotonic() + FRESH
+        self._good[digest] = record, until
         return record
 
 

@@ -187,8 +187,10 @@ def test_leaving_before_the_answer_ends_the_generation_within_a_second(
 
 def test_a_request_leaves_one_row_with_its_tokens(client: OpenAI, model_workspace: Workspace) -> None:
     raw = client.chat.completions.with_raw_response.create(model=CHAT, messages=CAPITAL, max_tokens=3)
-    model_workspace.spool.ingest()
-    rows = model_workspace.sql(f"SELECT payload FROM events WHERE event_id = '{raw.headers['x-request-id']}'").rows
+    rows: list[Any] = []
+    while not rows:  # it is written a moment after the answer
+        model_workspace.spool.ingest()
+        rows = model_workspace.sql(f"SELECT payload FROM events WHERE event_id = '{raw.headers['x-request-id']}'").rows
     [row] = [json.loads(payload) if isinstance(payload, str) else payload for (payload,) in rows]
     assert row["model"] == f"model:{CHAT}:1"
     assert row["completion_tokens"] == 3
