@@ -29,6 +29,7 @@ class Group:
     asleep: dict[int, Replica] = field(default_factory=dict)
     addresses: tuple[Address, ...] = ()  # of the ready ones
     asked_at: float = 0.0
+    served_since: float = 0.0  # since when any answers
     unwanted: bool = False  # put out, until somebody asks
     held_by: str = ""  # the engine that waits for this one's memory: no new requests until it has it
     failures: int = 0
@@ -70,6 +71,8 @@ class Group:
 
     def gained(self, index: int, replica: Replica) -> None:
         """Note that a replica answers."""
+        if not self.ready:
+            self.served_since = time.monotonic()
         self.ready[index] = replica
         self.missed.pop(index, None)
         self._renew()

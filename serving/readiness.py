@@ -266,7 +266,10 @@ class Engines:
             known = group is not None and any(each.pid == mine.pid for mine in group.ready.values())
             busy = each.group == own or (self._busy(group) if known and group else shared or group is not None)
             idle = group.idle if group else time.time() - each.since
-            found.append(Resident(key=each.key, memory=each.memory, device=each.device, busy=busy, idle=idle))
+            served = time.monotonic() - group.served_since if group and group.ready else 0.0
+            found.append(
+                Resident(key=each.key, memory=each.memory, device=each.device, busy=busy, idle=idle, served=served)
+            )
         return found
 
     async def put_out(self, key: str) -> bool:

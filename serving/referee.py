@@ -1,7 +1,8 @@
 """Who may be in the machine's memory: an engine that needs room gets it from those that nobody asks, or waits its turn.
 
-An engine that works is never put out. So that a busy one does not keep others out for ever, one that waits for longer
-than a turn has it hold: new requests for it wait, those under way end, and it makes room.
+An engine that works or loads is never put out. So that a busy one does not keep others out for ever, one that waits for
+longer than a turn has those hold that have had a turn: new requests for them wait, those under way end, and they make
+room.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ SLOWEST = 60.0  # seconds that a load is reckoned with at most
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resident:
-    """An engine in memory. `idle` is how many seconds ago it was last asked; `busy` that it works or loads."""
+    """An engine in memory; seconds.
+
+    `idle` is how long ago it was last asked, `busy` that it works or loads, `served` how long it has been ready.
+    """
 
     key: str
     memory: int
     device: str = CPU
     busy: bool = False
     idle: float = 0.0
+    served: float = TURN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +71,8 @@ def decide(need: Resident, free: int, residents: Sequence[Resident], *, waited: 
     missing = need.memory - free
     if out := _enough([each for each in others if not each.busy], missing):
         return Swap(out=out)
-    return Wait(hold=_enough(others, missing) if waited >= TURN else ())
+    done = [each for each in others if not each.busy or each.served >= TURN]
+    return Wait(hold=_enough(done, missing) if waited >= TURN else ())
 
 
 def eta(ahead: int, loading: float) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from serving import machine
@@ -71,7 +72,7 @@ class Room:
         self._promised.pop(key, None)
 
     async def _try(self, need: Resident, *, waited: float) -> bool:
-        residents = await self._lodgers.residents(need)
+        residents = self._with_promised(await self._lodgers.residents(need))
         free = await self._free(need.device, residents)
         match decide(need, free, residents, waited=waited):
             case Start():
@@ -85,14 +86,19 @@ class Room:
                 raise self._never(need, missing)
         return False
 
+    def _with_promised(self, found: Sequence[Resident]) -> list[Resident]:
+        known = {each.key for each in found}
+        return [
+            *found,
+            *(replace(each, busy=True, served=0.0) for key, each in self._promised.items() if key not in known),
+        ]
+
     async def _free(self, device: str, residents: Sequence[Resident]) -> int:
-        known = {each.key: each for each in residents if each.device == device}
-        promised = [each for each in self._promised.values() if each.device == device]
         if self._budget:
-            taken = sum(each.memory for each in known.values())
-            return self._budget - taken - sum(each.memory for each in promised if each.key not in known)
+            return self._budget - sum(each.memory for each in residents if each.device == device)
         # What is promised has not been taken yet, or not all of it.
-        return await asyncio.to_thread(self._measure, device) - sum(each.memory for each in promised)
+        promised = sum(each.memory for each in self._promised.values() if each.device == device)
+        return await asyncio.to_thread(self._measure, device) - promised
 
     def _never(self, need: Resident, missing: int) -> Refusal:
         room = "STUDIOLO_ENGINE_MEMORY allows" if self._budget else "there can be"

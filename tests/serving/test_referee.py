@@ -20,6 +20,7 @@ def lodgers(draw: st.DrawFn) -> list[Resident]:
             device=draw(st.sampled_from(["cpu", "cuda"])),
             busy=draw(st.booleans()),
             idle=draw(st.floats(0, 1e4)),
+            served=draw(st.floats(0, 3 * TURN)),
         )
         for number in range(count)
     ]
@@ -43,8 +44,10 @@ def test_what_is_decided_makes_room_and_ends_no_work(
         case Wait(hold=hold):
             idle = sum(each.memory for each in here.values() if not each.busy)
             assert free + idle < memory  # else it would be a swap
-            assert bool(hold) == (waited >= TURN)
+            had = sum(each.memory for each in here.values() if not each.busy or each.served >= TURN)
+            assert bool(hold) == (waited >= TURN and free + had >= memory)
             if hold:
+                assert all(not here[key].busy or here[key].served >= TURN for key in hold)
                 assert free + sum(here[key].memory for key in hold) >= memory
         case Never(missing=missing):
             assert free + sum(each.memory for each in here.values()) + missing == memory
@@ -83,6 +86,11 @@ def test_a_busy_engine_holds_only_after_a_turn() -> None:
     need = Resident(key="x", memory=8)
     assert decide(need, 0, busy, waited=TURN - 1) == Wait()
     assert decide(need, 0, busy, waited=TURN) == Wait(hold=("busy",))
+
+
+def test_one_that_has_just_loaded_is_not_made_to_hold_before_it_has_answered() -> None:
+    loaded = [Resident(key="new", memory=8, busy=True, served=0.1)]
+    assert decide(Resident(key="x", memory=8), 0, loaded, waited=10 * TURN) == Wait()
 
 
 @given(st.integers(0, 20), st.floats(0, 500))

@@ -113,6 +113,14 @@ async def test_the_first_to_wait_is_the_first_to_get_in() -> None:
     assert order == ["one", "two", "three"]
 
 
+async def test_one_that_waits_for_a_promise_to_be_kept_is_not_told_that_it_never_fits() -> None:
+    room = Room(House(), budget=10)
+    await room.admit(Resident(key="a", memory=6), loading=1.0, patience=1.0)
+    with pytest.raises(Refusal) as caught:
+        await room.admit(Resident(key="b", memory=6), loading=1.0, patience=0.2)
+    assert caught.value.code == "waiting_for_memory"
+
+
 async def test_what_is_promised_is_no_longer_free() -> None:
     room = Room(House(), measure=lambda _: 10)
     await room.admit(Resident(key="a", memory=6), loading=1.0, patience=1.0)
