@@ -38,7 +38,7 @@ class ChatModel:
         if isinstance(ask, Completion):
             return [self._prompt(prompt) for prompt in ask.prompts]
         text = self.template.render(ask.messages, ask.offer)
-        return [Prompt(tokens=self.tokenizer(text, add_special_tokens=False)["input_ids"])]
+        return [Prompt(tokens=self.tokenizer(text, add_special_tokens=False)["input_ids"], field="messages")]
 
     async def prepare(self, ask: Chat | Completion) -> Compiled | None:
         """Return the grammar that holds the answers, where a request asks for one; other requests do not wait."""
@@ -61,8 +61,7 @@ class ChatModel:
         for token, _ in sampling.logit_bias:
             if token >= len(self.tokenizer):
                 raise wrong(f"token {token} is not in the vocabulary of {len(self.tokenizer)}", param="logit_bias")
-        param = "messages" if sampling.max_tokens is None else "max_tokens"
-        limits = [self._room(len(prompt.tokens), sampling.max_tokens, param) for prompt in prompts]
+        limits = [self._room(prompt, sampling.max_tokens) for prompt in prompts]
         if options.best_of > options.n and sampling.logprobs is None:
             options = replace(options, sampling=replace(sampling, logprobs=0))
         rooms = [(prompt.tokens, limit) for prompt, limit in zip(prompts, limits, strict=True)]
@@ -72,24 +71,26 @@ class ChatModel:
         if isinstance(prompt, str):
             tokens: list[int] = self.tokenizer(prompt)["input_ids"] or [self.tokenizer.bos_token_id or 0]
             opened = not prompt or (tokens[0] == self.tokenizer.bos_token_id and not self._opens(prompt))
-            return Prompt(tokens=tokens, echoed=prompt, unseen=1 if opened else 0)
+            return Prompt(tokens=tokens, field="prompt", echoed=prompt, unseen=1 if opened else 0)
         if max(prompt) >= len(self.tokenizer):
             raise wrong(f"token {max(prompt)} is not in the vocabulary of {len(self.tokenizer)}", param="prompt")
-        return Prompt(tokens=prompt, echoed=self.tokenizer.decode(prompt, clean_up_tokenization_spaces=False))
+        text = self.tokenizer.decode(prompt, clean_up_tokenization_spaces=False)
+        return Prompt(tokens=prompt, field="prompt", echoed=text)
 
     def _opens(self, prompt: str) -> bool:
         return prompt.startswith(str(self.tokenizer.bos_token))
 
-    def _room(self, prompt: int, asked: int | None, param: str) -> int:
-        answer = 1 if asked is None else asked
-        if prompt + answer > self.context_length:
+    def _room(self, prompt: Prompt, asked: int | None) -> int:
+        """Return how many tokens an answer to the prompt may have."""
+        read, answer = len(prompt.tokens), 1 if asked is None else asked
+        if read + answer > self.context_length:
             raise wrong(
-                f"this model's context is {self.context_length} tokens, and {prompt + answer} were asked for "
-                f"({prompt} in the prompt, {answer} in the answer)",
-                param=param,
+                f"this model's context is {self.context_length} tokens, and {read + answer} were asked for "
+                f"({read} in the prompt, {answer} in the answer)",
+                param=prompt.field if read >= self.context_length else "max_tokens",
                 code="context_length_exceeded",
             )
-        return self.context_length - prompt if asked is None else asked
+        return self.context_length - read if asked is None else asked
 
 
 class Answers:

@@ -13,8 +13,8 @@ from serving.engines.vocabulary import Compiled, Vocabulary, json_rule, literal
 def grammar(vocabulary: Vocabulary, schema: Mapping[str, Any] | None, offer: Offer) -> Compiled | None:
     """Return the grammar of a request, or None where any text will do. It may take long: not for the event loop.
 
-    Calls are held to their schema where a call is a must or the function is strict. A schema that no answer can be
-    held to is refused by the field it came from.
+    Calls are held to their schema where a call is a must or the function is strict; a model that may call once is held
+    to that. A schema that no answer can be held to is refused by the field it came from.
     """
     held = offer.tools if offer.must else tuple(tool for tool in offer.tools if tool.strict)
     for tool in held:
@@ -23,7 +23,7 @@ def grammar(vocabulary: Vocabulary, schema: Mapping[str, Any] | None, offer: Off
     answer = None
     if schema is not None and not offer.must:
         answer = vocabulary.compile(f"start: {json_rule(schema)}", param="response_format")
-    if not offer.tools or (answer is None and not held):
+    if not offer.tools or (answer is None and not held and offer.most > 1):
         return answer
     if offer.must:
         start = [f"start: {literal(OPENING)} calls"]

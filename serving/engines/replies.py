@@ -30,6 +30,7 @@ class Prompt:
     """A prompt as it was read, and what of it is repeated before the answer."""
 
     tokens: Sequence[int]
+    field: str  # of the request, that it came in
     echoed: str = ""
     unseen: int = 0  # tokens put before its text, such as the one that begins every text
 

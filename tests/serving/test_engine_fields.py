@@ -286,6 +286,11 @@ def test_what_cannot_be_honoured_is_refused_by_name(chat: httpx.Client, field: s
     assert _refused(chat, messages=FRANCE, **{field: value}) == field
 
 
+def test_a_prompt_that_is_too_long_is_told_from_an_answer_that_is(chat: httpx.Client) -> None:
+    assert _refused(chat, TEXT, prompt=[5] * 8192, max_tokens=1) == "prompt"
+    assert _refused(chat, TEXT, prompt=[5] * 8000, max_tokens=500) == "max_tokens"
+
+
 def test_pictures_are_refused_by_the_name_of_the_part(chat: httpx.Client) -> None:
     part = {"type": "image_url", "image_url": {"url": "http://127.0.0.1/x.png"}}
     assert _refused(chat, messages=[{"role": "user", "content": [part]}]) == "messages.0.content.0.type"

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken
 
 from serving.engines.grammars import grammar
 from serving.engines.requests import Sampling, read_chat
@@ -173,6 +174,27 @@ def test_a_model_that_may_call_is_held_to_strict_parameters_once_it_begins() -> 
 def test_a_model_that_may_call_says_what_it_likes_otherwise() -> None:
     assert grammar(VOCABULARY, None, _offer("auto", a=CLOSED)) is None
     assert grammar(VOCABULARY, None, _offer("none", a=CLOSED)) is None
+
+
+def test_a_model_that_may_call_only_once_has_said_everything_after_a_call() -> None:
+    way = grammar(VOCABULARY, None, _offer("auto", parallel=False, a=CLOSED))
+    assert way is not None
+    held = way.begin()
+    for byte in b'<tool_call>\n{"name": "a", "arguments": {"b": [1]}}\n</tool_call>':
+        held.accept(byte)
+    row = torch.zeros(PLACES)
+    held.mask(row)
+    assert row.isfinite().nonzero()[:, 0].tolist() == [END]
+
+
+def test_a_model_with_a_token_of_its_own_for_calls_may_use_it() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens([AddedToken("<tool_call>", special=False)])
+    way = grammar(Vocabulary(tokenizer, [END]), None, _offer("required", a=CLOSED))
+    assert way is not None
+    row = torch.zeros(PLACES)
+    way.begin().mask(row)
+    assert END + 1 in row.isfinite().nonzero()[:, 0].tolist()
 
 
 def test_a_grammar_that_fails_in_the_middle_ends_the_answer_with_the_reason() -> None:

@@ -130,6 +130,14 @@ def test_answers_together_equal_answers_alone(chat: httpx.Client) -> None:
     assert together == alone
 
 
+def test_a_prompt_asked_again_is_not_read_again(chat: httpx.Client) -> None:
+    ask = {"messages": [{"role": "user", "content": "Name three rivers. " * 20}], "temperature": 0, "max_tokens": 12}
+    first, again = (_ask(chat, **ask) for _ in range(2))
+    assert again["choices"] == first["choices"]
+    read = again["usage"]["prompt_tokens"] - again["usage"]["prompt_tokens_details"]["cached_tokens"]
+    assert 1 <= read <= 16 < first["usage"]["prompt_tokens"]
+
+
 def test_several_choices_come_with_their_numbers(chat: httpx.Client) -> None:
     answer = _ask(chat, messages=STORY, temperature=1.2, n=3, max_tokens=8)
     assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2]
@@ -229,3 +237,16 @@ def test_a_text_longer_than_the_encoder_reads_is_refused(embedder: httpx.Client)
 
 def test_an_embedding_model_does_not_chat(embedder: httpx.Client) -> None:
     assert embedder.post(CHAT, json={"messages": FRANCE}).status_code == 404
+
+
+def test_an_embedding_model_puts_documents_in_order(embedder: httpx.Client) -> None:
+    documents = ["the stock market fell", "a kitten naps", "rain in May"]
+    results = _ask(embedder, "/v1/rerank", query="a sleeping cat", documents=documents, top_n=2)["results"]
+    assert [row["index"] for row in results][0] == 1
+    assert len(results) == 2
+
+
+def test_an_embedding_model_counts_texts_and_reads_no_conversations(embedder: httpx.Client) -> None:
+    counted = _ask(embedder, "/tokenize", prompt="a cat sleeps")
+    assert counted["count"] == _ask(embedder, "/v1/embeddings", input="a cat sleeps")["usage"]["prompt_tokens"]
+    assert embedder.post("/tokenize", json={"messages": FRANCE}).json()["error"]["param"] == "messages"
