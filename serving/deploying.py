@@ -40,12 +40,16 @@ class Made:
 
 def put_endpoint(workspace: Workspace, file: EndpointFile) -> Endpoint:
     """Make the endpoint that a file describes, or bring it to what the file says."""
+    before = {endpoint.name: endpoint for endpoint in endpoints.listed(workspace)}.get(file.name)
     properties = {
+        **(before.properties if before else {}),
         "auth_mode": file.auth_mode,
         "description": file.description,
         "tags": dict(file.tags),
         "properties": dict(file.properties),
     }
+    if file.fallback is not None:
+        properties["fallback"] = list(file.fallback)
     return endpoints.put(
         workspace, file.name, traffic=file.traffic, mirror=file.mirror, kind="online", properties=properties
     )

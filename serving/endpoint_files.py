@@ -16,6 +16,7 @@ from workspace.errors import Invalid
 KEYS = (
     "$schema", "name", "auth_mode", "description", "traffic", "mirror_traffic", "tags", "properties", "identity",
     "public_network_access", "compute", "location", "kind",
+    "fallback",  # ours
 )  # fmt: skip
 UNUSED = ("identity", "public_network_access", "compute", "location")  # of the cloud: read, kept, without effect here
 AUTH_MODES = ("key", "aml_token", "aad_token")
@@ -36,6 +37,7 @@ class EndpointFile:
     description: str = ""
     traffic: Mapping[str, float] | None = None
     mirror: Mapping[str, float] | None = None
+    fallback: tuple[str, ...] | None = None  # deployments that stand in, in this order, where the chosen one cannot
     tags: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
@@ -68,6 +70,7 @@ def read_document(document: Document) -> EndpointFile:
         description=yaml_values.text(document, "description"),
         traffic=traffic,
         mirror=mirror,
+        fallback=_fallback(document),
         tags=yaml_values.texts(document, "tags"),
         properties=yaml_values.texts(document, "properties"),
         unused=tuple(key for key in UNUSED if document.get(key) is not None),
@@ -84,9 +87,19 @@ def shown(endpoint: Endpoint) -> dict[str, Any]:
         "description": kept["description"] or "",
         "traffic": dict(endpoint.traffic),
         "mirror_traffic": dict(endpoint.mirror),
+        "fallback": list(endpoint.properties.get("fallback") or ()),
         "tags": kept["tags"] or {},
         "properties": kept["properties"] or {},
     }
+
+
+def _fallback(document: Document) -> tuple[str, ...] | None:
+    found = document.get("fallback")
+    if found is None:
+        return None
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise Invalid("`fallback` must be a list of deployments", at=document.at("fallback"))
+    return tuple(found)
 
 
 def _name(document: Document) -> str:

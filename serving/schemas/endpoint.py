@@ -26,8 +26,10 @@ def schema() -> Schema:
         "public_network_access": parts.anything(cloud),
         "compute": parts.anything(cloud),
         "location": parts.anything(cloud),
+        "fallback": {"type": "array", "items": {"type": "string"},
+                     "description": "Deployments that stand in, in this order, where the chosen one cannot answer."},
         "kind": _any_case(("online", "managed", "kubernetes"), "All are processes of this machine."),
-    }
+    }  # fmt: skip
     return parts.mapping(
         "A stable name for clients: studiolo endpoint create --file …",
         {key: known[key] for key in endpoint_files.KEYS},

@@ -316,6 +316,18 @@ def test_a_file_cannot_give_the_consent_itself(workspace: Workspace, write: Call
         deploy(workspace, deployment_files.read(write(text + "engine_options: {allow_pickle: x}\n")))
 
 
+def test_what_others_keep_with_an_endpoint_stays_and_stand_ins_can_be_named(
+    workspace: Workspace, write: Callable[[str], Path]
+) -> None:
+    endpoints.put(workspace, "bot", properties={"kept": "by others"})
+    made = deploying.put_endpoint(workspace, endpoint_files.read(write("name: bot\nfallback: [green]\n")))
+    assert (made.properties["kept"], made.properties["fallback"]) == ("by others", ["green"])
+    again = deploying.put_endpoint(workspace, endpoint_files.read(write("name: bot\ndescription: x\n")))
+    assert again.properties["fallback"] == ["green"]
+    with pytest.raises(Invalid, match="2:1: `fallback` must be a list"):
+        endpoint_files.read(write("name: bot\nfallback: green\n"))
+
+
 def test_all_traffic_can_be_given_to_one(workspace: Workspace, write: Callable[[str], Path]) -> None:
     endpoints.put(workspace, "bot")
     text = "name: {way}\nendpoint_name: bot\ncode_configuration: {{code: code, scoring_script: score.py}}\n"

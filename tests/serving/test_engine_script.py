@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from serving import endpoints
 from serving.engines.launches import kind
+from serving.engines.scoring_spec import HERE
 from tests.serving.scoring_engine import engine
 from workspace.errors import Invalid
 from workspace.home import Workspace
@@ -303,6 +306,17 @@ def run(data, weights, note):
     refused = client.post("/score", json={"dta": []})
     assert (refused.status_code, "unknown field 'dta'" in refused.text) == (400, True)
     assert client.post("/score", content="no json").status_code == 400
+
+
+WORKERS = ("scoring_worker.py", "script_scorer.py", "mlflow_scorer.py", "shims/services.py", "shims/monitoring.py")
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_what_runs_in_other_pythons_needs_no_new_one_and_none_of_our_packages(name: str) -> None:
+    tree = ast.parse((HERE / name).read_text(), feature_version=(3, 8))
+    imported = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {str(node.module) for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert {module.split(".")[0] for module in imported} <= sys.stdlib_module_names
 
 
 def test_a_plain_script_is_described_too(serve: Serve) -> None:
