@@ -21,6 +21,7 @@ from workspace.processes import own_identity
 from workspace.settings import Settings
 
 Say = Callable[..., Result]
+EXAMPLE = Path(__file__).parents[2] / "examples" / "endpoints" / "iris"
 
 ENDPOINT = "name: bot\nauth_mode: key\ntags: {team: blue}\npublic_network_access: disabled\n"
 DEPLOYMENT = """\
@@ -231,3 +232,11 @@ def test_a_chat_is_asked_by_the_same_command(
     assert answer["object"] == "chat.completion"
     assert answer["usage"]["completion_tokens"] <= 5
     say("endpoint", "delete", "-n", "talk", "--yes")
+
+
+def test_the_example_answers(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(EXAMPLE)
+    say("endpoint", "create", "-f", "endpoint.yml")
+    say("deployment", "create", "-f", "blue.yml", "--all-traffic")
+    assert shown(say("endpoint", "invoke", "-n", "iris", "-r", "request.json")) == ["setosa", "virginica"]
+    assert "3 kinds of iris" in say("deployment", "logs", "-n", "blue", "-e", "iris").stdout
