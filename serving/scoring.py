@@ -18,6 +18,7 @@ from serving import endpoints
 from serving.admission import Headers, read_raw
 from serving.asking import ask_as
 from serving.call import Call
+from serving.deployment_settings import SCORING
 from serving.endpoints import Endpoint
 from serving.openai_errors import Refusal
 from serving.routing import way
@@ -63,9 +64,11 @@ async def _prepared(visit: Visit) -> Send:
     call = visit.call
     call.body = await read_raw(visit.headers, visit.receive, limit=visit.house.limits.body)
     call.request = {"model": endpoint.name}
-    call.scored, call.asks, call.told = True, "/score", _told(visit)
+    call.scored, call.asks = True, "/score"
     for deployment in _reachable(endpoint, visit.headers):
         _check_engine(deployment)
+        if deployment.engine in SCORING:
+            call.told = _told(visit)
     return _ModelErrors(visit.send, call)
 
 
@@ -82,7 +85,7 @@ def _endpoint(visit: Visit, known: Mapping[str, Endpoint]) -> Endpoint:
         what = "several endpoints are here" if made else "no endpoint is here"
         names = f": name one of {', '.join(sorted(made))}" if made else ""
         raise Refusal(404, f"{what}{names} as /endpoints/NAME/score or in azureml-endpoint", code="no_endpoint")
-    if name not in known:
+    if name not in known or known[name].kind != "online":
         names = ", ".join(sorted(made)) or "none yet"
         raise Refusal(404, f"no endpoint {name!r}; known: {names}", code="no_endpoint")
     return known[name]

@@ -78,6 +78,9 @@ async def test_an_endpoint_is_named_by_its_path_by_a_header_or_by_being_the_only
     assert refused.status_code == 404
     assert "bot, other" in refused.json()["error"]["message"]
     assert (await door.post("/endpoints/bto/score", json=3)).status_code == 404
+    endpoints.put(workspace, "nightly", kind="batch")
+    await asyncio.sleep(1.2)
+    assert (await door.post("/endpoints/nightly/score", json=3)).status_code == 404
 
 
 async def test_traffic_chooses_and_a_header_goes_past_it(
