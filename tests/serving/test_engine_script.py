@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from serving.engines.scoring_spec import HERE
 from tests.serving.scoring_engine import engine
 from workspace.errors import Invalid
 from workspace.home import Workspace
+from workspace.processes import identity_of
 
 ECHO = """\
 import json
@@ -322,3 +325,15 @@ def test_what_runs_in_other_pythons_needs_no_new_one_and_none_of_our_packages(na
 def test_a_plain_script_is_described_too(serve: Serve) -> None:
     described = serve({"score.py": ECHO}).get("/swagger.json").json()
     assert set(described["paths"]) == {"/", "/score"}
+
+
+def test_the_processes_of_an_engine_that_was_killed_end_by_themselves(workspace: Workspace, tmp_path: Path) -> None:
+    script = "import os\n\ndef run(raw):\n    return [os.getpid(), os.getppid()]\n"
+    deployment = deployed(workspace, tmp_path / "code", {"score.py": script})
+    with engine(workspace, deployment) as client:
+        worker, parent = client.post("/score", content="x").json()
+        os.kill(parent, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while identity_of(worker) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert identity_of(worker) is None

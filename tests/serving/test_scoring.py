@@ -243,3 +243,13 @@ async def test_the_key_of_an_endpoint_opens_that_one_alone(
         assert refused.status_code == 403
     unknown = await door.post("/endpoints/nobody/score", json=1, headers=headers)
     assert unknown.status_code == 403  # what else there is, it does not learn
+
+
+async def test_a_key_of_idempotency_has_the_script_run_once(
+    door: httpx.AsyncClient, deploy: Deploy, workspace: Workspace
+) -> None:
+    deploy("bot", "blue", "def run(raw):\n    open('ran.txt', 'a').write('x')\n    return raw\n")
+    headers = {"idempotency-key": "k-1"}
+    answers = [await door.post("/endpoints/bot/score", json=1, headers=headers) for _ in range(3)]
+    assert {(answer.status_code, answer.text) for answer in answers} == {(200, '"1"')}
+    assert [path.read_text() for path in (workspace.home / "engines" / "code").glob("*/ran.txt")] == ["x"]
