@@ -19,7 +19,7 @@ from workspace.home import Workspace
 from workspace.tables import deployments, endpoints
 
 ENGINES = ("torch", "vllm", "llamacpp", "openai", "flow", "script", "mlflow")
-TASKS = ("chat", "embedding")
+TASKS = ("chat", "embedding", "rerank")
 KINDS = ("online", "batch")
 MOST_MIRRORED = 50  # percent
 DEFAULT = "default"  # the deployment of a model that is served under its own name
