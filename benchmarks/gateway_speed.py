@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from flow_serve import cpu_of, rss_of, slowdown
 
 START = 300.0  # seconds that a server may take to answer for the first time
-OVERWHELMED = 1_000  # requests under way with which the client asks for no more
+OVERWHELMED = 200  # requests under way with which the client asks for no more
 MESSAGES = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": "Say hello to me, please."}]
 
 
@@ -56,6 +56,7 @@ def main() -> None:
     )
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--warm", type=float, default=10.0, help="seconds for which each is asked before")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rate", type=float, default=200.0)
     parser.add_argument("--streams", type=int, default=500)
@@ -71,6 +72,8 @@ def main() -> None:
         targets.append(stack.enter_context(ours(upstream)))
         if given.litellm:
             targets.append(stack.enter_context(litellm(given.litellm, upstream)))
+        for target in targets:  # what is loaded late is loaded now
+            client(target, kind="closed", clients=4, seconds=given.warm)
         if given.only in (None, "rate"):
             rate(targets, given)
         if given.only in (None, "added"):

@@ -37,7 +37,7 @@ class Bounds:
     head: int = 32_768
     head_seconds: float = 10.0  # for the whole head
     body_seconds: float = 30.0  # between two pieces of a body
-    idle: float = 75.0  # between two requests
+    idle: float = 75.0  # before a request
     reading: float = 60.0  # for a client that reads nothing while its answer waits
     linger: float = 2.0  # for the rest of a request that was refused
     unread: int = 262_144  # bytes of a body that wait for the application
@@ -208,7 +208,7 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._bounds.unsent)
         self._client = transport.get_extra_info("peername")
         self._server.open.add(self)
-        self.due = time.monotonic() + self._bounds.head_seconds
+        self.due = time.monotonic() + self._bounds.idle
 
     def data_received(self, data: bytes) -> None:
         if self._discarded >= 0:

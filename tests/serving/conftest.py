@@ -20,7 +20,7 @@ from serving.downstream import Bounds, Server
 from serving.gateway import Door, create_app
 from workspace.home import Workspace
 
-BOUNDS = Bounds(head_seconds=1.0, body_seconds=1.0, reading=1.0)
+BOUNDS = Bounds(head_seconds=2.0, body_seconds=2.0, reading=2.0)
 Script = Callable[["Wire"], Awaitable[None]]
 
 
