@@ -88,6 +88,7 @@ class House:
     gateway: Gateway
     client: OpenAI
     serves: str  # the key of the replica that answers in the end
+    properties: Mapping[str, Any]
 
     def ask(self, text: str = "Say hello.", **options: Any) -> Any:
         asked: dict[str, Any] = {"max_tokens": 8, "temperature": 0, "model": self.name, **options}
@@ -100,7 +101,7 @@ class House:
 
     def put(self, **properties: Any) -> str:
         """Change its deployment and return the key of its engine; the gateway has seen it when this returns."""
-        given = {**self.case.properties, **properties}
+        given = {**self.properties, **properties}
         way = endpoints.put_deployment(
             self.workspace, self.name, "blue", engine=self.case.engine, model=self.case.model, properties=given
         )
@@ -144,9 +145,7 @@ CASES = {
     "torch": Case("torch", SMOLLM, torch_works, {"threads": 1}, adapters=True),
     "openai": Case("openai", SMOLLM, torch_works),
     "flow": Case("flow", "contract-echo", lambda _: FLOW_WORKS.exists(), counts=False),
-    "vllm": Case(
-        "vllm", SMOLLM, vllm_works, {"max_model_len": 1024, "max_num_seqs": 16, "enable_lora": True}, adapters=True
-    ),
+    "vllm": Case("vllm", SMOLLM, vllm_works, {"max_model_len": 1024, "max_num_seqs": 16}, adapters=True),
     "llamacpp": Case("llamacpp", "contract-gguf", lambda _: False),
 }
 
@@ -184,6 +183,8 @@ def house(
         properties["base_url"] = gateway.base_url
         _put_key(workspace, gateway)
         properties["connection"] = "contract-connection"
+    if case.adapters:
+        properties["adapters"] = {"polite": str(put_adapter(tmp_path_factory.mktemp("adapters") / "polite", 1))}
     endpoints.put(workspace, name)
     way = endpoints.put_deployment(workspace, name, "blue", engine=case.engine, model=model, properties=properties)
     endpoints.put(workspace, name, traffic={"blue": 100})
@@ -192,7 +193,7 @@ def house(
     client = OpenAI(base_url=gateway.base_url, api_key=gateway.token, max_retries=0, timeout=300)
     serves = replicas.key_of(way)
     _first_answer(client, name)
-    yield House(case, name, workspace, gateway, client, serves)
+    yield House(case, name, workspace, gateway, client, serves, properties)
     endpoints.remove(workspace, name)
     if case.engine != "openai":
         for replica in replicas.living(workspace.home):
@@ -315,17 +316,14 @@ def put_adapter(folder: Path, seed: int) -> Path:
 def test_an_adapter_is_loaded_while_the_engine_runs(house: House, tmp_path: Path) -> None:
     if not house.case.adapters:
         pytest.skip("this engine has no adapters of its own")
-    first, second = put_adapter(tmp_path / "first", 1), put_adapter(tmp_path / "second", 2)
-    house.put(adapters={"polite": str(first)})
     plain = house.ask().choices[0].message.content
     before = house.ask(model=f"{house.name}:polite").choices[0].message.content
-    key = house.put(adapters={"polite": str(first), "rude": str(second)})
-    running = [each.pid for each in replicas.living(house.workspace.home) if each.group == key]
-    assert len(running) == 1
+    running = house.replica.pid
+    house.put(adapters={**house.properties["adapters"], "rude": str(put_adapter(tmp_path / "rude", 2))})
     after = house.ask(model=f"{house.name}:rude").choices[0].message.content
     assert len({plain, before, after}) == 3
     assert house.ask(model=f"{house.name}:polite").choices[0].message.content == before
-    assert [each.pid for each in replicas.living(house.workspace.home) if each.group == key] == running
+    assert house.replica.pid == running
     house.put()
 
 
@@ -393,7 +391,7 @@ def test_an_engine_that_is_to_stop_ends_its_answers_first(house: House) -> None:
             "blue",
             engine=house.case.engine,
             model=house.case.model,
-            properties=dict(house.case.properties),
+            properties=house.properties,
         )
         endpoints.put(house.workspace, house.name, traffic={"blue": 100})
     _first_answer(house.client, house.name)
