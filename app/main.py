@@ -7,11 +7,12 @@ from pathlib import Path
 import streamlit as st
 
 from app import places
-from app.pages import flows, home, lineage, playground, runs
+from app.pages import endpoints, flows, home, lineage, playground, runs
 
 PAGES = {
     "home": ("Home", "home", home.show),
     "playground": ("Playground", "forum", playground.show),
+    "endpoints": ("Endpoints", "dns", endpoints.show),
     "flows": ("Flows", "account_tree", flows.show),
     "runs": ("Runs", "history", runs.show),
     "lineage": ("Lineage", "share", lineage.show),

@@ -10,7 +10,9 @@ from flows.promptflow import names as promptflow_names
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from serving.endpoints import Endpoint as Endpoint
     from serving.local import Gateway as Gateway
+    from serving.rollouts.records import Rollout as Rollout
     from studiolo.ancestry import Family as Family
     from studiolo.ancestry import family as family
     from studiolo.chat import Chat as Chat
@@ -26,6 +28,16 @@ if TYPE_CHECKING:
     from studiolo.chat import new_chat as new_chat
     from studiolo.chat import reply as reply
     from studiolo.chat import running_gateway as running_gateway
+    from studiolo.endpoint_activity import Activity as Activity
+    from studiolo.endpoint_activity import abort_rollout as abort_rollout
+    from studiolo.endpoint_activity import activity as activity
+    from studiolo.endpoint_activity import acts_of as acts_of
+    from studiolo.endpoint_activity import by_minute as by_minute
+    from studiolo.endpoint_activity import made_endpoint as made_endpoint
+    from studiolo.endpoint_activity import made_endpoints as made_endpoints
+    from studiolo.endpoint_activity import pause_rollout as pause_rollout
+    from studiolo.endpoint_activity import resume_rollout as resume_rollout
+    from studiolo.endpoint_activity import rollouts_of as rollouts_of
     from studiolo.flow_batches import decide as decide
     from studiolo.flow_batches import questions as questions
     from studiolo.flow_batches import resume_detached as resume_detached
@@ -60,11 +72,13 @@ if TYPE_CHECKING:
 
 # Where each public name lives; it is imported when it is first used.
 _HOMES = {
+    "Activity": "studiolo.endpoint_activity",
     "Artifact": "studiolo.run_files",
     "Asset": "workspace.assets",
     "Chat": "studiolo.chat",
     "Conflict": "workspace.errors",
     "Denied": "workspace.errors",
+    "Endpoint": "serving.endpoints",
     "Family": "studiolo.ancestry",
     "FlowFolder": "studiolo.flow_shelf",
     "Gateway": "serving.local",
@@ -73,6 +87,7 @@ _HOMES = {
     "MissingExtra": "workspace.errors",
     "NotFound": "workspace.errors",
     "PartialFailure": "workspace.errors",
+    "Rollout": "serving.rollouts.records",
     "Run": "workspace.runs",
     "RunRecord": "workspace.runs",
     "Sampling": "studiolo.chat",
@@ -82,6 +97,9 @@ _HOMES = {
     "Turn": "studiolo.chat",
     "Unavailable": "workspace.errors",
     "Workspace": "workspace.home",
+    "abort_rollout": "studiolo.endpoint_activity",
+    "activity": "studiolo.endpoint_activity",
+    "acts_of": "studiolo.endpoint_activity",
     "artifact": "studiolo.run_files",
     "artifacts": "studiolo.run_files",
     "as_curl": "studiolo.chat",
@@ -89,6 +107,7 @@ _HOMES = {
     "as_runnable": "studiolo.runnables",
     "ask": "studiolo.chat",
     "ask_again": "studiolo.chat",
+    "by_minute": "studiolo.endpoint_activity",
     "chat_models": "studiolo.chat",
     "decide": "studiolo.flow_batches",
     "family": "studiolo.ancestry",
@@ -98,12 +117,17 @@ _HOMES = {
     "flow_lines": "studiolo.run_search",
     "load_chat": "studiolo.chat",
     "load_trial": "studiolo.flow_trials",
+    "made_endpoint": "studiolo.endpoint_activity",
+    "made_endpoints": "studiolo.endpoint_activity",
     "mlflow_address": "studiolo.run_search",
     "new_chat": "studiolo.chat",
+    "pause_rollout": "studiolo.endpoint_activity",
     "promote": "studiolo.flow_shelf",
     "questions": "studiolo.flow_batches",
     "reply": "studiolo.chat",
     "resume_detached": "studiolo.flow_batches",
+    "resume_rollout": "studiolo.endpoint_activity",
+    "rollouts_of": "studiolo.endpoint_activity",
     "running_gateway": "studiolo.chat",
     "starting_points": "studiolo.run_search",
     "try_flow": "studiolo.flow_trials",

@@ -96,6 +96,7 @@ class Guards:
                 "baseline": {"count": wager.baseline.count, "mean": wager.baseline.mean},
                 "evidence": wager.wealth,
                 "needed": 1.0 / self.alpha,
+                "progress": wager.progress(self.alpha),
             }
             for name, wager in self.wagers.items()
         }

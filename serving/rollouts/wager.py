@@ -82,6 +82,10 @@ class Wager:
         """Whether the evidence is enough for a false alarm in at most `alpha` of all rollouts."""
         return self.wealth >= 1.0 / alpha
 
+    def progress(self, alpha: float) -> float:
+        """Return how far the evidence has come, from 0 to 1 where it is enough; it grows evenly with what is seen."""
+        return max(0.0, min(1.0, math.log(self.wealth) / math.log(1.0 / alpha)))
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON takes it."""
         return asdict(self)

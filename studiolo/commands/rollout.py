@@ -55,7 +55,7 @@ def show(which: Which, as_json: AsJson = False) -> None:
     print(_line(rollout))
     rows = [
         (name, told["what"], _share(told["candidate"]), _share(told["baseline"]), f"{told['margin']:.0%}",
-         f"{min(100.0, 100 * told['evidence'] / told['needed']):.0f} %")
+         f"{told['progress']:.0%}")
         for name, told in rollout.evidence.get("told", {}).items()
     ]  # fmt: skip
     if rows:

@@ -18,7 +18,11 @@ import httpx
 import pytest
 
 import flows
+from serving import endpoints
 from serving.local import Gateway
+from serving.rollouts import records
+from serving.rollouts.guards import Guards, Seen
+from serving.rollouts.records import Plan
 from studiolo import flow_batches
 from workspace import Settings, Workspace
 
@@ -126,6 +130,7 @@ def _history(workspace: Workspace) -> None:
     for _ in flows.run(workspace, flows.load(folder), flows.Batch(data=data, name="echo words")):
         pass
     _paused(workspace)
+    _rolled_out(workspace)
     with (
         pytest.raises(ValueError, match="boom"),
         workspace.run("eval", name="went wrong", params={"note": EVIL}, tags={"tag": EVIL}),
@@ -135,6 +140,22 @@ def _history(workspace: Workspace) -> None:
         run.log_metrics({"accuracy": 0.75})
         run.log_artifact("report.html", f"<h1>The verdict</h1>{EVIL}")
         run.output(workspace.assets.put("report", "words", b"verdict"))
+
+
+def _rolled_out(workspace: Workspace) -> None:
+    """Make an endpoint whose rollout has just begun, and whose first candidate was turned away."""
+    endpoints.put(workspace, "support", properties={"description": EVIL})
+    for name in ("blue", "green"):
+        properties = {"base_url": "http://127.0.0.1:9/v1"}
+        endpoints.put_deployment(workspace, "support", name, engine="openai", model="m", properties=properties)
+    endpoints.put(workspace, "support", traffic={"blue": 100})
+    plan = Plan(endpoint="support", deployment="green")
+    records.abort(workspace, records.start(workspace, plan), f"too many errors {EVIL}")
+    rollout = records.start(workspace, plan, force=True)
+    guards = Guards(plan.guards, alpha=plan.alpha)
+    for number in range(60):
+        guards.observe(Seen(candidate=number % 6 == 0, failed=False, invalid=False))
+    records.keep_evidence(workspace, rollout, guards.as_dict() | {"told": guards.told(), "since": {"requests": 10}})
 
 
 def _paused(workspace: Workspace) -> None:

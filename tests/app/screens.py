@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars")
-PAGES = ("/login", "/", "/playground", "/flows", "/flows?flow=demo", "/runs", "/lineage")
+PAGES = ("/login", "/", "/playground", "/endpoints", "/flows", "/flows?flow=demo", "/runs", "/lineage")
 WIDTHS = (1280, 400)
 
 

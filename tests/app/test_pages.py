@@ -39,6 +39,7 @@ def test_the_login_page_leads_to_the_page_that_was_asked_for(chromium: Any, empt
         ("/", "studiolo demo"),
         ("/playground", "the gateway is not running"),
         ("/flows", "Comes with Studiolo"),
+        ("/endpoints", "No endpoint yet"),
         ("/runs", "Nothing has run yet"),
         ("/lineage", "No lineage yet"),
     ],
@@ -54,6 +55,7 @@ def test_a_page_without_anything_to_show_says_how_to_begin(
     [
         ("/runs?run=nobody", "no run 'nobody'"),
         ("/flows?flow=nothing", "no flow 'nothing'"),
+        ("/endpoints?endpoint=nothing", "no endpoint 'nothing'"),
         ("/lineage?node=data:nothing", "no data 'nothing'"),
     ],
 )
@@ -202,12 +204,26 @@ def test_lineage_leads_from_the_report_back_to_the_data(studio: Any, visit: Visi
 
 
 @pytest.mark.model
+def test_a_rollout_is_shown_with_its_guards_and_aborted(studio: Any, visit: Visit) -> None:
+    page = visit(studio, "/endpoints")
+    page.get_by_role("link", name="support").click()
+    page.wait_for_url("**/endpoints?endpoint=support")
+    page.get_by_text("green 1 %").wait_for()
+    page.get_by_text("failed requests: 0.0% against 0.0%").wait_for()
+    page.get_by_text("1 earlier").click()
+    page.get_by_text("too many errors").first.wait_for()
+    page.get_by_role("button", name="Abort").click()
+    page.get_by_text("blue 100 %").wait_for()
+    page.get_by_text("by hand").first.wait_for()
+
+
+@pytest.mark.model
 def test_every_page_of_the_menu_opens_without_an_error_in_the_console(studio: Any, visit: Visit) -> None:
     page = visit(studio)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    for name in ("Playground", "Flows", "Runs", "Lineage", "Home"):
+    for name in ("Playground", "Endpoints", "Flows", "Runs", "Lineage", "Home"):
         page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
         page.get_by_role("heading", name=name, exact=True).wait_for()
     assert errors == []
