@@ -131,8 +131,8 @@ def test_answers_together_equal_answers_alone(chat: httpx.Client) -> None:
 
 
 def test_a_prompt_asked_again_is_not_read_again(chat: httpx.Client) -> None:
-    ask = {"messages": [{"role": "user", "content": "Name three rivers. " * 20}], "temperature": 0, "max_tokens": 12}
-    first, again = (_ask(chat, **ask) for _ in range(2))
+    ask: dict[str, Any] = {"messages": [{"role": "user", "content": "Name three rivers. " * 20}], "max_tokens": 12}
+    first, again = (_ask(chat, temperature=0, **ask) for _ in range(2))
     assert again["choices"] == first["choices"]
     read = again["usage"]["prompt_tokens"] - again["usage"]["prompt_tokens_details"]["cached_tokens"]
     assert 1 <= read <= 16 < first["usage"]["prompt_tokens"]
