@@ -30,7 +30,7 @@ def positions(folder: Path, count: int, width: int = 2) -> int:
     if not isinstance(heads, int) or not isinstance(layers, int) or not heads:
         return 0
     size = config.get("head_dim") or config.get("hidden_size", 0) // heads
-    return 2 * layers * (config.get("num_key_value_heads") or heads) * size * width * count
+    return int(2 * layers * (config.get("num_key_value_heads") or heads) * size * width * count)
 
 
 def context(folder: Path) -> int:
