@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ _END = re.compile(rb"\r?\n\r?\n")
 _NO_COUNTS = re.compile(rb',\s*"usage"\s*:\s*null')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _ID = re.compile(rb'"id"\s*:\s*"([A-Za-z0-9._:-]{1,128})"')
+_FINISH = re.compile(rb'"finish_reason"\s*:\s*"([a-z_]{1,32})"')
 _USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(?=\{)')
 
 
@@ -37,15 +39,23 @@ class Events:
         self.usage: Usage | None = None
         self._counts_wanted = counts_wanted
         self._rest = b""
+        self._last: deque[bytes] = deque(maxlen=4)  # the end of the stream says why it ended
+
+    @property
+    def finish(self) -> str | None:
+        """Why the answer ended, None where it did not say."""
+        return finish(b"".join(self._last))
 
     def feed(self, chunk: bytes) -> bytes:
         """Return events that are complete, each with its empty line; what is not waits for the next chunk."""
         buffer = self._rest + chunk
-        ends = [found.end() for found in _END.finditer(buffer)]
-        end = ends[-1] if ends else 0
+        plain, carriage = buffer.rfind(b"\n\n"), buffer.rfind(b"\n\r\n")
+        end = max(plain + 2 if plain >= 0 else 0, carriage + 3 if carriage >= 0 else 0)
         whole, self._rest = buffer[:end], buffer[end:]
         if len(self._rest) > LONGEST:
             raise ValueError(f"an event longer than {LONGEST:,} bytes")
+        if whole:
+            self._last.append(whole)
         return self._read(whole) if b'"usage"' in whole else whole
 
     def _read(self, events: bytes) -> bytes:
@@ -66,6 +76,16 @@ def answer_id(text: bytes) -> str | None:
     """Return what an answer, or its first event, calls itself: "chatcmpl-…"; it stands near the beginning."""
     found = _ID.search(text, 0, 512)
     return found[1].decode("latin-1") if found else None
+
+
+def finish(text: bytes) -> str | None:
+    """Return why an answer ended, its last choice where there are several: "stop", "length", "tool_calls"."""
+    place = text.rfind(b'"finish_reason"')
+    while place >= 0:  # in a stream the last ones may say null
+        if found := _FINISH.match(text, place):
+            return found[1].decode()
+        place = text.rfind(b'"finish_reason"', 0, place)
+    return None
 
 
 def usage(text: bytes) -> Usage | None:

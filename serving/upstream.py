@@ -21,7 +21,8 @@ import httptools
 from workspace.errors import Unavailable
 
 CONNECT = 2.0  # seconds
-AHEAD = 262_144  # bytes read ahead of a client that reads slowly
+AHEAD = 65_536  # bytes read ahead of a client that reads slowly
+READ = 65_536  # bytes read at once, so that an engine in full flood leaves the others their turn
 KEPT = 2.0  # seconds for which a connection waits for the next request: less than any server waits
 SPARE = 512  # connections kept to one address
 
@@ -171,10 +172,14 @@ class Answer:
             self._waiter.set_result(True)
 
 
-class Line(asyncio.Protocol):
-    """One connection to an engine and the answer that comes over it."""
+class Line(asyncio.BufferedProtocol):
+    """One connection to an engine and the answer that comes over it.
 
-    def __init__(self) -> None:
+    What is read is taken out of the buffer at once, so all connections may share one.
+    """
+
+    def __init__(self, buffer: bytearray) -> None:
+        self._buffer = memoryview(buffer)
         self.answer = Answer(self, reused=False)
         self.idle_since = 0.0
         self._keeper: tuple[Lines, Address] | None = None
@@ -217,12 +222,15 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  (asyncio's name)
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self.idle_since:  # nobody asked
             self.release(complete=False)
             return
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._buffer[:nbytes])
         except httptools.HttpParserError as error:
             self.answer.end(f"the engine's answer is no HTTP: {error}")
             self.release(complete=False)
@@ -261,6 +269,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._idle: dict[Address, deque[Line]] = {}
+        self._buffer = bytearray(READ)
         self._heads: dict[tuple[Address, str], bytes] = {}
         self._secure: ssl.SSLContext | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -286,7 +295,7 @@ class Lines:
         )
         if not fresh and (line := self._take(address)):
             return line.ask(request, again=True, keeper=(self, address))
-        line = await _connect(address, self._context(address))
+        line = await _connect(address, self._context(address), self._buffer)
         return line.ask(request, keeper=(self, address))
 
     def put(self, address: Address, line: Line) -> None:
@@ -327,7 +336,7 @@ class Lines:
 
 async def send(address: Address, method: str, path: str, *, body: bytes = b"", request_id: str = "") -> Answer:
     """Send one request over a connection of its own and return its answer. Close it in any case."""
-    line = await _connect(address, ssl.create_default_context() if address.secure else None)
+    line = await _connect(address, ssl.create_default_context() if address.secure else None, bytearray(READ))
     head = f"content-length: {len(body)}\r\nconnection: close\r\n" + (
         f"x-request-id: {request_id}\r\n" if request_id else ""
     )
@@ -342,13 +351,17 @@ def _head(address: Address, path: str) -> bytes:
     ).encode("latin-1")
 
 
-async def _connect(address: Address, secure: ssl.SSLContext | None) -> Line:
+async def _connect(address: Address, secure: ssl.SSLContext | None, buffer: bytearray) -> Line:
     loop = asyncio.get_running_loop()
+
+    def made() -> Line:
+        return Line(buffer)
+
     try:
         async with asyncio.timeout(CONNECT):
             if address.socket:
-                return (await loop.create_unix_connection(Line, address.socket))[1]
-            return (await loop.create_connection(Line, address.host, address.port, ssl=secure))[1]
+                return (await loop.create_unix_connection(made, address.socket))[1]
+            return (await loop.create_connection(made, address.host, address.port, ssl=secure))[1]
     except (OSError, TimeoutError) as error:
         where = address.socket or f"{address.host}:{address.port}"
         reason = getattr(error, "strerror", None) or str(error) or "no answer in time"
