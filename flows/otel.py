@@ -1,4 +1,5 @@
-"""Lines as OpenTelemetry spans: the flow, its nodes, and what happened inside, with the `gen_ai.*` conventions.
+"""Lines as OpenTelemetry spans: the flow, its nodes, and what happened inside, with the `gen_ai.*` conventions; and
+requests to models at a gateway, of which nothing is known that was said.
 
 The one place that knows these conventions (https://opentelemetry.io/docs/specs/semconv/gen-ai/). Ids are made from
 what is told, so that the same line told twice is one trace.
@@ -10,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -27,6 +28,12 @@ _OPERATIONS = {
 _MLFLOW_TYPES = {
     "llm": "CHAT_MODEL", "embedding": "EMBEDDING", "tool": "TOOL", "function": "TOOL", "retrieval": "RETRIEVER",
     "chain": "CHAIN", "node": "CHAIN", "try": "CHAIN", "flow": "CHAIN",
+}  # fmt: skip
+_PATHS = {
+    "/v1/completions": ("text_completion", "LLM"), "/v1/embeddings": ("embeddings", "EMBEDDING"),
+    "/v1/rerank": ("rerank", "RERANKER"), "/v1/score": ("rerank", "RERANKER"), "/rerank": ("rerank", "RERANKER"),
+    "/v1/chat/completions": ("chat", "CHAT_MODEL"), "/v1/responses": ("chat", "CHAT_MODEL"),
+    "/v1/messages": ("chat", "CHAT_MODEL"),
 }  # fmt: skip
 _PARENT = re.compile(r"^[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}$")
 _LONGEST = 32_000  # characters of one attribute
@@ -49,16 +56,93 @@ class Origin:
     traceparent: str = ""
 
 
-def request(told: Iterable[tuple[Origin, LineRecord]]) -> ExportTraceServiceRequest:
-    """Return lines as what OTLP sends."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request to a model at a gateway, never its text. `traceparent` is its own place in its trace.
+
+    `first_token` is when the first byte of the answer was there; `more` are attributes of the gateway's own words.
+    """
+
+    id: str
+    path: str
+    asked: str  # the name by which the client asked
+    started_at: float  # UTC seconds
+    duration: float
+    status: int
+    traceparent: str = ""
+    parent: str = ""  # the caller's span
+    error: str | None = None
+    engine: str | None = None
+    model: str | None = None
+    response_id: str | None = None
+    finish: str | None = None
+    tokens: tuple[int, int] | None = None
+    cost: float | None = None
+    first_token: float | None = None  # UTC seconds
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+Told = tuple[Origin, LineRecord] | Asked
+
+
+def request(told: Iterable[Told]) -> ExportTraceServiceRequest:
+    """Return lines and requests as what OTLP sends."""
     made = ExportTraceServiceRequest()
     resource = made.resource_spans.add()
     resource.resource.attributes.append(_attribute("service.name", SERVICE))
     scope = resource.scope_spans.add()
     scope.scope.name = SERVICE
-    for origin, line in told:
-        scope.spans.extend(spans(origin, line))
+    for each in told:
+        scope.spans.extend(spans_of(each))
     return made
+
+
+def spans_of(told: Told) -> Iterator[Span]:
+    """Yield the spans of a line, or the one of a request."""
+    if isinstance(told, Asked):
+        yield asked_span(told)
+    else:
+        yield from spans(*told)
+
+
+def recorded(traceparent: str) -> bool:
+    """Whether a W3C trace context wants its trace to be recorded; one that says nothing does."""
+    return not _PARENT.match(traceparent) or bool(int(traceparent[-2:], 16) & 1)
+
+
+def asked_span(asked: Asked) -> Span:
+    """Return the span of a request at a gateway."""
+    found = _PARENT.match(asked.traceparent)
+    operation, kind = _PATHS.get(asked.path, (asked.path.rpartition("/")[2] or "ask", "UNKNOWN"))
+    span = Span(
+        trace_id=bytes.fromhex(found["trace"]) if found else _digest(asked.id)[:16],
+        span_id=bytes.fromhex(found["span"]) if found else _digest(f"{asked.id}/root")[:8],
+        parent_span_id=bytes.fromhex(asked.parent), name=_text(f"{operation} {asked.asked}".rstrip()),
+        kind=Span.SPAN_KIND_SERVER, start_time_unix_nano=_nano(asked.started_at),
+        end_time_unix_nano=_nano(asked.started_at + max(asked.duration, 0.0)),
+    )  # fmt: skip
+    flow = asked.engine == "flow"  # its own spans tell what its models used: counted once
+    tokens = asked.tokens or (None, None)
+    cost = None if asked.cost is None else json.dumps({"total_cost": asked.cost})
+    _put(span, {
+        "gen_ai.operation.name": operation, "gen_ai.provider.name": asked.engine,
+        "gen_ai.request.model": asked.asked or None, "gen_ai.response.model": asked.model,
+        "gen_ai.response.id": asked.response_id,
+        "gen_ai.response.finish_reasons": [asked.finish] if asked.finish else None,
+        "studiolo.tokens.prompt" if flow else "gen_ai.usage.input_tokens": tokens[0],
+        "studiolo.tokens.completion" if flow else "gen_ai.usage.output_tokens": tokens[1],
+        "studiolo.cost": asked.cost, "mlflow.llm.cost": None if flow else cost,
+        "url.path": asked.path, "http.request.method": "POST", "http.response.status_code": asked.status,
+        "studiolo.kind": "gateway", "studiolo.request_id": asked.id,
+        "mlflow.spanType": kind, "mlflow.traceName": _text(asked.asked or asked.path), **asked.more,
+    })  # fmt: skip
+    if asked.first_token is not None:
+        event = span.events.add(name="first token", time_unix_nano=_nano(asked.first_token))
+        waited = round(asked.first_token - asked.started_at, 6)
+        event.attributes.append(_attribute("gen_ai.server.time_to_first_token", waited))
+    failed = asked.error or (f"status {asked.status}" if asked.status >= 400 else None)
+    _end(span, failed)
+    return span
 
 
 def trace_id(origin: Origin) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.types import Send
 
+from serving import trace_context
 from serving.admission import Gone
 from serving.api import media
 from serving.call import LEFT
@@ -30,6 +31,7 @@ async def ask(visit: Visit) -> None:
 async def ask_as(visit: Visit, prepare: Prepare) -> None:
     """Answer by an engine after `prepare` has put into the call what the engine is asked, and said where answers go."""
     call, house = visit.call, visit.house
+    call.trace = trace_context.begin(visit.headers, call.id, percent=house.workspace.settings.traces)
     try:
         if HEADER in visit.headers:
             await _answer_once(visit, prepare)
@@ -78,8 +80,11 @@ async def _answer(visit: Visit, send: Send) -> None:
     name = call.request.get("model")
     if not isinstance(name, str) or not name:
         raise Refusal(400, "a request names its model", code="missing_required_parameter", param="model")
-    chosen = way(await house.models.current(), name, request=call.request, headers=visit.headers)
+    known = await house.models.current()
+    chosen = way(known, name, request=call.request, headers=visit.headers)
     call.cohort = chosen.cohort
+    if call.trace:
+        call.trace = trace_context.at(call.trace, known[chosen.deployment.endpoint].properties)
     await house.meters.ready(call.key)
     with house.meters.admitted(call, call.key, chosen.deployment.endpoint):
         if chosen.mirror:

@@ -10,9 +10,11 @@ from typing import Any
 
 from serving.endpoints import Deployment
 from serving.events import Usage
+from serving.trace_context import TraceContext
 from workspace.tokens import TokenRecord
 
 _SAME = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+LONGEST_NAME = 256  # letters that are kept of the model that a client named
 LEFT = 499  # the status of a request whose client did not wait for the answer
 
 
@@ -39,6 +41,7 @@ class Call:
     request: Mapping[str, Any] = field(default_factory=dict)
     scored: bool = False  # for /score: the engine gets the body as it came, and never twice
     told: bytes = b""  # header lines for the engine besides
+    trace: TraceContext | None = None
     started: float = field(default_factory=time.monotonic)
     deadline: float = math.inf
     deployment: Deployment | None = None
@@ -53,6 +56,7 @@ class Call:
     error: str | None = None
     first_byte: float | None = None
     usage: Usage | None = None
+    finish: str | None = None  # why the answer ended: "stop"
     begun: bool = False  # the headers are out
     answered: bool = False
 
@@ -69,11 +73,14 @@ class Call:
         """Return what is kept of the request: who, what, how long, how much; never its text."""
         now = time.monotonic()
         way = self.deployment
+        asked = self.request.get("model")
         return {
             "request_id": self.id,
+            "started_at": time.time() - (now - self.started),
             "response_id": self.answer_id,
             "token": self.token_id,
             "path": self.path,
+            "asked": asked[:LONGEST_NAME] if isinstance(asked, str) else None,
             "endpoint": way.endpoint if way else None,
             "deployment": way.path if way else None,
             "engine": way.engine if way else None,
@@ -85,11 +92,14 @@ class Call:
             "failures": self.failures,
             "status": self.status,
             "error": self.error,
+            "finish": self.finish,
             "prompt_tokens": self.usage.prompt if self.usage else None,
             "completion_tokens": self.usage.completion if self.usage else None,
             "cost": self.cost,
             "first_byte_ms": None if self.first_byte is None else round((self.first_byte - self.started) * 1e3, 2),
             "duration_ms": round((now - self.started) * 1e3, 2),
+            "traceparent": self.trace.traceparent if self.trace else None,
+            "parent_span": self.trace.parent if self.trace else None,
         }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
+from serving import trace_context
 from serving.deployment_settings import DeploymentSettings
 from serving.remote_properties import check_remote
 from serving.traffic import Split, split_of
@@ -19,6 +20,7 @@ from workspace.home import Workspace
 from workspace.tables import deployments, endpoints
 
 ENGINES = ("torch", "vllm", "llamacpp", "openai", "flow", "script", "mlflow")
+BATCH_ENGINES = ("command",)  # of batch endpoints only: a job of one command
 TASKS = ("chat", "embedding", "rerank")
 KINDS = ("online", "batch")
 MOST_MIRRORED = 50  # percent
@@ -87,6 +89,7 @@ def put(
     """
     _check_name(name)
     _check_traffic(traffic or {})
+    trace_context.share(properties or {})
     mirror = None if mirror is None else {way: part for way, part in mirror.items() if part}
     with workspace.database.write() as connection:
         workspace.database.hold(connection, f"endpoint {name}")
@@ -120,7 +123,7 @@ def put_deployment(
 ) -> Deployment:
     """Make or change a deployment of an endpoint that exists; it gets no traffic before `put` gives it some."""
     _check_name(name)
-    if engine not in ENGINES:
+    if engine not in (*ENGINES, *BATCH_ENGINES):
         raise Invalid(f"no engine {engine!r}", hint=did_you_mean(engine, ENGINES))
     if engine == "openai":
         check_remote(properties or {})
@@ -179,7 +182,7 @@ def remove_deployment(workspace: Workspace, endpoint: str, name: str) -> None:
 
 
 def addressable(workspace: Workspace) -> dict[str, Endpoint]:
-    """Return all that a client may name: the endpoints, and every model under its own name.
+    """Return all that a client may name: the online endpoints, and every model under its own name.
 
     A model is there as "name" (the newest), "name:version" and "name@label", each an endpoint with one deployment.
     """
@@ -191,7 +194,7 @@ def addressable(workspace: Workspace) -> dict[str, Endpoint]:
         if model.name not in found:  # versions come newest first
             names += [model.name, f"{model.name}@{LATEST}"]
         found |= {name: _of_model(name, model) for name in names}
-    return found | {endpoint.name: endpoint for endpoint in listed(workspace)}
+    return found | {endpoint.name: endpoint for endpoint in listed(workspace) if endpoint.kind == "online"}
 
 
 def served(workspace: Workspace) -> dict[str, Endpoint]:
@@ -206,7 +209,7 @@ def _of_model(name: str, model: Asset) -> Endpoint:
 
 
 def _model(workspace: Workspace, engine: str, model: str) -> str:
-    if engine == "openai" or (engine == "script" and not model):
+    if engine == "openai" or (engine in ("script", *BATCH_ENGINES) and not model):
         return model
     return workspace.assets.get("flow" if engine == "flow" else "model", model).ref
 

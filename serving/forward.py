@@ -13,7 +13,7 @@ from starlette.types import Send
 
 from serving.call import Call, Limits, headers_of
 from serving.course import AGAIN, RETRIES, Course, Failed, Whole
-from serving.events import Events, answer_id, usage, wants_counts
+from serving.events import Events, answer_id, finish, usage, wants_counts
 from serving.openai_errors import Refusal, refusal
 from serving.plane import Plane
 from serving.routing import Way
@@ -58,8 +58,8 @@ async def _attempt(course: Course, plane: Plane, send: Send) -> None:
     course.tried.append(address)
     try:
         answer = await plane.lines.send(
-            address, "POST", call.asks or call.path, body=course.body, request_id=call.id, told=call.told,
-            fresh=course.fresh,
+            address, "POST", call.asks or call.path, body=course.body, request_id=call.id,
+            told=call.told + call.trace.lines if call.trace else call.told, fresh=course.fresh,
         )  # fmt: skip
         first = time.monotonic() + plane.limits.first_token
         await answer.head(call.patience(plane.limits.first_token if call.stream else plane.limits.total))
@@ -116,7 +116,7 @@ async def _failed(answer: Answer, call: Call) -> Failed:
 async def _relay(call: Call, whole: Whole, send: Send) -> None:
     body = whole.body
     call.status, call.first_byte, call.usage = whole.status, time.monotonic(), usage(body)
-    call.answer_id = call.answer_id or answer_id(body)
+    call.answer_id, call.finish = call.answer_id or answer_id(body), finish(body)
     headers = headers_of(call)
     headers.append((b"content-type", whole.headers.get(b"content-type", b"application/json")))
     headers.append((b"content-length", b"%d" % len(body)))
@@ -155,7 +155,7 @@ async def _stream(call: Call, answer: Answer, send: Send, limits: Limits, first:
     except (Broken, Slow, ValueError) as error:
         failure = Refusal(500, str(error), code="timeout" if isinstance(error, Slow) else "engine_failed")
         call.error, ending = failure.code, failure.event
-    call.usage = events.usage
+    call.usage, call.finish = events.usage, events.finish
     call.answered = True
     await send({"type": "http.response.body", "body": ending})
     return call.error is None

@@ -50,6 +50,7 @@ class Mirror:
             request=call.request,
             scored=call.scored,
             told=call.told,
+            trace=call.trace and call.trace.child(),
             mirror_of=call.id,
         )
         self._waiting.append((copy, deployment))

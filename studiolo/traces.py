@@ -21,7 +21,7 @@ from workspace.paths import locked, write_atomically
 from workspace.runs import RunRecord
 
 if TYPE_CHECKING:
-    from flows.otel import Origin
+    from flows.otel import Origin, Told
 
 Target = Literal["mlflow", "otlp"]
 TARGETS = ("mlflow", "otlp")
@@ -74,10 +74,11 @@ def of_request(request: Served) -> tuple[Origin, LineRecord] | None:
     ), request.line  # fmt: skip
 
 
-def send(workspace: Workspace, told: Iterable[tuple[Origin, LineRecord]], *, to: str) -> Iterator[Sent]:
-    """Send lines to MLflow or to an OpenTelemetry collector, and yield how many were sent; sent twice they are one.
+def send(workspace: Workspace, told: Iterable[Told], *, to: str) -> Iterator[Sent]:
+    """Send lines and requests to MLflow or to an OpenTelemetry collector, and yield how many were sent.
 
-    Raises Invalid for another target or a collector that refuses, Unavailable where nobody answers.
+    Sent twice they are one. Raises Invalid for another target or a collector that refuses, Unavailable where nobody
+    answers.
     """
     check(to)
     deliver = _to_otlp() if to == "otlp" else _to_mlflow(workspace)
@@ -99,6 +100,8 @@ def check(to: str | None) -> None:
 
 def carry(workspace: Workspace, *, most: int = MOST) -> int:
     """Bring requests and tests that are new into MLflow, at most so many, and return how many there were."""
+    from flows import otel
+
     files = serve_log.log_files(workspace.home)
     mark = workspace.home / "spool" / serve_log.FOLDER / _CARRIED
     if not files or not _is_behind(files, _read_mark(mark)):
@@ -112,7 +115,8 @@ def carry(workspace: Workspace, *, most: int = MOST) -> int:
             for request, place in serve_log.read_from(path, min(done.get(path.name, 0), path.stat().st_size)):
                 if len(found) >= most:
                     break
-                found += [each] if (each := of_request(request)) else []
+                if otel.recorded(request.traceparent) and (each := of_request(request)):
+                    found.append(each)
                 done[path.name] = place
         for _ in send(workspace, found, to="mlflow"):
             pass
@@ -141,8 +145,8 @@ def _to_mlflow(workspace: Workspace) -> Any:
     from mlflow.entities.span import Span
     from mlflow.exceptions import MlflowException
 
-    def deliver(part: list[tuple[Origin, LineRecord]]) -> None:
-        spans = [Span.from_otel_proto(each) for origin, line in part for each in otel.spans(origin, line)]
+    def deliver(part: list[Told]) -> None:
+        spans = [Span.from_otel_proto(span) for each in part for span in otel.spans_of(each)]
         try:
             store.log_spans(place, spans)
         except MlflowException as error:
@@ -158,7 +162,7 @@ def _to_otlp() -> Any:
 
     url, headers = collector(os.environ)
 
-    def deliver(part: list[tuple[Origin, LineRecord]]) -> None:
+    def deliver(part: list[Told]) -> None:
         body = otel.request(part).SerializeToString()
         try:
             answer = httpx.post(

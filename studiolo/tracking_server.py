@@ -15,7 +15,7 @@ from typing import Any
 
 import uvicorn
 
-from studiolo import traces
+from studiolo import request_traces, traces
 from studiolo.guard import Guard
 from studiolo.services import HOST
 from studiolo.sessions import Sessions
@@ -98,6 +98,7 @@ def feed(workspace: Workspace, stop: threading.Event) -> None:
         try:
             tracking.carry(workspace)
             traces.carry(workspace)
+            request_traces.carry(workspace)
         except StudioloError as error:
             _log.warning("%s", error)
         if stop.wait(EVERY):

@@ -25,9 +25,10 @@ class Settings:
     `home` is the workspace directory (default `.studiolo` under the current directory) and `database_url` a
     PostgreSQL URL for teams. The ports are those of the four services on 127.0.0.1. `model` and `embedder` name
     the models served where nothing else is asked for. `threads` are the compute threads of one engine (0: as many as
-    there are free cores), `dtype` its number format ("auto": the faster one here); `engine_memory` the megabytes that all
-    engines may take together (0: what the machine has left). `line_concurrency`, `line_timeout` and `batch_timeout`
-    (seconds; 0: none) are for flows over rows. Those and `mlflow_tracking_uri` are known by the names people already use.
+    there are free cores), `dtype` its number format ("auto": the faster one here); `engine_memory` the megabytes that
+    all engines may take together (0: what the machine has left). `traces` is the percent of requests to the gateway
+    that become spans. `line_concurrency`, `line_timeout` and `batch_timeout` (seconds; 0: none) are for flows over
+    rows. Those and `mlflow_tracking_uri` are known by the names people already use.
     `key_file` keeps the key of the secrets, instead of the system's keyring or a file in the person's configuration.
     """
 
@@ -43,6 +44,7 @@ class Settings:
     threads: int = 0
     dtype: str = "auto"
     engine_memory: int = 0
+    traces: int = 100
     line_concurrency: int = 100
     line_timeout: int = 600
     batch_timeout: int = 0
@@ -79,6 +81,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.dtype not in ("auto", "bfloat16", "float32"):
             raise Invalid(f"STUDIOLO_DTYPE must be auto, bfloat16 or float32, not {self.dtype!r}")
+        if not 0 <= self.traces <= 100:
+            raise Invalid(f"STUDIOLO_TRACES is a percentage, not {self.traces}")
         if self.line_concurrency < 1 or self.line_timeout < 1:
             raise Invalid("PF_WORKER_COUNT and PF_LINE_TIMEOUT_SEC must be at least 1")
         if self.key_file and not Path(self.key_file).expanduser().is_absolute():

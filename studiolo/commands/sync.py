@@ -12,7 +12,7 @@ from studiolo.commands.show import print_json
 
 def sync(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Take in the spool, refresh the ledger, carry runs and traces into MLflow. Doing it twice changes nothing."""
-    from studiolo import traces
+    from studiolo import request_traces, traces
     from workspace import tracking
 
     with open_workspace() as workspace:
@@ -21,8 +21,9 @@ def sync(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
         runs = workspace.sql("SELECT count(*) FROM runs").rows[0][0]
         carried = tracking.carry(workspace)
         told = 0
-        while new := traces.carry(workspace):
-            told += new
+        for each in (traces, request_traces):
+            while new := each.carry(workspace):
+                told += new
     found = {"events": events, "runs": runs, "runs_lost": lost, "runs_carried": carried, "traces_carried": told}
     if as_json:
         print_json(found)

@@ -32,6 +32,7 @@ class Wire:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     path: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -75,7 +76,8 @@ class Scripted:
             head = await reader.readuntil(b"\r\n\r\n")
             length = next(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
             path = head.split(b" ", 2)[1].decode()
-            wire = Wire(json.loads(await reader.readexactly(length)), reader, writer, path)
+            told = dict(line.decode("latin-1").split(": ", 1) for line in head.splitlines()[1:] if line)
+            wire = Wire(json.loads(await reader.readexactly(length)), reader, writer, path, told)
             self.wires.append(wire)
             await self.script(wire)
         except ConnectionError:
