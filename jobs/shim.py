@@ -17,6 +17,7 @@ from jobs import records
 from jobs.command import resolve
 from jobs.leftovers import MARKER, end_leftovers
 from jobs.submit import job_folder
+from workspace.assets import KINDS
 from workspace.errors import StudioloError
 from workspace.home import Workspace
 from workspace.paths import write_atomically
@@ -132,7 +133,8 @@ def _values(workspace: Workspace, spec: Mapping[str, Any], folder: Path, run: Ru
 
 def _input_path(workspace: Workspace, key: str, path: str, run: Run) -> Path:
     if path.startswith("azureml:"):
-        asset = workspace.assets.get("data", path)
+        kind = path.split(":")[1]  # azureml:model:NAME:1 beside azureml:NAME:1, which is data
+        asset = workspace.assets.get(kind if path.count(":") == 3 and kind in KINDS else "data", path)
     else:
         asset = workspace.assets.put("data", f"{key}-{Path(path).stem}".lower(), Path(path))
     run.input(asset)

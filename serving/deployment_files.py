@@ -110,7 +110,7 @@ def read(path: Path, *, name: str = "", endpoint: str = "", changes: Mapping[str
     given = {key: value for key, value in {"name": name, "endpoint_name": endpoint}.items() if value}
     document = yaml_values.read(path, given | dict(changes or {}))
     try:
-        return _read(document)
+        return read_document(document)
     except Invalid as error:
         raise yaml_values.told_of_placeholders(path, error) from None
 
@@ -118,10 +118,11 @@ def read(path: Path, *, name: str = "", endpoint: str = "", changes: Mapping[str
 def read_again(written: Mapping[str, Any], changes: Mapping[str, str]) -> DeploymentFile:
     """Read what a deployment was made of once more, with changes; paths start where its file was."""
     document = Document(Path(str(written["file"])), dict(written["root"]))
-    return _read(yaml_values.changed(document, changes))
+    return read_document(yaml_values.changed(document, changes))
 
 
-def _read(document: Document) -> DeploymentFile:
+def read_document(document: Document) -> DeploymentFile:
+    """Read what a file holds."""
     document.refuse_unknown(KEYS)
     probes = {key: _probe(document, key) for key in ("liveness_probe", "readiness_probe")}
     yaml_values.choice(document, ("managed", "kubernetes"), "type")

@@ -8,6 +8,7 @@ from serving import scoring
 from serving.api import messages, openapi, responses, schemas
 from serving.api.schemas import Schema
 from serving.asking import ask
+from serving.batch import routes as batch
 from serving.metrics import CONTENT_TYPE
 from serving.routing import described, shown
 from serving.table import Route, Table
@@ -57,7 +58,7 @@ async def model(visit: Visit) -> None:
 def table() -> Table:
     """Return the routes of the gateway."""
     forwarded = [_forwarded(path, summary, schema) for path, (summary, schema) in FORWARDED.items()]
-    routes = [*_OWN, *forwarded, *responses.ROUTES, *messages.ROUTES, *scoring.ROUTES]
+    routes = [*_OWN, *forwarded, *responses.ROUTES, *messages.ROUTES, *scoring.ROUTES, *batch.ROUTES]
     return Table([*routes, openapi.described(routes)])
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from workspace.documents import Document, Step, parse_yaml, read_yaml
 from workspace.errors import Invalid, StudioloError, did_you_mean
 
-PLACEHOLDER = re.compile(r"\{\{\s*[\w.-]+\s*\}\}|<[A-Z][A-Z0-9_]{2,}>")
+PLACEHOLDER = re.compile(r"(?<!\$)\{\{\s*[\w.-]+\s*\}\}|<[A-Z][A-Z0-9_]{2,}>")
 
 
 def read(path: Path, changes: Mapping[str, str]) -> Document:

@@ -10,6 +10,7 @@ from serving import consent
 from serving.endpoints import Deployment
 from serving.engines import launch_script
 from serving.engines.launch import Launch
+from serving.engines.scoring_spec import ScoringSpec
 from workspace.errors import Denied
 from workspace.home import Workspace
 
@@ -17,9 +18,14 @@ ALLOW = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
 def launch(workspace: Workspace, deployment: Deployment) -> Launch:
-    """Return how the model is served; one whose format can run code only where a person allowed this very content."""
+    """Return how the model is served."""
+    return launch_script.launched(workspace, spec_of_model(workspace, deployment, scorer="mlflow_scorer.py"))
+
+
+def spec_of_model(workspace: Workspace, deployment: Deployment, *, scorer: str) -> ScoringSpec:
+    """Return what runs the model; one whose format can run code only where a person allowed this very content."""
     asset = workspace.assets.get("model", deployment.model)
-    spec = launch_script.spec_of(workspace, deployment, scorer="mlflow_scorer.py")
+    spec = launch_script.spec_of(workspace, deployment, scorer=scorer)
     objection = consent.objection(Path(spec.model))
     allowed = deployment.properties.get(consent.PROPERTY) == asset.digest
     if objection and not allowed:
@@ -28,7 +34,7 @@ def launch(workspace: Workspace, deployment: Deployment) -> Launch:
     # MLflow's own switch stops skops too, which is harmless where the model asks to trust nothing.
     switch = allowed or consent.is_skops(Path(spec.model))
     variables = {**spec.variables, ALLOW: str(switch).lower()}
-    return launch_script.launched(workspace, replace(spec, variables=variables, allow_pickle=bool(objection)))
+    return replace(spec, variables=variables, allow_pickle=bool(objection))
 
 
 def options(deployment: Deployment) -> dict[str, Any]:

@@ -31,14 +31,18 @@ DRAIN = 10.0
 
 def launch(workspace: Workspace, deployment: Deployment) -> Launch:
     """Return how the script is served."""
+    return launched(workspace, spec_of_script(workspace, deployment, scorer="script_scorer.py"))
+
+
+def spec_of_script(workspace: Workspace, deployment: Deployment, *, scorer: str) -> ScoringSpec:
+    """Return what runs the script of a deployment, its folder laid out."""
     properties = deployment.properties
     script = str(properties.get("scoring_script") or "")
     if not script or not properties.get("code"):
         raise Invalid(f"{deployment.path} has no scoring script", hint="give it one in `code_configuration`")
     code = _code_folder(workspace, workspace.assets.get("component", properties["code"]))
     safe_join(code, script)
-    spec = spec_of(workspace, deployment, scorer="script_scorer.py")
-    return launched(workspace, replace(spec, folder=str(code), script=script))
+    return replace(spec_of(workspace, deployment, scorer=scorer), folder=str(code), script=script)
 
 
 def options(deployment: Deployment) -> dict[str, Any]:

@@ -25,7 +25,12 @@ class BadRequest(ValueError):
 
 
 def load(spec: dict[str, Any], collect: Collect) -> ScriptScorer:
-    """Import the script with its folder as working directory and first on the path, and call its `init()`."""
+    """Begin the script and take its requests."""
+    return ScriptScorer(begun(spec, collect))
+
+
+def begun(spec: dict[str, Any], collect: Collect) -> Any:
+    """Return `run` of the script, imported with its folder as working directory and on the path, after its `init()`."""
     sys.meta_path.append(Shims(spec["shims"], collect))
     script = os.path.join(os.getcwd(), spec["script"])  # noqa: PTH118, PTH109
     for folder in (os.getcwd(), os.path.dirname(script)):  # noqa: PTH109, PTH120
@@ -37,7 +42,7 @@ def load(spec: dict[str, Any], collect: Collect) -> ScriptScorer:
         raise AttributeError("the scoring script has no function run()")
     if callable(getattr(module, "init", None)):
         module.init()
-    return ScriptScorer(module.run)
+    return module.run
 
 
 class ScriptScorer:

@@ -62,6 +62,16 @@ class Workers:
         self.active = 0
         self.waiting = 0
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._spec.workers
+
+    @property
+    def patience(self) -> float:
+        """How many seconds one may take over a request."""
+        return self._spec.patience
+
     async def start(self) -> None:
         """Start them all and return when each has loaded; Unavailable with the words of one that could not."""
         started = await asyncio.gather(*(self._started() for _ in range(self._spec.workers)))

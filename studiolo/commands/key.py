@@ -119,7 +119,7 @@ def _find(workspace: Workspace, which: str) -> TokenRecord:
 
 
 def _check(workspace: Workspace, wanted: list[str]) -> None:
-    known = endpoints.addressable(workspace)
+    known = [*endpoints.addressable(workspace), *(endpoint.name for endpoint in endpoints.listed(workspace))]
     for name in wanted:
         if name not in known:
             raise NotFound(f"no endpoint or model {name!r}", hint=did_you_mean(name, known))
