@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flows import spans
+from flows import source_file, spans
 from flows.aggregation import gather
 from flows.connections import Connection
 from flows.flow import Flow
@@ -157,7 +157,8 @@ def main() -> None:
         return
     except Exception as error:  # noqa: BLE001 - importing the flow's code may raise anything
         said = mask.text(f"{type(error).__name__}: {error}")
-        send(results, {"refused": f"the flow's code cannot be loaded: {said}"})
+        at = source_file.place(error, unpack(start["flow"]["folder"]))
+        send(results, {"refused": f"the flow's code cannot be loaded: {said}", "at": at})
         return
     send(results, {"ready": os.getpid()})
     worker.serve()
