@@ -15,6 +15,7 @@ from flows.connections import Connection
 from serving.local import local_gateway
 from workspace import Asset, Workspace
 from workspace.errors import Conflict, NotFound
+from workspace.paths import writing
 
 VARIANTS = ("plain", "shown")
 METRICS = ("normalized", "contains")
@@ -114,7 +115,7 @@ def copy_flow(target: Path) -> Path:
     """Copy the demo's flow and its questions to a new folder, to be changed."""
     if target.exists():
         raise Conflict(f"{str(target)!r} exists already", hint="name a folder that does not exist yet")
-    with as_file(files("studiolo") / "demo_flow") as source:
+    with as_file(files("studiolo") / "demo_flow") as source, writing(target):
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".promptflow"))
     return target
 
