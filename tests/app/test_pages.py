@@ -196,8 +196,8 @@ def test_lineage_leads_from_the_report_back_to_the_data(studio: Any, visit: Visi
     page = visit(studio, "/lineage?node=report:words:1")
     page.locator("[data-node='data:words:1']").click()
     page.wait_for_url("**/lineage?node=data*")
-    page.get_by_role("heading", name="Became").wait_for()
-    page.get_by_role("link", name="flow run echo words").click()
+    became = page.get_by_test_id("stColumn").filter(has=page.get_by_role("heading", name="Became"))
+    became.get_by_role("link", name="flow run echo words").click()
     page.get_by_role("heading", name="echo words").wait_for()
 
 
