@@ -42,8 +42,9 @@ fmt: .venv/.dev  ## format and mend what can be mended
 bench: .venv/.dev  ## measure; figures go into benchmarks/README.md as seen
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
-docs: .venv/.dev  ## write docs/commands.md from the command line's own help
+docs: .venv/.dev  ## write docs/commands.md and the schemas from the code
 	$(BIN)/python docs/write_commands.py
+	$(BIN)/python docs/write_schemas.py
 
 slow: .venv/.dev  ## tests that take minutes
 	$(BIN)/pytest -m slow
