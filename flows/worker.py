@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import source_file, spans
-from flows.aggregation import gather
+from flows.aggregation import gather, over_outputs
 from flows.connections import Connection
 from flows.flow import Flow
 from flows.masking import Mask
@@ -87,7 +87,7 @@ class Worker:
         listed = [line_from(message["line"])] if "line" in message else last_lines(Path(message["log"]))
         lines = (line for line in listed if line.status == COMPLETED)
         if flow.kind == "flex":
-            records = self._runner.aggregate_outputs([line.outputs for line in lines])
+            records = over_outputs(self._runner.plan, [line.outputs for line in lines])
         else:
             records = self._runner.aggregate(*gather(flow, lines))
         metrics = dict(promptflow_names.METRICS)
