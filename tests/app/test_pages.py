@@ -6,7 +6,6 @@ import json
 import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -219,16 +218,11 @@ def _ask(page: Page, question: str) -> None:
 
 
 def _stop(page: Page) -> None:
-    from playwright.sync_api import TimeoutError as Late
-
-    page.get_by_test_id("stChatMessage").nth(1).filter(has_text="lighthouse").wait_for()
-    button, stopped = page.get_by_role("button", name="Stop"), page.get_by_text("stopped")
-    for _ in range(6):  # on a busy machine a click may meet the page while it is drawn anew: a person clicks again
-        button.click()
-        with suppress(Late):
-            stopped.wait_for(timeout=10_000)
-            return
-    stopped.wait_for()
+    # Not the answer before, which stays until its place is taken: stopped before its first word, nothing is kept.
+    answer = page.get_by_test_id("stChatMessage").nth(1).locator("[data-stale=false]")
+    answer.filter(has_text="lighthouse").first.wait_for()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("stopped").wait_for()
 
 
 def _answered(page: Page) -> None:
