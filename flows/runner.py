@@ -162,8 +162,7 @@ class Runner:
             while self._pending and len(self._active) < self._concurrency and self._turn == turn:
                 self._begin(turn, *self._pending.popleft())
 
-    def _gone(self, turn: int, line: Line, why: str) -> None:
-        del turn
+    def _gone(self, _turn: int, line: Line, why: str) -> None:
         if not line.over:
             self._over(line, why)
 
@@ -174,9 +173,9 @@ class Runner:
             if len(self._active) >= self._concurrency:
                 self._pending.append((line, given))
                 return
-            self._active.add(line)
             if self._line_timeout:
                 line.deadline = time.monotonic() + self._line_timeout
+            self._active.add(line)  # last: from now on the watch looks at its deadline
         ready = list(line.plan.sources)
         if given:
             for job in line.plan.jobs:
@@ -216,11 +215,13 @@ class Runner:
             self._calling = (time.monotonic(), job)
             outcome = call(line, job, span, values, self.kit)
             with self._lock:
-                self._calling = None
                 deposed = self._turn != turn
+                if not deposed:  # else it is another's call by now
+                    self._calling = None
             if deposed:
-                self._events.put((_ENDED, line, job, span, outcome, None, 0))
+                # In this order: once this node has ended, nothing else may be left to begin.
                 self._events.put((_READY, line, ready))
+                self._events.put((_ENDED, line, job, span, outcome, None, 0))
                 return
             line.running -= 1
             learn(job, span, led=True)
@@ -289,8 +290,7 @@ class Runner:
         self._alarm(delay, (_AGAIN, line, job, span, item, attempt + 1))
         return True
 
-    def _again(self, turn: int, line: Line, job: Job, earlier: Span, item: int | None, attempt: int) -> None:
-        del turn
+    def _again(self, _turn: int, line: Line, job: Job, earlier: Span, item: int | None, attempt: int) -> None:
         if line.over:
             return
         values = job.values(line.values, line.outputs)
