@@ -46,8 +46,9 @@ faults: .venv/.dev  ## the long versions of the gateway's fault tests, with figu
 	$(BIN)/pytest -m slow tests/serving
 	$(BIN)/python benchmarks/gateway_faults.py
 
-docs: .venv/.dev  ## write docs/commands.md from the command line's own help
+docs: .venv/.dev  ## write docs/commands.md and the schemas from the code
 	$(BIN)/python docs/write_commands.py
+	$(BIN)/python docs/write_schemas.py
 
 slow: .venv/.dev  ## tests that take minutes
 	$(BIN)/pytest -m slow
@@ -87,6 +88,9 @@ apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	@echo "installing into .venv (2.7 GB with a CPU build of torch; minutes on a slow line)"
 	$(INSTALL) --editable '.[all]'
 	$(INSTALL) --no-deps $(CHAT_MODEL)
+	@# Containers often forbid Python to keep what it compiles, and each command would compile its imports anew: do it once.
+	@home=$$(mktemp -d) && env -u PYTHONDONTWRITEBYTECODE STUDIOLO_HOME=$$home $(BIN)/studiolo flow run \
+		--flow flows/starters/standard --data flows/starters/standard/data.jsonl >/dev/null 2>&1; rm -rf $$home
 	@touch $@
 
 .venv/.dev: .venv/.installed

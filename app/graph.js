@@ -1,4 +1,5 @@
 // Draws the graph that Python laid out. Text is set as text, never as markup, so that a name stays a name.
+const SLACK = 1.2; // a little too wide is made smaller; much too wide is scrolled, so that it can be read
 const NS = "http://www.w3.org/2000/svg";
 
 function make(tag, attributes, text) {
@@ -48,6 +49,7 @@ export default function ({ data: ways, setTriggerValue, parentElement }) {
     width: data.width,
     height: data.height,
     viewBox: `0 0 ${data.width} ${data.height}`,
+    class: data.width <= SLACK * root.clientWidth ? "whole" : "",
     role: "group",
     "aria-label": data.alt,
   });

@@ -34,7 +34,7 @@ def login_page(wanted: str, error: StudioloError | None = None) -> str:
     return _page(
         "Log in",
         f"""<main><h1>Studiolo</h1>
-<p>This studio opens with a token. <code>studiolo status</code> prints a link with it; it is also in the file
+<p>This studio opens with a token. <code>studiolo up</code> prints a link with it; it is also in the file
 <code>token</code> of the workspace.</p>{problem}
 <form method="post" action="/login"><input type="hidden" name="next" value="{escape(wanted)}">
 <label for="token">Token</label>

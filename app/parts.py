@@ -70,9 +70,22 @@ def plain(text: str) -> str:
     return _MARKUP.sub(r"\\\1", text.replace("\r", " ").replace("\n", " "))
 
 
-def status(word: str) -> str:
-    """Return a run's status in its colour, with a sign for those who do not see colours."""
-    return f":{TONES.get(word, 'gray')}[{SIGNS.get(word, '·')} {word.capitalize()}]"
+def outcome(run: studiolo.RunRecord) -> str:
+    """Return a run's status without colour; a run that ended well with lines that failed says how many."""
+    failed = failures(run)
+    if run.status == "FINISHED" and failed:
+        return f"! Finished, {failed:,} failed"
+    return f"{SIGNS.get(run.status, '·')} {run.status.capitalize()}"
+
+
+def failures(run: studiolo.RunRecord) -> int:
+    """Return how many lines of a flow run failed."""
+    return int(run.metrics.get("lines.failed", 0))
+
+
+def tone(run: studiolo.RunRecord) -> str:
+    """Return the colour of how a run went: a run with lines that failed is not green."""
+    return "orange" if run.status == "FINISHED" and failures(run) else TONES.get(run.status, "gray")
 
 
 def ago(moment: float | None) -> str:

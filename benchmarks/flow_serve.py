@@ -1,6 +1,6 @@
 """How fast a served flow answers: ours, and the real prompt flow's where PF_BIN names its bin folder.
 
-`python benchmarks/flow_serve.py --flow FLOW --clients 8 --seconds 5`
+`python benchmarks/flow_serve.py --clients 8 --seconds 5`
 
 One client for all: a process of its own that keeps so many connections busy, each with one request at a time, over
 plain sockets and epoll, so that the client costs little beside the server. The slowdown is wall time over CPU time of
@@ -25,6 +25,7 @@ from pathlib import Path
 
 import psutil
 
+FLOW = Path(__file__).resolve().parent / "flows" / "three_nodes"
 START = 60.0  # seconds that a server may take to answer for the first time
 
 
@@ -35,7 +36,7 @@ class Silent(Exception):
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--flow", type=Path, required=True, help="a flow folder with inputs text and n")
+    parser.add_argument("--flow", type=Path, default=FLOW, help="a flow folder with inputs text and n")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
@@ -71,12 +72,10 @@ def main() -> None:
 
 def measure(name: str, command: list[str], given: argparse.Namespace) -> None:
     """Start a server, load it a few times, print a row a time."""
-    with tempfile.TemporaryDirectory() as home, served(command, home) as (port, process, up):
-        client = [sys.executable, __file__, "--flow", str(given.flow), "--as-client", str(port)]
+    with tempfile.TemporaryDirectory() as home, served(command, _homes(home)) as (port, process, up):
         for _ in range(given.rounds):
             slow, before = slowdown(), cpu_of(process)
-            arguments = [*client, "--clients", str(given.clients), "--seconds", str(given.seconds)]
-            found = json.loads(subprocess.run(arguments, check=True, capture_output=True).stdout)
+            found = load_beside(port, clients=given.clients, seconds=given.seconds)
             spent = (cpu_of(process) - before) / found["requests"] * 1e6
             print(
                 f"| {name} | {given.clients} | {found['rate']:,.0f} | {found['p50']:.2f} ms | {found['p99']:.2f} ms | "
@@ -86,12 +85,15 @@ def measure(name: str, command: list[str], given: argparse.Namespace) -> None:
             )
 
 
+def _homes(home: str) -> dict[str, str]:
+    return {**os.environ, "STUDIOLO_HOME": home, "PF_HOME_DIRECTORY": home}
+
+
 @contextmanager
-def served(command: list[str], home: str) -> Iterator[tuple[int, psutil.Process, float]]:
+def served(command: list[str], environment: dict[str, str]) -> Iterator[tuple[int, psutil.Process, float]]:
     """Run a server on a free port for the block."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    environment = {**os.environ, "STUDIOLO_HOME": home, "PF_HOME_DIRECTORY": home}
     began = time.perf_counter()
     server = subprocess.Popen(
         [*command, str(port)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -122,6 +124,14 @@ def request(port: int, number: int) -> bytes:
     body = json.dumps({"text": f" Hello {number} ", "n": number}).encode()
     head = f"POST /score HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def load_beside(port: int, *, clients: int, seconds: float) -> dict[str, float]:
+    """Have a process of its own keep the server busy, and return what it found."""
+    client = [sys.executable, __file__, "--as-client", str(port)]
+    arguments = [*client, "--clients", str(clients), "--seconds", str(seconds)]
+    found: dict[str, float] = json.loads(subprocess.run(arguments, check=True, capture_output=True).stdout)
+    return found
 
 
 def load(port: int, clients: int, seconds: float) -> dict[str, float]:

@@ -1,11 +1,13 @@
-"""Prompt flow command lines side by side: lines per second, CPU seconds, memory and files of `studiolo` and `pf`.
+"""Flows side by side: start, test, batches and serving by `studiolo` and `pf`, and what we have promised of each.
 
     python benchmarks/flow_speed.py                            # ours alone
     python benchmarks/flow_speed.py --peer VENV/bin            # beside a promptflow in its own virtual environment
 
-The two are run in turn, each command in a fresh home, on the same flows (benchmarks/flows) and rows. `--sizes` are the
-lines of the three-node flow. CPU seconds are those of the whole process tree; memory is the largest sum of its
-proportional set sizes. Set the peer up with `pip install promptflow==1.18.5 keyrings.alt`.
+The two are run in turn, on the same flows (benchmarks/flows) and rows, each in a home of its own that it has used
+once before. `--sizes` are the lines of the three-node flow; the peer runs `--peer-sizes` of them, and takes minutes for
+10,000. CPU seconds are those of the whole process tree; memory is the largest sum of its proportional set sizes.
+Slowdown is the wall time over the CPU time of a busy loop before each row: 1.0 is a free core, and where it is more the
+figures are lower bounds. Set the peer up with `pip install promptflow==1.18.5 keyrings.alt`.
 """
 
 from __future__ import annotations
@@ -22,9 +24,24 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import flow_serve
 import psutil
 
 HERE = Path(__file__).resolve().parent
+
+
+SLEEP, ASYNC = "500 lines x 100 ms sleep", "500 lines x 100 ms sleep, async"
+SERVE = "flow serve, 8 clients"
+PROMISED = {
+    "--version": "0.25 CPU s",
+    "flow test, 3 nodes": "0.6 CPU s",
+    "1,000 lines x 3 nodes": "2,500 lines/s with its start",
+    "10,000 lines x 3 nodes": "5,000 lines/s, 3 CPU s, 250 MiB, 10 files",
+    "100,000 lines x 3 nodes": "lines/s within 10 % of 10,000's, memory flat",
+    SLEEP: "300 lines/s",
+    ASYNC: "300 lines/s",
+    SERVE: "2,000 requests/s",
+}
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,9 @@ class Product:
     def flow_test(self, flow: Path) -> list[str]:
         return [*self.command, "flow", "test", "--flow", str(flow)]
 
+    def serve(self, flow: Path) -> list[str]:
+        return [*self.command, "flow", "serve", "--source", str(flow), "--skip-open-browser", "--port"]
+
 
 class Studiolo(Product):
     """Ours, from the environment that runs this script."""
@@ -110,7 +130,7 @@ class Studiolo(Product):
     command = [str(Path(sys.executable).parent / "studiolo")]
 
     def environment(self) -> dict[str, str]:
-        return os.environ | {"STUDIOLO_HOME": str(self.home / "home")}
+        return _environment() | {"STUDIOLO_HOME": str(self.home / "home")}
 
     def batch(self, flow: Path, data: Path, mapping: list[str]) -> list[str]:
         self.count += 1
@@ -131,7 +151,7 @@ class Promptflow(Product):
             subprocess.run([*self.command, *prepare], env=self.environment(), check=True, stdout=subprocess.DEVNULL)
 
     def environment(self) -> dict[str, str]:
-        return os.environ | {
+        return _environment() | {
             "PF_HOME_DIRECTORY": str(self.home / "home"),
             "PATH": f"{self.bin_folder}{os.pathsep}{os.environ['PATH']}",
         }
@@ -147,6 +167,11 @@ class Promptflow(Product):
         subprocess.run([*self.command, "service", "stop"], env=self.environment(), check=False)
 
 
+def _environment() -> dict[str, str]:
+    """Ours, in which Python keeps what it has compiled, as it does by default."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def rows(path: Path, count: int) -> Path:
     """Write rows for the flows."""
     with path.open("w") as file:
@@ -158,9 +183,10 @@ def rows(path: Path, count: int) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, help="the bin folder of a virtual environment with promptflow")
-    parser.add_argument("--sizes", default="1000,10000", help="lines of the three-node flow")
+    parser.add_argument("--sizes", default="1000,10000,100000", help="lines of the three-node flow")
     parser.add_argument("--peer-sizes", default="1000", help="those of them that the peer runs as well")
-    parser.add_argument("--repeat", type=int, default=3, help="the median of so many")
+    parser.add_argument("--repeat", type=int, default=3, help="the median of so many; 100,000 lines and the peer: one")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long a served flow is asked")
     asked = parser.parse_args()
     sizes, peer_sizes = ([int(size) for size in text.split(",")] for text in (asked.sizes, asked.peer_sizes))
     with tempfile.TemporaryDirectory() as made:
@@ -170,45 +196,67 @@ def main() -> None:
         if asked.peer:
             products.append(Promptflow(folder, asked.peer.absolute()))
         try:
-            _table(folder, products, sizes, peer_sizes, asked.repeat)
+            print(
+                f"{'':32}{'':11}{'seconds':>8}{'CPU s':>7}{'per s':>8}{'MiB':>6}{'files':>7}{'slowdown':>9}  promised"
+            )
+            _commands(folder, products, asked.repeat)
+            _batches(folder, products, sizes, peer_sizes, asked.repeat)
+            _serving(folder / "flows" / "three_nodes", products, asked.seconds)
         finally:
             for product in products:
                 if isinstance(product, Promptflow):
                     product.close()
 
 
-def _table(
+def _commands(folder: Path, products: list[Studiolo | Promptflow], repeat: int) -> None:
+    flow = folder / "flows" / "three_nodes"
+    for title in ("--version", "flow test, 3 nodes"):
+        for product in products:
+            command = product.version() if title == "--version" else product.flow_test(flow)
+            measure(command, product.environment(), product.home)
+            _row(title, product, 0, [command] * repeat)
+
+
+def _batches(
     folder: Path, products: list[Studiolo | Promptflow], sizes: list[int], peer_sizes: list[int], repeat: int
 ) -> None:
-    three, mapping = folder / "flows" / "three_nodes", ["text=${data.text}", "n=${data.n}"]
-    print(f"{'':34}{'':12}{'seconds':>9}{'CPU s':>8}{'lines/s':>9}{'MiB':>7}{'files':>8}")
-    for title, flow, count, columns in (
-        ("--version", None, 0, []),
-        ("flow test, 3 nodes", three, 0, []),
-        *((f"{size:,} lines x 3 nodes", three, size, mapping) for size in sizes),
-        ("500 lines x 100 ms sleep", folder / "flows" / "sleep", 500, mapping[:1]),
-        ("500 lines x 100 ms sleep, async", folder / "flows" / "sleep_async", 500, mapping[:1]),
+    columns = ["text=${data.text}", "n=${data.n}"]
+    for title, flow, count, mapping in (
+        *((f"{size:,} lines x 3 nodes", "three_nodes", size, columns) for size in sizes),
+        (SLEEP, "sleep", 500, columns[:1]),
+        (ASYNC, "sleep_async", 500, columns[:1]),
     ):
-        data = rows(folder / f"rows{count}.jsonl", count) if count else None
+        data = rows(folder / f"rows{count}.jsonl", count)
         for product in products:
             if isinstance(product, Promptflow) and count > max(peer_sizes):
                 continue
-            found = []
-            for _ in range(repeat if count <= 1000 else 1):
-                if flow is None:
-                    command = product.version()
-                elif data is None:
-                    command = product.flow_test(flow)
-                else:
-                    command = product.batch(flow, data, list(columns))
-                found.append(measure(command, product.environment(), product.home))
-            middle = sorted(found, key=lambda each: each.seconds)[len(found) // 2]
-            rate = f"{count / middle.seconds:,.0f}" if count else ""
-            print(
-                f"{title:34}{product.name:12}{middle.seconds:9.2f}{middle.cpu:8.2f}{rate:>9}"
-                f"{middle.memory / 2**20:7.0f}{middle.files:8}",
-                flush=True,
-            )
+            once = isinstance(product, Promptflow) or count > 10_000
+            again = range(1 if once else repeat)
+            _row(title, product, count, [product.batch(folder / "flows" / flow, data, mapping) for _ in again])
+
+
+def _row(title: str, product: Studiolo | Promptflow, count: int, commands: list[list[str]]) -> None:
+    slow = flow_serve.slowdown()
+    found = [measure(command, product.environment(), product.home) for command in commands]
+    middle = sorted(found, key=lambda each: each.seconds)[len(found) // 2]
+    rate = f"{count / middle.seconds:,.0f}" if count else ""
+    _print(title, product, f"{middle.seconds:8.2f}{middle.cpu:7.2f}{rate:>8}{middle.memory / 2**20:6.0f}"
+           f"{middle.files:7}{slow:9.2f}")  # fmt: skip
+
+
+def _serving(flow: Path, products: list[Studiolo | Promptflow], seconds: float) -> None:
+    for product in products:
+        slow = flow_serve.slowdown()
+        with flow_serve.served(product.serve(flow), product.environment()) as (port, process, _):
+            before = flow_serve.cpu_of(process)
+            found = flow_serve.load_beside(port, clients=8, seconds=seconds)
+            spent, memory = flow_serve.cpu_of(process) - before, flow_serve.rss_of(process)
+        _print(SERVE, product, f"{seconds:8.2f}{spent:7.2f}{found['rate']:8,.0f}{memory:6.0f}{'':7}{slow:9.2f}")
+
+
+def _print(title: str, product: Studiolo | Promptflow, figures: str) -> None:
+    promised = PROMISED.get(title, "") if isinstance(product, Studiolo) else ""
+    print(f"{title:32}{product.name:11}{figures}  {promised}".rstrip(), flush=True)
 
 
 def _files(folder: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from evals import words
@@ -12,11 +13,12 @@ MARKER = "<!-- studiolo-eval -->"  # lets a later comment find and replace this 
 LARGEST = 60_000  # characters; a comment may have 65,536, a step summary a megabyte
 MOST_FLIPS = 30
 LONGEST_CELL = 200
+_LIVE = re.compile(r"[:<](?=\S)")  # of an address, an emoji or a tag; before a space they are read as they are
 
 _SIGNS = {"regressed": "🔴", "improved": "🟢", "no detectable change": "⚪", "underpowered": "🟡"}
 # Mark-up characters become entities; a zero-width space keeps names and numbers from becoming links that notify.
 _QUIET = str.maketrans(
-    {mark: f"&#{ord(mark)};" for mark in "\\`*_[]<>|&~:$"}
+    {mark: f"&#{ord(mark)};" for mark in "\\`*_[]>|&~$"}
     | dict.fromkeys("\n\r\t", " ")
     | {"@": "@\u200b", "#": "#\u200b"}
 )
@@ -101,4 +103,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _escape(text: str) -> str:
     """Return text in which no mark-up, mention, link or image can come to life."""
-    return text.translate(_QUIET).replace("www.", "www&#46;")
+    quiet = text.translate(_QUIET).replace("www.", "www&#46;")
+    return _LIVE.sub(lambda mark: f"&#{ord(mark[0])};", quiet)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from flows.flow import Flow
-from flows.results import LineRecord
+from flows.results import COMPLETED, FAILED, LineRecord, NodeRecord, plain
+from flows.spans import Span
+
+if TYPE_CHECKING:
+    from flows.plan import Plan
 
 Lists = dict[str, list[object]]
 
@@ -36,3 +42,23 @@ def gather(flow: Flow, lines: Iterable[LineRecord]) -> tuple[Lists, Lists]:
         for name, values in outputs.items():
             values.append(made.get(name))
     return inputs, outputs
+
+
+def over_outputs(plan: Plan, outputs: list[Any]) -> tuple[NodeRecord, ...]:
+    """Give the outputs of all lines to what a flex class does with them; its failure is in the record."""
+    records = []
+    for job in plan.jobs:
+        if job.step.aggregate is None:
+            continue
+        span = Span("node", f"{job.node.name}.__aggregate__", inputs={}, started_at=time.time())
+        try:
+            span.output = job.step.aggregate(outputs)
+        except Exception as problem:  # noqa: BLE001 - the flow's own code may raise anything
+            span.error = f"{type(problem).__name__}: {problem}"
+        records.append(
+            NodeRecord(
+                name=span.name, type="flex", status=FAILED if span.error else COMPLETED, error=span.error,
+                output=plain(span.output), started_at=span.started_at, ended_at=time.time(),
+            )
+        )  # fmt: skip
+    return tuple(records)

@@ -21,6 +21,7 @@ from flows.connections import Connection, variable_of
 from flows.flow import Flow
 from flows.graph import load
 from workspace.errors import Conflict, Invalid
+from workspace.paths import writing
 
 Format = Literal["folder", "docker", "executable"]
 FORMATS: tuple[Format, ...] = ("folder", "docker", "executable")
@@ -58,8 +59,9 @@ def build(flow: Flow, output: Path, *, connections: Iterable[Connection] = (), f
     _check(flow, target, format)
     known = sorted(connections, key=lambda each: each.name)
     variables = tuple(variable_of(each.name, key) for each in known for key in each.secrets)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".studiolo-build-", dir=target.parent) as made:
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with writing(target), tempfile.TemporaryDirectory(prefix=".studiolo-build-", dir=target.parent) as made:
         folder = Path(made) / "built"
         folder.mkdir()
         _copy_flow(flow, folder / "flow")

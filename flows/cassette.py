@@ -97,8 +97,12 @@ class Cassette:
         with self.path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
-            if (kept := file.read()) and not kept.endswith(b"\n"):  # somebody was killed while writing
-                file.truncate(kept.rfind(b"\n") + 1)
+            if (kept := file.read()) and not kept.endswith(b"\n"):
+                begun = kept.rfind(b"\n") + 1
+                if _is_json(kept[begun:]):  # an editor took the end of the line away
+                    line = b"\n" + line
+                else:  # somebody was killed while writing
+                    file.truncate(begun)
             file.write(line)
 
     def _miss(self, key: str) -> str:
@@ -116,20 +120,29 @@ class Cassette:
 
 def _read(path: Path) -> dict[str, Any]:
     answers: dict[str, Any] = {}
-    lines = path.read_bytes().splitlines()
+    content = path.read_bytes()
+    lines = content.splitlines()
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             found = json.loads(line)
         except ValueError as error:
-            if number == len(lines):
+            if number == len(lines) and not content.endswith(b"\n"):
                 break  # recording was killed
             raise Invalid(f"not JSON: {error}", at=Location(path, number)) from None
         if not isinstance(found, dict) or not {"request", "answer"} <= found.keys():
             raise Invalid("no recorded call: it has a `request` and an `answer`", at=Location(path, number))
         answers.setdefault(_key(found["request"]), found["answer"])
     return answers
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _key(request: Mapping[str, Any]) -> str:

@@ -126,6 +126,7 @@ class Crew:
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._processes = [_Process(self._inbox) for _ in range(workers)]
         self._suspects: dict[int, int] = {}  # how many workers died while they had this line
+        self._stillborn = 0  # how many in a row died before they were ready
 
     def begin(self, flow: Flow, connections: Mapping[str, Connection], conditions: Conditions) -> None:
         """Tell the workers which flow they run; what its code does when imported is heard of with the first line."""
@@ -182,7 +183,7 @@ class Crew:
 
     def aggregate(self, over: Path | LineRecord) -> tuple[tuple[NodeRecord, ...], dict[str, float]]:
         """Run what runs once over the lines of a log, or over one line; return its records and the metrics logged."""
-        process = self._processes[0]
+        process, again = self._processes[0], isinstance(over, Path)
         given = {"log": str(over)} if isinstance(over, Path) else {"line": json.loads(to_json(over))}
         process.tell(json.dumps(given).encode())
         while True:
@@ -190,8 +191,13 @@ class Crew:
             if speaker is not process:
                 continue
             if message is None:
-                raise self._died(process)
-            if "aggregated" in message:
+                if not again:
+                    raise self._died(process)
+                process.close()
+                process, again = self._new(), False
+                self._processes[0] = process
+                process.tell(json.dumps(given).encode())
+            elif "aggregated" in message:
                 return tuple(node_from(each) for each in message["aggregated"]), message["metrics"]
 
     def close(self) -> None:
@@ -255,12 +261,19 @@ class Crew:
                 process.kill()
 
     def _replace(self, dead: _Process, again: deque[Task], alone: deque[Task]) -> Iterator[Ended]:
-        """Put a new process in the place of a dead one; its lines run again, those of two dead workers one by one."""
+        """Put a new process in the place of a dead one; its lines run again, those of two dead workers one by one.
+
+        Where two in a row die before they are ready, it is the flow's code that ends them.
+        """
         log = self._conditions.log
         code = dead.close()
-        if log is None or not dead.outstanding:
+        self._stillborn = 0 if dead.is_ready else self._stillborn + 1
+        if log is None or self._stillborn > 1:
             raise self._died(dead)
         self._processes[self._processes.index(dead)] = self._new()
+        if not dead.is_ready:
+            again.extend(dead.outstanding.values())
+            return
         with log.open("rb") as file:
             written = places(file)
             for number in [number for number in dead.outstanding if number in written]:
@@ -286,9 +299,13 @@ class Crew:
 
     def _died(self, process: _Process) -> StudioloError:
         code = process.close()
+        if not process.is_ready:
+            return Unavailable(
+                f"the flow's worker process ended with code {code} while it loaded the flow",
+                hint="code that runs when it is imported may have ended the process",
+            )
         return Unavailable(
-            f"the flow's worker process ended with code {code}",
-            hint="a node may have ended the process; see the log",
+            f"the flow's worker process ended with code {code}", hint="a node may have ended the process"
         )
 
 

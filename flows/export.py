@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from flows.results import COMPLETED, FAILED, LOG, LineRecord, NodeRecord, last_lines
-from workspace.paths import write_atomically
+from workspace.paths import write_atomically, writing
 from workspace.runs import RunRecord
 
 OURS = ("lines.", "tokens.")  # metrics that are not the flow's own
@@ -30,7 +30,8 @@ def export(record: RunRecord, folder: Path, *, snapshot: Path | None = None, nod
     `flow_outputs/output.jsonl` is the first once more. `snapshot` is the flow's folder at the time. With
     `node_artifacts` each node of each line is a file, as prompt flow writes it: only for those who ask.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     completed = failed = 0
     first: str | None = None
     with ExitStack() as stack:

@@ -13,7 +13,7 @@ from flows import flex_signature, templates
 from flows.flow import MISSING
 from flows.graph import FILES
 from workspace.errors import Conflict, Invalid, NotFound
-from workspace.paths import write_atomically
+from workspace.paths import write_atomically, writing
 
 STARTERS = ("standard", "chat", "evaluation", "flex")
 
@@ -28,8 +28,9 @@ def copy(starter: str, target: Path) -> list[Path]:
         for name in names:
             if (target / name).exists():
                 raise Conflict(f"{str(target / name)!r} exists already", hint="name a folder that does not exist yet")
-        target.mkdir(parents=True, exist_ok=True)
-        return [Path(shutil.copyfile(source / name, target / name)) for name in names]
+        with writing(target):
+            target.mkdir(parents=True, exist_ok=True)
+            return [Path(shutil.copyfile(source / name, target / name)) for name in names]
 
 
 def around(folder: Path, entry: Path, function: str, prompts: Mapping[str, Path]) -> list[Path]:

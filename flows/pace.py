@@ -6,10 +6,13 @@ small server is not flooded when a run begins, a large one is soon used in full.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import deque
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
 
 FIRST = 8
 
@@ -43,6 +46,8 @@ class Pace:
         if self._now < int(self._window) and not self._waiting:
             self._now += 1
             return self
+        import asyncio  # most workers never wait for a model, and its import is a fifth of their start
+
         place = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         try:

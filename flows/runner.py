@@ -9,7 +9,6 @@ others, no thread is needed per line, and a line of quick functions costs little
 from __future__ import annotations
 
 import heapq
-import inspect
 import itertools
 import random
 import threading
@@ -20,23 +19,17 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from flows.calls import SLOW, STUCK, NodeTimeout, call, call_async, learn, shown
 from flows.line import Done, Line, Repeat
 from flows.plan import SKIPPED, Job, Plan, compile_aggregation, compile_lines
-from flows.results import COMPLETED, FAILED, LineRecord, NodeRecord, plain
-from flows.spans import CURRENT, Span
+from flows.results import LineRecord, NodeRecord
+from flows.spans import Span
 from flows.steps import KIT, Kit, Waits
-from flows.streams import Stream, collect, pump, readers
 
 if TYPE_CHECKING:
     import asyncio
 
-QUICK = 0.001  # seconds: a node that lately took less is called by the leading thread
-STUCK = 0.02  # seconds: after so long in one call the lead is given to another thread
 THREADS = 256
-
-
-class NodeTimeout(Exception):
-    """A node took longer than it may."""
 
 
 class Runner:
@@ -130,25 +123,6 @@ class Runner:
         self._events.put((_BEGIN, line, None))
         return box.get().nodes
 
-    def aggregate_outputs(self, outputs: list[Any]) -> tuple[NodeRecord, ...]:
-        """Give the outputs of all lines to what a flex class does with them; its failure is in the record."""
-        records = []
-        for job in self.plan.jobs:
-            if job.step.aggregate is None:
-                continue
-            span = Span("node", f"{job.node.name}.__aggregate__", inputs={}, started_at=time.time())
-            try:
-                span.output = job.step.aggregate(outputs)
-            except Exception as problem:  # noqa: BLE001 - the flow's own code may raise anything
-                span.error = f"{type(problem).__name__}: {problem}"
-            records.append(
-                NodeRecord(
-                    name=span.name, type="flex", status=FAILED if span.error else COMPLETED, error=span.error,
-                    output=plain(span.output), started_at=span.started_at, ended_at=time.time(),
-                )
-            )  # fmt: skip
-        return tuple(records)
-
     def loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop of async nodes, running in a thread of its own; started at first use."""
         with self._lock:
@@ -188,8 +162,7 @@ class Runner:
             while self._pending and len(self._active) < self._concurrency and self._turn == turn:
                 self._begin(turn, *self._pending.popleft())
 
-    def _gone(self, turn: int, line: Line, why: str) -> None:
-        del turn
+    def _gone(self, _turn: int, line: Line, why: str) -> None:
         if not line.over:
             self._over(line, why)
 
@@ -200,9 +173,9 @@ class Runner:
             if len(self._active) >= self._concurrency:
                 self._pending.append((line, given))
                 return
-            self._active.add(line)
             if self._line_timeout:
                 line.deadline = time.monotonic() + self._line_timeout
+            self._active.add(line)  # last: from now on the watch looks at its deadline
         ready = list(line.plan.sources)
         if given:
             for job in line.plan.jobs:
@@ -233,23 +206,25 @@ class Runner:
             except Exception as problem:  # noqa: BLE001 - a property of the flow's own objects may raise anything
                 self._fail(line, job, Span("node", job.node.name, inputs={}, started_at=time.time()), problem)
                 continue
-            span = Span("node", job.node.name, inputs=_shown(values))
+            span = Span("node", job.node.name, inputs=shown(values))
             if job.runs_beside or job.quick < 0 or (job.quick == 0 and ready):
                 line.running += 1
                 self._dispatch(line, job, span, values, None, 0)
                 continue
             line.running += 1  # before the call: who takes the lead meanwhile must see it
             self._calling = (time.monotonic(), job)
-            outcome = _call(line, job, span, values, self.kit)
+            outcome = call(line, job, span, values, self.kit)
             with self._lock:
-                self._calling = None
                 deposed = self._turn != turn
+                if not deposed:  # else it is another's call by now
+                    self._calling = None
             if deposed:
-                self._events.put((_ENDED, line, job, span, outcome, None, 0))
+                # In this order: once this node has ended, nothing else may be left to begin.
                 self._events.put((_READY, line, ready))
+                self._events.put((_ENDED, line, job, span, outcome, None, 0))
                 return
             line.running -= 1
-            _time(job, span, led=True)
+            learn(job, span, led=True)
             output, failure = outcome
             if failure is None:
                 line.completed(job, span, output)
@@ -283,7 +258,7 @@ class Runner:
         if line.over or line.records[job.index] is not None:
             return  # too late: the line has failed, or the node was given up
         output, problem = outcome
-        _time(job, span, led=False)
+        learn(job, span, led=False)
         line.running -= 1
         ready: list[int] = []
         if isinstance(problem, Waits):
@@ -315,8 +290,7 @@ class Runner:
         self._alarm(delay, (_AGAIN, line, job, span, item, attempt + 1))
         return True
 
-    def _again(self, turn: int, line: Line, job: Job, earlier: Span, item: int | None, attempt: int) -> None:
-        del turn
+    def _again(self, _turn: int, line: Line, job: Job, earlier: Span, item: int | None, attempt: int) -> None:
         if line.over:
             return
         values = job.values(line.values, line.outputs)
@@ -344,7 +318,7 @@ class Runner:
     def _repeat(self, line: Line, job: Job, values: dict[str, Any]) -> list[int]:
         assert job.over is not None  # noqa: S101 - the caller looked
         items = job.over.value(line.values, line.outputs)
-        span = Span("node", job.node.name, inputs=_shown(values), started_at=time.time())
+        span = Span("node", job.node.name, inputs=shown(values), started_at=time.time())
         if not isinstance(items, list | tuple):
             raise TypeError(f"`map` of node {job.node.name!r} needs a list, not {type(items).__name__}")
         line.repeats[job.index] = repeat = Repeat(list(items), span)
@@ -358,7 +332,7 @@ class Runner:
         assert job.node.each is not None  # noqa: S101 - only such nodes repeat
         while repeat.next < len(repeat.items) and repeat.running < job.node.each.concurrency:
             values = job.values(line.values, line.outputs) | job.item_values(repeat.items[repeat.next])
-            span = Span("node", job.node.name, inputs=_shown(values))
+            span = Span("node", job.node.name, inputs=shown(values))
             line.running += 1
             repeat.running += 1
             repeat.next += 1
@@ -383,26 +357,13 @@ class Runner:
     def _call_in_thread(
         self, line: Line, job: Job, span: Span, values: dict[str, Any], item: int | None, attempt: int
     ) -> None:
-        outcome = _call(line, job, span, values, self.kit)
+        outcome = call(line, job, span, values, self.kit)
         self._events.put((_ENDED, line, job, span, outcome, item, attempt))
 
     async def _call_async(
         self, line: Line, job: Job, span: Span, values: dict[str, Any], item: int | None, attempt: int
     ) -> None:
-        CURRENT.set(span)
-        KIT.set(self.kit)
-        span.started_at = time.time()
-        outcome: tuple[Any, BaseException | None]
-        try:
-            made = job.step.call(**readers(values))
-            if not inspect.isasyncgen(made):
-                made = await made
-            if inspect.isasyncgen(made):
-                made = pump(made) if line.stream and job.streams else await collect(made)
-            outcome = (_value(line, job, made), None)
-        except BaseException as problem:  # noqa: BLE001 - the flow's own code may raise anything
-            outcome = (None, problem)
-        span.ended_at = time.time()
+        outcome = await call_async(line, job, span, values, self.kit)
         self._events.put((_ENDED, line, job, span, outcome, item, attempt))
 
     # The watch
@@ -423,54 +384,16 @@ class Runner:
                         self._events.put((_EXPIRED, line, None, None))
             with self._lock:
                 if self._calling is not None and now - self._calling[0] > STUCK:
-                    self._calling[1].quick = _SLOW
+                    self._calling[1].quick = SLOW
                     self._calling = None
                     self._turn += 1
                     threading.Thread(target=self._lead, args=(self._turn,), name="lead", daemon=True).start()
 
 
 _BEGIN, _READY, _ENDED, _EXPIRED, _AGAIN, _GONE, _END = range(7)
-_SLOW = -8  # quick calls that a slow node owes before the leader calls it again
-
-
-def _call(line: Line, job: Job, span: Span, values: dict[str, Any], kit: Kit) -> tuple[Any, BaseException | None]:
-    token, kit_token = CURRENT.set(span), KIT.set(kit)
-    span.started_at = time.time()
-    try:
-        return _value(line, job, job.step.call(**readers(values))), None
-    except BaseException as problem:  # noqa: BLE001 - the flow's own code may raise anything, SystemExit too
-        return None, problem
-    finally:
-        span.ended_at = time.time()
-        CURRENT.reset(token)
-        KIT.reset(kit_token)
-
-
-def _value(line: Line, job: Job, made: Any) -> Any:
-    """A generator becomes a stream; it is read to its end here, unless its pieces are wanted as they come."""
-    if not inspect.isgenerator(made) and not isinstance(made, Stream):
-        return made
-    stream = made if isinstance(made, Stream) else Stream(made)
-    if not (line.stream and job.streams):
-        stream.joined()
-    return stream
-
-
-def _time(job: Job, span: Span, *, led: bool) -> None:
-    took = span.ended_at - span.started_at
-    if took < QUICK:
-        job.quick = min(job.quick + 1, 1)
-    elif took > STUCK:
-        job.quick = _SLOW
-    elif led:
-        job.quick = -1
 
 
 def _holds_images(inputs: Mapping[str, Any]) -> bool:
     from flows import images
 
     return images.holds(dict(inputs))
-
-
-def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: plain(value.so_far() if type(value) is Stream else value) for name, value in values.items()}

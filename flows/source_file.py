@@ -1,10 +1,11 @@
-"""Importing one file of a flow, as it is now."""
+"""Importing one file of a flow, as it is now, and saying where it went wrong."""
 
 from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,3 +31,12 @@ def load(path: Path, name: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def place(problem: BaseException, folder: Path) -> str:
+    """Return where in the folder's files something went wrong, "…/count.py:3", or nothing where that was elsewhere."""
+    if isinstance(problem, SyntaxError) and problem.filename and problem.lineno:
+        return f"{problem.filename}:{problem.lineno}"
+    frames = traceback.extract_tb(problem.__traceback__)
+    inside = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
+    return f"{inside[-1].filename}:{inside[-1].lineno}" if inside else ""

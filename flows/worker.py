@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flows import spans
-from flows.aggregation import gather
+from flows import source_file, spans
+from flows.aggregation import gather, over_outputs
 from flows.connections import Connection
 from flows.flow import Flow
 from flows.masking import Mask
@@ -87,7 +87,7 @@ class Worker:
         listed = [line_from(message["line"])] if "line" in message else last_lines(Path(message["log"]))
         lines = (line for line in listed if line.status == COMPLETED)
         if flow.kind == "flex":
-            records = self._runner.aggregate_outputs([line.outputs for line in lines])
+            records = over_outputs(self._runner.plan, [line.outputs for line in lines])
         else:
             records = self._runner.aggregate(*gather(flow, lines))
         metrics = dict(promptflow_names.METRICS)
@@ -157,7 +157,8 @@ def main() -> None:
         return
     except Exception as error:  # noqa: BLE001 - importing the flow's code may raise anything
         said = mask.text(f"{type(error).__name__}: {error}")
-        send(results, {"refused": f"the flow's code cannot be loaded: {said}"})
+        at = source_file.place(error, unpack(start["flow"]["folder"]))
+        send(results, {"refused": f"the flow's code cannot be loaded: {said}", "at": at})
         return
     send(results, {"ready": os.getpid()})
     worker.serve()

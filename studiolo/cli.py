@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import importlib
 import os
 import sys
@@ -19,6 +21,7 @@ from workspace.errors import StudioloError
 from workspace.settings import variable
 
 INTERRUPTED = 130
+MANY = 50_000  # objects made before they are gone through: by default imports are gone through again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +68,27 @@ class _Promise(TyperCommand):
         super().__init__(name, help=entry.help, rich_help_panel=entry.panel)
         self._entry = entry
 
-    def keep(self) -> Any:
-        """Return the real command."""
+    def keep(self, wanted: str | None) -> Any:
+        """Return the real command; of a group, `wanted` alone where it has that: making all of them takes time."""
         module, attribute = self._entry.where.split(":")
         found: typer.Typer | Callable[..., Any] = getattr(importlib.import_module(module), attribute)
         if isinstance(found, typer.Typer):
-            command: Any = get_group(found)
+            command: Any = get_group(_with_only(found, wanted))
             command.name, command.help = self.name, command.help or self.help
             command.no_args_is_help = True
             return command
         alone = typer.Typer(add_completion=False)
         alone.command(self.name, context_settings=getattr(found, "context_settings", None))(found)
         return get_command(alone)
+
+
+def _with_only(group: typer.Typer, name: str | None) -> typer.Typer:
+    one = [each for each in group.registered_commands if each.name == name]
+    if not one:
+        return group
+    small = copy.copy(group)
+    small.registered_commands, small.registered_groups = one, []
+    return small
 
 
 class _Commands(TyperGroup):
@@ -89,7 +101,7 @@ class _Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command.keep() if isinstance(command, _Promise) else command, rest
+        return name, command.keep(next(iter(rest), None)) if isinstance(command, _Promise) else command, rest
 
 
 app = typer.Typer(name="studiolo", cls=_Commands, no_args_is_help=True, rich_markup_mode="rich")
@@ -120,6 +132,7 @@ def _studiolo(
 
 def main() -> NoReturn:
     """Run the command line. One of our errors ends as a line and a hint; a bug keeps its traceback."""
+    gc.set_threshold(MANY)
     try:
         get_command(app)(args=spread(sys.argv[1:]), prog_name="studiolo")
     except StudioloError as error:
@@ -129,6 +142,10 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    finally:
+        # The end of the process frees everything; going through it first takes longer than some commands.
+        if "_duckdb" not in sys.modules:  # it prints what it holds as leaks
+            gc.freeze()
     sys.exit(0)
 
 

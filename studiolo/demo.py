@@ -15,10 +15,12 @@ from flows.connections import Connection
 from serving.local import local_gateway
 from workspace import Asset, Workspace
 from workspace.errors import Conflict, NotFound
+from workspace.paths import writing
 
 VARIANTS = ("plain", "shown")
 METRICS = ("normalized", "contains")
 REPORTS = ("report.html", "report.md", "junit.xml")
+LINES = 16  # at the same time: on a busy machine, more of them would wait for the model until their time is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The demo is done: its findings, the report asset, the files it wrote and where everything came from."""
+    """The demo is done: its findings, the report asset, the files it wrote and where everything came from.
+
+    `failed` are the lines that got no answer, say on a machine too busy to give one in time; the rest are compared.
+    """
 
     findings: tuple[Finding, ...]
     report: Asset
     files: tuple[Path, ...]
     lineage: str
+    failed: int = 0
 
 
 Event = Stage | Step | Finished
@@ -68,7 +74,7 @@ def demo(workspace: Workspace, folder: Path) -> Iterator[Event]:
         yield Step()
     with as_file(files("studiolo") / "demo_flow") as source, local_gateway(workspace) as gateway:
         connections = {"default": Connection.to_gateway(gateway.base_url, gateway.token)}
-        runs = {}
+        runs, failed = {}, 0
         for variant in VARIANTS:
             data = source / "questions.jsonl"
             yield Stage(f"ask {_count(data)} questions, variant {variant!r}", _count(data))
@@ -78,9 +84,11 @@ def demo(workspace: Workspace, folder: Path) -> Iterator[Event]:
                 column_mapping={"question": "${data.question}"},
                 connections=connections,
                 name=_free_name(workspace, f"demo-{variant}"),
+                conditions=flows.Conditions(concurrency=LINES),
             )
             for event in flows.run(workspace, flow, batch):
                 if isinstance(event, flows.LineDone):
+                    failed += event.error is not None
                     yield Step(failed=event.error is not None)
                 elif isinstance(event, flows.Finished):
                     runs[variant] = event.name
@@ -107,6 +115,7 @@ def demo(workspace: Workspace, folder: Path) -> Iterator[Event]:
         report=published.asset,
         files=published.files,
         lineage=workspace.lineage.tree(published.asset.ref),
+        failed=failed,
     )
 
 
@@ -114,7 +123,7 @@ def copy_flow(target: Path) -> Path:
     """Copy the demo's flow and its questions to a new folder, to be changed."""
     if target.exists():
         raise Conflict(f"{str(target)!r} exists already", hint="name a folder that does not exist yet")
-    with as_file(files("studiolo") / "demo_flow") as source:
+    with as_file(files("studiolo") / "demo_flow") as source, writing(target):
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".promptflow"))
     return target
 

@@ -20,7 +20,7 @@ import psutil
 from studiolo.services import holder, is_free, read_house, services
 from workspace.environment import hardware
 from workspace.errors import StudioloError
-from workspace.filesystems import filesystem_of, is_network
+from workspace.filesystems import filesystem_of, is_full, is_network
 from workspace.settings import Settings, variable
 
 EXTRAS = {
@@ -131,7 +131,9 @@ def _records(home: Path, settings: Settings) -> Iterator[Check]:
         yield from _opened(settings, "PostgreSQL")
     elif file.exists():
         broken = _damage(file)
-        if broken:
+        if broken and is_full(home):
+            yield Check("database", "fail", f"{broken}: the disk is full", "free some space: nothing kept is lost")
+        elif broken:
             yield Check("database", "fail", broken, "restore a backup, or move studiolo.db away and keep it")
         else:
             yield from _opened(settings, "SQLite")

@@ -77,4 +77,7 @@ def _walk(project: Path) -> Iterator[Path]:
 
 
 def _is_skipped(folder: Path) -> bool:
-    return folder.name.startswith(".") or folder.name in _SKIPPED or (folder / "pyvenv.cfg").exists()
+    if folder.name.startswith(".") or folder.name in _SKIPPED:
+        return True
+    # A virtual environment holds other people's flows, a workspace copies of ours.
+    return (folder / "pyvenv.cfg").exists() or (folder / "studiolo.db").exists()

@@ -18,7 +18,7 @@ from flows.crew import Conditions, Crew
 from flows.flow import MISSING
 from studiolo.flow_connections import connections_for, resolve_variables, revisions
 from workspace.errors import Invalid
-from workspace.paths import write_atomically
+from workspace.paths import write_atomically, writing
 from workspace.settings import Settings
 
 if TYPE_CHECKING:
@@ -156,7 +156,8 @@ def write_detail(result: flows.FlowResult, folder: Path) -> None:
     """Write flow.detail.json, flow.output.json and flow.metrics.json, as `pf flow test` does."""
     from flows.results import node_fields
 
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for name, content in (
         ("detail", {"status": result.status, "error": result.error, "nodes": [node_fields(n) for n in result.nodes]}),
         ("output", result.outputs),

@@ -19,6 +19,7 @@ from studiolo.pf_flow import Flow
 from studiolo.pf_runs import Run
 from workspace import Workspace
 from workspace.errors import Invalid
+from workspace.paths import writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -323,14 +324,15 @@ def save_flow(
         raise Invalid(f"no module {str(module)!r}", hint="--code is the folder that holds it")
     target = path or folder
     if target.resolve() != folder.resolve():
-        shutil.copytree(folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", ".git"))
+        with writing(target):
+            shutil.copytree(folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", ".git"))
     written: dict[str, Any] = {"entry": name}
     if requirements := (settings or {}).get("python_requirements_txt"):
         written["environment"] = {"python_requirements_txt": str(requirements)}
     if sample := (settings or {}).get("sample"):
         written["sample"] = {"inputs": sample} if isinstance(sample, Mapping) else str(sample)
     file = target / "flow.flex.yaml"
-    with file.open("w", encoding="utf-8") as out:
+    with writing(file), file.open("w", encoding="utf-8") as out:
         YAML(typ="safe", pure=True).dump(written, out)
     return file
 

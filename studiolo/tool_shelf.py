@@ -11,6 +11,7 @@ from typing import Any
 import flows
 from flows import package_tools, templates, tool_meta
 from workspace.errors import Conflict, Invalid, StudioloError
+from workspace.paths import writing
 
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
@@ -129,8 +130,9 @@ def _literal(value: str) -> str:
 def _new(file: Path, text: str) -> Path:
     if file.exists():
         raise Conflict(f"{file} is there already", hint="choose another name")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
     return file
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, Engine, Pool, create_engine, event, make
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from workspace.errors import Invalid, MissingExtra, StudioloError, Unavailable
-from workspace.filesystems import is_network
+from workspace.filesystems import is_full, is_network
 
 PATIENCE = 30.0  # seconds that a writer waits for the others
 _DURABILITY = "studiolo_durability"  # execution option of a write: FULL or NORMAL
@@ -189,6 +189,8 @@ _SQLITE_REASONS = {
 def _explanation(error: DBAPIError, url: URL) -> StudioloError | None:
     cause: Any = error.orig
     if name := getattr(cause, "sqlite_errorname", None):
+        if name.startswith("SQLITE_IOERR") and is_full(Path(url.database or "").parent):
+            name = "SQLITE_FULL"
         for prefix, (what, hint) in _SQLITE_REASONS.items():
             if name.startswith(prefix):
                 return Unavailable(f"the workspace database {url.database}: {what}", hint=hint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import re
 import shutil
 import subprocess
 from importlib import metadata
@@ -55,13 +56,17 @@ def git(folder: Path) -> dict[str, Any] | None:
 @functools.cache
 def packages() -> tuple[tuple[str, str], ...]:
     """Return the installed ones of PACKAGES with their versions."""
-    found = []
-    for name in PACKAGES:
-        try:
-            found.append((name, metadata.version(name)))
-        except metadata.PackageNotFoundError:
-            continue
-    return tuple(found)
+    return tuple((name, version) for name in PACKAGES if (version := _version(name)) is not None)
+
+
+def _version(name: str) -> str | None:
+    """Return what `metadata.version` does; that reads all of each package's description, 30 ms for PACKAGES."""
+    try:
+        told = metadata.distribution(name).read_text("METADATA") or ""
+    except metadata.PackageNotFoundError:
+        return None
+    found = re.search(r"^Version: *(\S+)", told.partition("\n\n")[0], re.MULTILINE)
+    return found[1] if found else None
 
 
 @functools.cache

@@ -1,9 +1,10 @@
-"""What lies under a path: is it a network file system, and who else may look?"""
+"""What lies under a path: is it a network file system, is it full, and who else may look?"""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 from pathlib import Path
 
@@ -16,6 +17,8 @@ NETWORK = re.compile(
     r"nfs4?|cifs|smb\w+|afs|ceph|lustre|gpfs|beegfs|glusterfs|gfs2|ocfs2|orangefs|pvfs2|davfs|ncpfs"
     r"|fuse\.(sshfs|s3fs|rclone|glusterfs|gcsfuse|juicefs|ceph|cephfs|davfs)"
 )
+
+FULL = 1 << 20  # bytes: with less, SQLite cannot make its log and its shared memory, and calls that an I/O error
 
 
 def filesystem_of(path: Path, *, mounts: str | None = None) -> str:
@@ -41,6 +44,11 @@ def filesystem_of(path: Path, *, mounts: str | None = None) -> str:
 def is_network(path: Path, *, mounts: str | None = None) -> bool:
     """Whether `path`, resolved, lies on a file system that several machines share."""
     return NETWORK.fullmatch(filesystem_of(path.resolve(), mounts=mounts)) is not None
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk under a folder has no room for a database to work."""
+    return shutil.disk_usage(folder).free < FULL
 
 
 def close_to_others(path: Path) -> None:

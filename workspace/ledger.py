@@ -187,5 +187,5 @@ def _refused(error: duckdb.Error) -> Invalid:
 
 def _line(error: Exception) -> str:
     """Return DuckDB's message as one line."""
-    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in str(error).splitlines() if line.strip(" ^")]
     return " ".join(" ".join(lines).split())[:500] if lines else type(error).__name__

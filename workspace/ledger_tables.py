@@ -16,7 +16,7 @@ from workspace.tables import asset_labels, assets, edges, events, metrics, runs
 if TYPE_CHECKING:
     import duckdb
 
-VERSION = 2  # of the statements below: a ledger made by others is made anew
+VERSION = 3  # of the statements below: a ledger made by others is made anew
 NAMES = ("runs", "params", "metrics", "assets", "edges", "events", "requests", *ledger_logs.NAMES)
 _OVERLAP = 60.0  # seconds that an edge's clock may be behind another's
 _CHUNK = 20_000
@@ -47,7 +47,7 @@ CREATE VIEW requests AS SELECT
     TRY_CAST(payload->>'status' AS INTEGER) AS status,
     TRY_CAST(payload->>'prompt_tokens' AS BIGINT) AS prompt_tokens,
     TRY_CAST(payload->>'completion_tokens' AS BIGINT) AS completion_tokens,
-    TRY_CAST(payload->>'first_token_ms' AS DOUBLE) AS first_token_ms,
+    TRY_CAST(payload->>'first_byte_ms' AS DOUBLE) AS first_byte_ms,
     TRY_CAST(payload->>'duration_ms' AS DOUBLE) AS duration_ms,
     payload->>'error' AS error,
     run_id,

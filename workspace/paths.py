@@ -72,6 +72,19 @@ def unwritable(path: Path, error: OSError) -> Unavailable:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what stops the block from writing to `path` (a full disk, a folder of somebody else) into an error of ours.
+
+    >>> with writing(target):
+    ...     target.mkdir(parents=True)
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+@contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path`, waiting for other processes; a process that dies lets go."""
     try:

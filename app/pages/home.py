@@ -50,7 +50,7 @@ def _recent(recent: list[studiolo.RunRecord]) -> None:
     for run in recent:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             places.link("runs", parts.plain(run.name), run=run.run_id)
-            sign = f":{parts.TONES.get(run.status, 'gray')}[{parts.SIGNS.get(run.status, '·')}]"
+            sign = f":{parts.tone(run)}[{parts.outcome(run)[0]}]"
             st.markdown(f":small[{sign} {parts.plain(run.kind)} · {parts.ago(run.started_at)}]", width="content")
     places.link("runs", "All runs", icon="history")
     parts.command(f"studiolo runs list --limit {_RECENT}")

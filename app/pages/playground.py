@@ -86,14 +86,15 @@ def _turn(turn: studiolo.Turn) -> None:
 
 def _answer(gateway: studiolo.Gateway, chat: studiolo.Chat, sampling: studiolo.Sampling) -> None:
     answer = studiolo.reply(parts.workspace(), gateway, chat, sampling)
-    with st.chat_message("assistant", avatar=_AVATARS["assistant"]), closing(answer) as pieces:
-        text = st.container()
-        # A click runs the page again, which closes the stream here: the answer is kept as far as it came.
+    with st.bottom:
+        # It stands still while the answer above it grows: a click on a button that moves away is lost. It runs the
+        # page again, which closes the stream here: the answer is kept as far as it came.
         st.button("Stop", icon=":material/stop:")
-        with text:
-            with st.spinner("Waiting for the first token; a model asked for the first time is loaded first …"):
-                first = next(pieces, "")
-            st.write_stream(chain([first], pieces))
+    with st.chat_message("assistant", avatar=_AVATARS["assistant"]), closing(answer) as pieces:
+        text, _figures = st.empty(), st.empty()  # where an answer given before stood with its figures: both go at once
+        with text, st.spinner("Waiting for the first token; a model asked for the first time is loaded first …"):
+            first = next(pieces, "")
+        text.write_stream(chain([first], pieces))
     st.rerun()
 
 

@@ -51,7 +51,7 @@ def _rows(found: list[studiolo.RunRecord]) -> None:
     rows = [
         {
             "Name": run.name,
-            "Status": f"{parts.SIGNS.get(run.status, '·')} {run.status.capitalize()}",
+            "Status": parts.outcome(run),
             "Kind": run.kind,
             "Started": datetime.fromtimestamp(run.started_at, UTC),
             "Took": parts.duration(run.duration),
@@ -79,7 +79,7 @@ def _rows(found: list[studiolo.RunRecord]) -> None:
 def _detail(run: studiolo.RunRecord) -> None:
     st.title(parts.plain(run.name))
     st.markdown(
-        f"{parts.status(run.status)} · {parts.plain(run.kind)} run · began {parts.ago(run.started_at)}, "
+        f":{parts.tone(run)}[{parts.outcome(run)}] · {parts.plain(run.kind)} run · began {parts.ago(run.started_at)}, "
         f"took {parts.duration(run.duration)} · `{run.run_id}`"
     )
     with st.container(horizontal=True):
@@ -93,12 +93,12 @@ def _detail(run: studiolo.RunRecord) -> None:
         _decisions(run)
     if run.metrics:
         _metrics(run)
+    _artifacts(run)
+    _lines(run)
     for title, content in (("Parameters", run.params), ("Tags", run.tags)):
         if content:
             st.subheader(title)
             _pairs(content)
-    _artifacts(run)
-    _lines(run)
     if run.environment:
         with st.expander("Environment: commit, packages and hardware", icon=":material/memory:"):
             st.json(dict(run.environment), expanded=1)
@@ -172,17 +172,23 @@ def _lines(run: studiolo.RunRecord) -> None:
         return
     st.subheader("Lines")
     page = studiolo.flow_lines(run)
+    if failed := parts.failures(run):
+        st.warning(f"{failed:,} of the lines failed; the rest are kept.", icon=":material/error:")
+        page = sorted(page, key=lambda line: line.error is None)
     st.dataframe(
         [
             {
                 "line": line.number,
                 "status": line.status,
+                **({"error": line.error or ""} if failed else {}),
                 "inputs": json.dumps(line.inputs, ensure_ascii=False),
-                "outputs": json.dumps(line.outputs, ensure_ascii=False),
-                "error": line.error or "",
+                "outputs": json.dumps(line.outputs, ensure_ascii=False) if line.outputs else "",
             }
             for line in page
         ],
         hide_index=True,
         alt="The lines of the flow run",
     )
+    ended = int(run.metrics.get("lines.completed", 0)) + parts.failures(run)
+    if ended > len(page):
+        st.caption(f"The first {len(page):,} of {ended:,} lines are shown.")

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from flows import source_file
 from flows.connections import Connection
 from flows.masking import Mask
 from flows.serve.app import App, Terms
@@ -46,7 +47,8 @@ def main() -> None:
         send(results, {"refused": mask.text(str(error)), "hint": error.hint})
         return
     except Exception as error:  # noqa: BLE001 - importing the flow's code may raise anything
-        send(results, {"refused": mask.text(f"{type(error).__name__}: {error}"), "hint": None})
+        at = source_file.place(error, unpack(start["flow"]["folder"]))
+        send(results, {"refused": mask.text(f"{type(error).__name__}: {error}"), "hint": None, "at": at})
         return
     # Only now: what is logged goes to a standard error that takes secrets out.
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")

@@ -187,7 +187,7 @@ class _Process:
             raise Unavailable(f"the serving process ended with code {code} before it was ready")
         if "refused" in self._answer:
             what = f"the flow's code cannot be loaded: {self._answer['refused']}"
-            raise Invalid(what, hint=self._answer["hint"], at=Location(flow.file))
+            raise Invalid(what, hint=self._answer["hint"], at=Location(Path(self._answer.get("at") or flow.file)))
 
     def code(self) -> int | None:
         """Return how it ended, None while it runs."""

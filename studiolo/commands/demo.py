@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from workspace.errors import PartialFailure
+
+if TYPE_CHECKING:
+    from studiolo.demo import Finished
 
 
 def demo(
@@ -40,7 +45,7 @@ def demo(
                 finished = event
         _finish(progress, task)
     assert finished is not None  # noqa: S101 - the last event is always this one
-    _print(finished, time.monotonic() - started)
+    tell(finished, time.monotonic() - started)
 
 
 def _progress() -> Progress:
@@ -59,10 +64,8 @@ def _finish(progress: Progress, task: TaskID | None) -> None:
         progress.update(task, total=progress.tasks[task].completed)
 
 
-def _print(finished: object, seconds: float) -> None:
-    from studiolo.demo import Finished
-
-    assert isinstance(finished, Finished)  # noqa: S101
+def tell(finished: Finished, seconds: float) -> None:
+    """Print what the demo found; PartialFailure where lines got no answer."""
     for finding in finished.findings:
         print(f"{finding.metric}: {finding.sentence}")
     print()
@@ -73,3 +76,6 @@ def _print(finished: object, seconds: float) -> None:
     console = Console(stderr=True, highlight=False)
     console.print(f"\ndone in {seconds:.0f} s; open {finished.files[0]} in a browser")
     console.print(f"next: studiolo runs list, or studiolo lineage {finished.report.kind}:{finished.report.name}")
+    if finished.failed:
+        hint = "the report lists them; a machine that is busy may be too slow for them: try again when it is not"
+        raise PartialFailure(f"{finished.failed} of the lines got no answer; the rest are compared", hint=hint)

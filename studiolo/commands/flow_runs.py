@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,9 @@ import flows
 import studiolo
 from studiolo.commands.show import moment, print_json, print_table, span
 from workspace.errors import Invalid
+
+if TYPE_CHECKING:
+    from workspace.runs import RunRecord
 
 RunName = Annotated[str, typer.Argument(help="The run's name or id.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -43,10 +47,16 @@ def show_command(
         said = (line.number, status, _short(line.inputs), _short(error or line.outputs))
         rows.append((*said, *[sum(spent) or None] * bool(tokens), *[paid] * (cost is not None)))
     print_table(columns, rows, right=("tokens", "cost"))
-    counts = {name: int(record.metrics.get(f"lines.{name}", 0)) for name in ("completed", "failed", "waiting")}
-    ended = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no line has ended"
+    ended = ", ".join(f"{count} {name}" for name, count in _counts(record).items() if count) or "no line has ended"
     ended += f", {tokens:,} tokens" * bool(tokens) + (f", ${cost:.4f}" if cost else "")
     typer.echo(f"{record.name}: {record.status}, {ended}", err=True)
+
+
+def _counts(record: RunRecord) -> dict[str, int]:
+    if record.status in ("FINISHED", "PAUSED"):
+        return {name: int(record.metrics.get(f"lines.{name}", 0)) for name in ("completed", "failed", "waiting")}
+    # It still runs, or was killed and had no time to say how many there are: the log knows.
+    return dict(sorted(Counter(line.status.lower() for line in flows.lines(record)).items()))
 
 
 def details_command(

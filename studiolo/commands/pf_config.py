@@ -9,6 +9,7 @@ from typing import Any
 from studiolo import pf_config
 from studiolo.arguments import pairs
 from studiolo.commands.pf_options import command, print_json
+from workspace.paths import writing
 from workspace.settings import Settings
 
 
@@ -32,5 +33,6 @@ def _show(_given: argparse.Namespace) -> None:
 
 def _home() -> Path:
     home = Settings.from_environment().home.expanduser().absolute()
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with writing(home):
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
     return home

@@ -28,4 +28,5 @@ def sync(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     if as_json:
         print_json(found)
     else:
-        print(f"{events} events taken in, {runs} runs in the ledger, {carried} and {told} traces carried into MLflow")
+        print(f"{events} events taken in, {runs} runs in the ledger")
+        print(f"{carried} runs and {told} traces carried into MLflow")

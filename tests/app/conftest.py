@@ -127,7 +127,8 @@ def _history(workspace: Workspace) -> None:
     (folder / "flow.dag.yaml").write_text(_FLOW)
     (folder / "say.py").write_text(_SAY)
     data.write_text("".join(f"{json.dumps({'text': text})}\n" for text in ("one", "break", EVIL)))
-    for _ in flows.run(workspace, flows.load(folder), flows.Batch(data=data, name="echo words")):
+    batch = flows.Batch(data=data, column_mapping={"text": "${data.text}"}, name="echo words")
+    for _ in flows.run(workspace, flows.load(folder), batch):
         pass
     _paused(workspace)
     _rolled_out(workspace)

@@ -35,6 +35,7 @@ def _take(browser: Browser, url: str, token: str, pages: list[str], folder: Path
         tab.goto(url + page)
         tab.wait_for_selector("h1")
         tab.wait_for_timeout(2500)
+        tab.wait_for_selector("[data-testid=stStatusWidget]", state="detached")
         name = re.sub(r"\W+", "-", page).strip("-") or "home"
         tab.screenshot(path=folder / f"{name}-{scheme}-{width}.png")
     context.close()

@@ -6,7 +6,6 @@ import json
 import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -198,8 +197,8 @@ def test_lineage_leads_from_the_report_back_to_the_data(studio: Any, visit: Visi
     page = visit(studio, "/lineage?node=report:words:1")
     page.locator("[data-node='data:words:1']").click()
     page.wait_for_url("**/lineage?node=data*")
-    page.get_by_role("heading", name="Became").wait_for()
-    page.get_by_role("link", name="flow run echo words").click()
+    became = page.get_by_test_id("stColumn").filter(has=page.get_by_role("heading", name="Became"))
+    became.get_by_role("link", name="flow run echo words").click()
     page.get_by_role("heading", name="echo words").wait_for()
 
 
@@ -235,16 +234,11 @@ def _ask(page: Page, question: str) -> None:
 
 
 def _stop(page: Page) -> None:
-    from playwright.sync_api import TimeoutError as Late
-
-    page.get_by_test_id("stChatMessage").nth(1).filter(has_text="lighthouse").wait_for()
-    button, stopped = page.get_by_role("button", name="Stop"), page.get_by_text("stopped")
-    for _ in range(6):  # on a busy machine a click may meet the page while it is drawn anew: a person clicks again
-        button.click()
-        with suppress(Late):
-            stopped.wait_for(timeout=10_000)
-            return
-    stopped.wait_for()
+    # Not the answer before, which stays until its place is taken: stopped before its first word, nothing is kept.
+    answer = page.get_by_test_id("stChatMessage").nth(1).locator("[data-stale=false]")
+    answer.filter(has_text="lighthouse").first.wait_for()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("stopped").wait_for()
 
 
 def _answered(page: Page) -> None:

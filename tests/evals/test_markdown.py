@@ -43,3 +43,10 @@ def test_a_summary_stays_within_what_a_comment_may_hold(sampled: Sampled, report
     before = sampled("+" * 3_000)
     after = tuple(replace(sample, answer="ä|" * 5_000, inputs={"q": "*" * 9_000}) for sample in sampled("-" * 3_000))
     assert len(markdown(reported(before, after))) <= LARGEST + 100
+
+
+def test_the_sentence_reads_the_same_without_being_rendered(sampled: Sampled, reported: Reported) -> None:
+    report = reported(sampled("+" * 9 + "-"), sampled("-" * 9 + "+"))
+    assert "fell from 90.0 % to 10.0 %: " in markdown(report)
+    assert "p < 0.0001" in markdown(reported(sampled("-" * 20), sampled("+" * 20)))
+    assert "http&#58;//" in markdown(replace(report, after="http://evil.example"))

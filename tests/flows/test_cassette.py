@@ -92,8 +92,17 @@ def test_a_line_torn_by_a_kill_is_dropped_and_recorded_again(tmp_path: Path) -> 
     assert len(Cassette.open(path, "replay")) == 2
 
 
-def test_a_file_that_is_no_cassette_is_named_with_its_line(tmp_path: Path) -> None:
-    (tmp_path / "c.jsonl").write_text(json.dumps({"question": 1}) + "\n")
+def test_an_answer_whose_line_an_editor_left_open_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    _exchange(Cassette.open(path, "record"), Model(), "a")
+    path.write_text(path.read_text().rstrip("\n"))
+    assert _exchange(Cassette.open(path, "record"), Model(), "a", "b") == ["answer 1", "answer 1"]
+    assert len(Cassette.open(path, "replay")) == 2
+
+
+@pytest.mark.parametrize("line", [json.dumps({"question": 1}), "broken{"])
+def test_a_file_that_is_no_cassette_is_named_with_its_line(tmp_path: Path, line: str) -> None:
+    (tmp_path / "c.jsonl").write_text(f"{line}\n")
     with pytest.raises(Invalid, match=r"c\.jsonl:1"):
         Cassette.open(tmp_path / "c.jsonl", "replay")
 

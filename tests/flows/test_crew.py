@@ -37,13 +37,18 @@ def batch(workspace: Workspace, make_flow: Callable[..., Path], tmp_path: Path) 
     """Run `step` over the numbers from 0 on."""
 
     def run(
-        code: str, *, count: int = 20, during: Callable[[int], None] | None = None, **options: Any
+        code: str,
+        *,
+        count: int = 20,
+        during: Callable[[int], None] | None = None,
+        workers: flows.Crew | None = None,
+        **options: Any,
     ) -> flows.Finished:
         data = tmp_path / "rows.jsonl"
         data.write_text("".join(json.dumps({"n": number}) + "\n" for number in range(count)))
         folder = make_flow(FLOW, step=code)
         asked = flows.Batch(data=data, **{"name": "numbers"} | options)
-        for event in flows.run(workspace, flows.load(folder), asked):
+        for event in flows.run(workspace, flows.load(folder), asked, workers=workers):
             if during and isinstance(event, flows.LineDone):
                 during(event.number)
         assert isinstance(event, flows.Finished)
@@ -92,6 +97,41 @@ def test_a_killed_worker_is_replaced_and_what_it_had_finished_stays(
     assert (done.completed, done.failed) == (60, 0)
     counts = Counter(line.number for line in read_log(workspace.runs.get("numbers").directory / LOG))
     assert set(counts.values()) == {1}
+
+
+def test_a_worker_that_is_killed_before_its_first_line_is_replaced(batch: Callable[..., Any]) -> None:
+    before = set(psutil.Process().children())
+    waiting = flows.Crew(2)
+    for worker in set(psutil.Process().children()) - before:
+        if "flows.worker" in worker.cmdline():
+            worker.kill()
+            break
+    done = batch("def step(n: int) -> int:\n    return n", workers=waiting, conditions=flows.Conditions(workers=2))
+    assert (done.completed, done.failed) == (20, 0)
+
+
+def test_code_that_ends_its_process_when_imported_is_refused_at_once(batch: Callable[..., Any]) -> None:
+    with pytest.raises(Unavailable, match="ended with code 3 while it loaded the flow"):
+        batch("def step(n: int) -> int:\n    return n\nimport os\nos._exit(3)", count=2000)
+
+
+def test_a_worker_that_is_killed_while_it_sums_up_is_replaced(
+    workspace: Workspace, make_flow: Callable[..., Path], tmp_path: Path
+) -> None:
+    data, once = tmp_path / "rows.jsonl", tmp_path / "once"
+    data.write_text('{"n": 1}\n{"n": 2}\n')
+    folder = make_flow(
+        FLOW + "- {name: total, type: python, source: {type: code, path: total.py}, aggregation: true,"
+        ' inputs: {ys: "${step.output}"}}\n',
+        step="def step(n: int) -> int:\n    return n",
+        total="def total(ys: list) -> None:\n    import os, pathlib\n    from promptflow.core import log_metric\n"
+        f"    if not pathlib.Path({str(once)!r}).exists():\n"
+        f"        pathlib.Path({str(once)!r}).touch()\n        os.kill(os.getpid(), 9)\n"
+        "    log_metric('total', sum(ys))",
+    )
+    *_, done = flows.run(workspace, flows.load(folder), flows.Batch(data=data, name="numbers"))
+    assert isinstance(done, flows.Finished)
+    assert (done.completed, done.metrics, done.problems) == (2, {"total": 3}, ())
 
 
 def test_a_worker_that_hangs_for_good_is_replaced(

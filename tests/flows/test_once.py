@@ -66,11 +66,11 @@ def test_an_output_that_is_no_json_fails_the_line(make_flow: Callable[..., Path]
     assert "JSON" in (result.error or "")
 
 
-@pytest.mark.parametrize("code", ["import gone_module", "x = 1/0"])
-def test_code_that_cannot_be_loaded_says_why(make_flow: Callable[..., Path], code: str) -> None:
+@pytest.mark.parametrize("code", ["\nimport gone_module", "y = 0\nx = 1/y", "y = 0\ndef a(:\n"])
+def test_code_that_cannot_be_loaded_says_why_and_where(make_flow: Callable[..., Path], code: str) -> None:
     folder = make_flow(ONE, a="def a(x: int) -> int:\n    return x")
     (folder / "a.py").write_text(code)
-    with pytest.raises(Invalid, match="cannot be loaded"):
+    with pytest.raises(Invalid, match=r"a\.py:2: the flow's code cannot be loaded"):
         once(folder)
 
 

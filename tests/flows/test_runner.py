@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -268,12 +269,36 @@ def test_plain_functions_may_run_a_loop_of_their_own(once: Callable[..., Any]) -
     assert once(nodes, first="async def first(x): return x", last=code).outputs == {"y": "done"}
 
 
+def test_a_call_that_turns_out_slow_keeps_nothing_of_its_line_from_running(make_flow: Callable[..., Path]) -> None:
+    code = "def {name}(x):\n    import time\n    time.sleep(0.2 if x == 9 else 0)\n    return x"
+    yaml = HEAD + node("first") + node("last")
+    yaml = yaml.replace("outputs:\n", 'outputs:\n  z: {type: int, reference: "${first.output}"}\n')
+    with running(make_flow(yaml, first=code.format(name="first"), last=code.format(name="last"))) as runner:
+        all_lines(runner, [{"x": 1}] * 20)  # from now on they are taken for quick
+        assert [line.outputs for line in all_lines(runner, [{"x": 9}] * 3)] == [{"y": 9, "z": 9}] * 3
+
+
+def test_a_line_is_not_late_before_it_has_begun(
+    make_flow: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow() -> float:
+        if threading.current_thread().name == "lead":
+            time.sleep(0.05)  # as on a machine that is busy
+        return monotonic()
+
+    monotonic = time.monotonic
+    monkeypatch.setattr("flows.runner.time", SimpleNamespace(monotonic=slow, time=time.time))
+    with running(make_flow(HEAD + node("last"), last="async def last(x): return x"), line_timeout=30) as runner:
+        assert {line.status for line in all_lines(runner, [{"x": 1}] * 30)} == {"Completed"}
+
+
 def test_quick_lines_need_no_thread_each(make_flow: Callable[..., Path]) -> None:
     code = "def last(x):\n    import threading\n    return threading.current_thread().name"
     with running(make_flow(HEAD + node("last"), last=code)) as runner:
         lines = all_lines(runner, [{"x": 1}] * 500)
-    names = {line.outputs["y"] for line in lines if line.outputs}
-    assert names == {"lead"}
+    names = [line.outputs["y"] for line in lines if line.outputs]
+    # Where the machine is busy a call may look slow, and the next few are kept off the lead.
+    assert names.count("lead") > 250
     assert threading.active_count() < 50
 
 

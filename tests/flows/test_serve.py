@@ -221,7 +221,8 @@ def test_code_that_cannot_be_loaded_is_said_at_once(
     make_flow: Callable[..., Path], tmp_path: Path, serving: Serve
 ) -> None:
     folder = make_flow(BROKEN, say="import nowhere_to_be_found\ndef say():\n    pass")
-    with pytest.raises(Invalid, match="the flow's code cannot be loaded"), serving(folder, tmp_path):
+    said = r"say\.py:\d+: the flow's code cannot be loaded"
+    with pytest.raises(Invalid, match=said), serving(folder, tmp_path):
         pass
 
 

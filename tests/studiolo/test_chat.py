@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 import studiolo
@@ -34,6 +36,19 @@ def test_an_answer_cut_short_is_kept_as_far_as_it_came(model_workspace: Workspac
     assert kept.text == first
     assert kept.measured is not None
     assert kept.measured.stopped
+
+
+@pytest.mark.model
+def test_what_the_gateway_measured_is_in_the_ledger(model_workspace: Workspace, gateway: Gateway) -> None:
+    chat = studiolo.ask(model_workspace, studiolo.new_chat(), "What is the capital of Norway?")
+    "".join(studiolo.reply(model_workspace, gateway, chat, ASKED))
+    question = """SELECT endpoint, model, status, completion_tokens, first_byte_ms > 0, duration_ms >= first_byte_ms
+        FROM requests WHERE completion_tokens = 8 ORDER BY ts DESC LIMIT 1"""
+    wanted = [(ASKED.model, f"model:{ASKED.model}:1", 200, 8, True, True)]
+    deadline = time.monotonic() + 20  # the row comes after the answer
+    while model_workspace.sql(question).rows != wanted and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert model_workspace.sql(question).rows == wanted
 
 
 @pytest.mark.model

@@ -94,3 +94,8 @@ def test_the_home_option_names_the_workspace(tmp_path: Path) -> None:
 
 def test_the_version_is_printed() -> None:
     assert run("--version").stdout.startswith("studiolo ")
+
+
+def test_a_command_says_nothing_beside_its_answer(tmp_path: Path) -> None:
+    done = run("sql", "SELECT 1 AS one", home=tmp_path / "home")
+    assert (done.returncode, done.stderr) == (0, "")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from studiolo.doctor import Check, examine
+from workspace.errors import Invalid
 from workspace.home import Workspace
 from workspace.settings import Settings
 
@@ -74,3 +80,40 @@ def test_models_that_are_not_prepared_are_told_with_the_command(settings: Settin
     check = checked(settings)["models"]
     assert check.status == "warn"
     assert check.hint
+
+
+def test_on_a_full_disk_the_database_is_not_called_damaged(settings: Settings) -> None:
+    settings.home.mkdir()
+    unshare = shutil.which("unshare") or pytest.skip("no unshare here")
+    said = subprocess.run(
+        [unshare, "--user", "--map-root-user", "--mount", "sh", "-c", _FULL_DISK],
+        env=os.environ | settings.environment() | {"PYTHON": sys.executable}, capture_output=True, text=True,
+    )  # fmt: skip
+    if "unshare" in said.stderr:
+        pytest.skip(f"no file systems of our own here: {said.stderr}")
+    error, hint, *_ = said.stderr.splitlines()
+    assert error.endswith("studiolo.db: the disk is full")
+    assert "nothing that was written is lost" in hint
+    checks = {check["name"]: check for check in json.loads(said.stdout)}
+    assert checks["database"]["hint"].startswith("free some space")
+
+
+_FULL_DISK = """
+mount -t tmpfs -o size=1200k none "$STUDIOLO_HOME" && chmod 700 "$STUDIOLO_HOME" || exit
+"$PYTHON" -m studiolo runs list >/dev/null
+head -c 2M /dev/zero >"$STUDIOLO_HOME/fill" 2>/dev/null
+"$PYTHON" -m studiolo runs list
+"$PYTHON" -m studiolo doctor --json
+"""
+
+
+def test_a_workspace_on_a_network_file_system_is_refused(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"30 22 0:40 / {tmp_path} rw - nfs4 server:/home rw,vers=4.2\n")
+    monkeypatch.setattr("workspace.filesystems.MOUNTS", mounts)
+    with pytest.raises(Invalid, match="network file system") as refused:
+        Workspace.open(settings=settings)
+    assert "STUDIOLO_DATABASE_URL" in str(refused.value.hint)
+    assert checked(settings)["file system"].status == "fail"

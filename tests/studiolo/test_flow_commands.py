@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from studiolo.cli import app
-from workspace.errors import Conflict, Invalid, NotFound
+from workspace.errors import Conflict, Invalid, NotFound, Unavailable
 from workspace.home import Workspace
 
 Say = Callable[..., Result]
@@ -148,3 +148,18 @@ def test_a_column_that_a_default_hides_is_pointed_out(say: Say) -> None:
     assert "name='${data.name}'" in done.stderr
     mapped = say("run", "--flow", "mine", "--data", "mine/data.jsonl", "--column-mapping", "name=${data.name}")
     assert "keeps its default" not in mapped.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("init", "--flow", "taken/new"),
+        ("build", "--source", "mine", "--output", "taken/built"),
+        ("test", "--flow", "mine", "--inputs", "name=Ada", "--detail", "taken/detail"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_said(say: Say, arguments: tuple[str, ...]) -> None:
+    say("init", "--flow", "mine")
+    Path("taken").write_text("a file where a folder should be")
+    with pytest.raises(Unavailable, match=r"cannot write .*taken"):
+        say(*arguments)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from workspace.database import Database
 from workspace.errors import Conflict
+from workspace.tables import metadata
 
 HEAD = "0003"
 
@@ -27,8 +28,24 @@ def migrate(database: Database) -> None:
     with database.write() as connection:
         database.hold(connection, "migrations")
         # Somebody else may have been faster.
-        if revision_of(connection) != HEAD:
+        if revision_of(connection) == HEAD:
+            return
+        if inspect(connection).get_table_names():
             _upgrade(connection)
+        else:
+            _create(connection)
+
+
+def _create(connection: Connection) -> None:
+    """Make the tables of a new database as they are now; a test holds that the migrations lead to the same ones."""
+    metadata.create_all(connection)
+    connection.execute(
+        text(
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+            "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+        )
+    )
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
 def _upgrade(connection: Connection) -> None:
