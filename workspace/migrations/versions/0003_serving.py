@@ -25,7 +25,12 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("batches", "files", "responses", "rollouts", "token_usage"):
         op.drop_table(table)
-    for table, column in (("tokens", "limits"), ("tokens", "endpoints"), ("endpoints", "mirror"), ("endpoints", "kind")):
+    for table, column in (
+        ("tokens", "limits"),
+        ("tokens", "endpoints"),
+        ("endpoints", "mirror"),
+        ("endpoints", "kind"),
+    ):
         op.drop_column(table, column)
 
 
