@@ -14,7 +14,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     from azure.ai.ml import load_online_deployment, load_online_endpoint
 
-    verdicts = []
+    verdicts: list[str | None] = []
     for kind, path in json.load(sys.stdin):
         try:
             (load_online_endpoint if kind == "endpoint" else load_online_deployment)(source=path)

@@ -117,7 +117,8 @@ def test_every_form_of_input_that_azure_ml_takes_gives_the_same_bare_list(
 
 def test_what_the_model_does_not_take_is_told(serve: Callable[..., httpx.Client]) -> None:
     client = serve("xgboost")
-    for body in ({"data": []}, [1], {"input_data": 3}):
+    wrong_bodies: list[Any] = [{"data": []}, [1], {"input_data": 3}]
+    for body in wrong_bodies:
         assert client.post("/score", json=body).status_code == 400
     assert client.post("/score", content="{").status_code == 400
     wrong = client.post("/score", json={"input_data": {"columns": ["a"], "data": [[1]]}})
