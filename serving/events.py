@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 LONGEST = 4_000_000  # bytes of one event
+_TAIL = 4_096  # bytes of what was last passed on, in which the reason of the end is
 _DECODER = json.JSONDecoder()
 _END = re.compile(rb"\r?\n\r?\n")
 # In JSON a quote inside a string follows a backslash, so these match the member itself and never some text.
@@ -55,7 +56,7 @@ class Events:
         if len(self._rest) > LONGEST:
             raise ValueError(f"an event longer than {LONGEST:,} bytes")
         if whole:
-            self._last.append(whole)
+            self._last.append(whole[-_TAIL:])
         return self._read(whole) if b'"usage"' in whole else whole
 
     def _read(self, events: bytes) -> bytes:
