@@ -51,6 +51,7 @@ COMMANDS = {
     "deployment": Entry("studiolo.commands.deployment:app", "Deploy models, scripts and flows behind endpoints.", WORK),
     "key": Entry("studiolo.commands.key:app", "Make keys for the gateway, with limits and budgets.", WORK),
     "rollout": Entry("studiolo.commands.rollout:app", "Let a deployment take over, watched, step by step.", WORK),
+    "bench": Entry("studiolo.commands.bench:app", "Put a load on an endpoint and measure it.", WORK),
     "engine": Entry("studiolo.commands.engine:app", "Install engines that have environments of their own.", WORK),
     "runs": Entry("studiolo.commands.runs:app", "List runs and show one.", LOOK),
     "trace": Entry("studiolo.commands.trace:app", "See what happened inside flows.", LOOK),
