@@ -36,6 +36,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self._ways: dict[str, _Way] = {}
+        self._ended: dict[tuple[str, int], Counter] = {}
         self._requests = Counter("studiolo_requests", "Requests that ended", [*_WAY, "status"], registry=registry)
         self._retries = Counter("studiolo_retries", "Attempts that failed and were made again", _WAY, registry=registry)
         self._first = Histogram(
@@ -62,7 +63,11 @@ class Metrics:
         if way is None:
             self._requests.labels("", "", str(call.status)).inc()
             return
-        self._requests.labels(way.endpoint, way.name, str(call.status)).inc()
+        ended = self._ended.get((way.path, call.status))
+        if ended is None:
+            ended = self._requests.labels(way.endpoint, way.name, str(call.status))
+            self._ended[way.path, call.status] = ended
+        ended.inc()
         if call.failures:
             self._retries.labels(way.endpoint, way.name).inc(len(call.failures))
         series = self._ways.get(way.path) or self._meet(way.endpoint, way.name, way.path)

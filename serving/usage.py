@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from sqlalchemy import func, insert, select, update
 
@@ -36,11 +38,17 @@ class Used:
 
 
 Key = tuple[str, str, str]  # token id, day, endpoint
+_DAY = 86_400
 
 
 def today() -> str:
     """Return the UTC day: "2026-11-27"."""
-    return f"{datetime.now(UTC):%Y-%m-%d}"
+    return _day(int(time.time()) // _DAY)
+
+
+@lru_cache(2)
+def _day(number: int) -> str:
+    return f"{datetime.fromtimestamp(number * _DAY, UTC):%Y-%m-%d}"
 
 
 def add(database: Database, used: Mapping[Key, Used]) -> None:
