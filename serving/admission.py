@@ -20,6 +20,7 @@ from workspace.tokens import TokenRecord, Tokens
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FRESH = 2.0  # seconds for which a token that was good is believed
 REMEMBERED = 1_024  # tokens
+FOR = b"x-studiolo-for"  # the id of the token that the workspace's own jobs ask for
 _HOST = re.compile(rb"(?:\[(?P<v6>[0-9a-fA-F:]+)\]|(?P<name>[^:\[\]]+))(?::\d{1,5})?")
 
 Headers = Mapping[bytes, bytes]
@@ -38,27 +39,30 @@ class Keys:
         self._asking: dict[bytes, asyncio.Task[TokenRecord]] = {}
 
     async def check(self, headers: Headers) -> TokenRecord:
-        """Return who asks; whatever is wrong with the token, the answer is the same."""
-        token = _given(headers)
-        digest = hashlib.sha256(token).digest()
+        """Return who asks; whatever is wrong with the token, the answer is the same.
+
+        A token of role admin may ask for another, whose rights and limits hold then: so do the jobs of batches.
+        """
+        token, named = _given(headers), headers.get(FOR, b"")
+        digest = hashlib.sha256(token + b"\0" + named).digest()
         record, until = self._good.get(digest, (None, 0.0))
         left = until - time.monotonic()
         if record is not None and left > 0 and record.valid:
             if left < FRESH / 2:
-                self._look_up(digest, token)  # before anybody has to wait for it
+                self._look_up(digest, token, named)  # before anybody has to wait for it
             return record
         if not token:
             raise _denied()
         try:
-            return await asyncio.shield(self._look_up(digest, token))
+            return await asyncio.shield(self._look_up(digest, token, named))
         except Denied:
             raise _denied() from None
 
-    def _look_up(self, digest: bytes, token: bytes) -> asyncio.Task[TokenRecord]:
+    def _look_up(self, digest: bytes, token: bytes, named: bytes) -> asyncio.Task[TokenRecord]:
         """Return the look-up of a token; all who ask for the same one share it."""
         task = self._asking.get(digest)
         if task is None:
-            task = self._asking[digest] = asyncio.create_task(self._found(digest, token))
+            task = self._asking[digest] = asyncio.create_task(self._found(digest, token, named))
             task.add_done_callback(lambda done: self._looked_up(digest, done))
         return task
 
@@ -67,10 +71,12 @@ class Keys:
         if not done.cancelled():
             done.exception()  # whoever waits is told; nobody may
 
-    async def _found(self, digest: bytes, token: bytes) -> TokenRecord:
+    async def _found(self, digest: bytes, token: bytes, named: bytes) -> TokenRecord:
         until = time.monotonic() + FRESH
         try:
             record = await asyncio.to_thread(self._tokens.check, token.decode("latin-1"))
+            if named:
+                record = await asyncio.to_thread(self._tokens.stand_in, record, named.decode("latin-1"))
         except Denied:
             self._good.pop(digest, None)
             raise

@@ -27,6 +27,7 @@ class Limits:
     total: float = 600.0
     loading: float = 120.0
     body: int = 10_000_000
+    file: int = 200_000_000  # bytes of a file that is uploaded, as at OpenAI
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from serving import scoring
-from serving.api import messages, openapi, responses, schemas
+from serving.api import batches, files, messages, openapi, responses, schemas
 from serving.api.schemas import Schema
 from serving.asking import ask
 from serving.batch import routes as batch
@@ -58,7 +58,8 @@ async def model(visit: Visit) -> None:
 def table() -> Table:
     """Return the routes of the gateway."""
     forwarded = [_forwarded(path, summary, schema) for path, (summary, schema) in FORWARDED.items()]
-    routes = [*_OWN, *forwarded, *responses.ROUTES, *messages.ROUTES, *scoring.ROUTES, *batch.ROUTES]
+    spoken = [*responses.ROUTES, *messages.ROUTES, *files.ROUTES, *batches.ROUTES]
+    routes = [*_OWN, *forwarded, *spoken, *scoring.ROUTES, *batch.ROUTES]
     return Table([*routes, openapi.described(routes)])
 
 

@@ -86,6 +86,7 @@ def _serve(workspace: Workspace, host: str, port: int, *, private: bool) -> None
 
 
 async def _until_told(workspace: Workspace, listener: socket.socket, *, private: bool) -> None:
+    from serving.api.batches_store import tend_on
     from serving.downstream import Server
     from serving.gateway import create_app
 
@@ -108,7 +109,9 @@ async def _until_told(workspace: Workspace, listener: socket.socket, *, private:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     sys.setswitchinterval(0.0005)  # a thread that reads the database gives way to answers after 0.5 ms, not 5
+    tending = loop.create_task(tend_on(workspace))
     await server.serve(listener, patience=DRAIN)
+    tending.cancel()
     app.close()
 
 

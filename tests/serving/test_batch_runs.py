@@ -246,7 +246,7 @@ def test_a_model_of_mlflow_sees_images_as_arrays(workspace: Workspace, tmp_path:
     import mlflow
     from PIL import Image
 
-    class Brightness(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
+    class Brightness(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         # No annotations: MLflow takes them for a schema.
         def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
             return model_input.reshape(len(model_input), -1).mean(axis=1)
@@ -302,7 +302,7 @@ def _logged(batch: Batch, job: JobRecord) -> bool:
 
 def _marked(process: psutil.Process, name: str) -> bool:
     try:
-        return process.environ().get("STUDIOLO_JOB") == name and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.environ().get("STUDIOLO_JOB") == name) and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
 
