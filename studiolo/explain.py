@@ -68,7 +68,7 @@ def _branches(workspace: Workspace, found: Explanation) -> list[Branch]:
         branches.append((f"flow {found.line.flow}, version {found.line.digest[:19]}", list(_nodes(found.line))))
     for asset in found.assets:
         told = [name for name in ("source", "revision", "license") if name in asset.properties]
-        under = [f"content {asset.digest}", *(f"{name} {asset.properties[name]}" for name in told)]
+        under = [f"content {asset.digest}", *(f"{name} {_plainly(asset.properties[name])}" for name in told)]
         made = workspace.lineage.tree(asset.ref).splitlines()[1:]
         branches.append((f"{asset.kind} {asset.name}:{asset.version}", under + made))
     return branches
@@ -150,6 +150,10 @@ def _rollout(workspace: Workspace, row: Mapping[str, Any], at: float) -> Rollout
 def _key(workspace: Workspace, row: Mapping[str, Any]) -> str:
     names = {record.id: record.name for record in workspace.tokens.list()}
     return f"{names.get(row['token'], 'unknown')!r} ({row['token']})"
+
+
+def _plainly(value: Any) -> str:
+    return ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, Mapping) else str(value)
 
 
 def _moment(seconds: float) -> str:
