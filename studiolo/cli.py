@@ -49,6 +49,10 @@ COMMANDS = {
     "models": Entry("studiolo.commands.models:app", "List, prepare and show models.", WORK),
     "endpoint": Entry("studiolo.commands.endpoint:app", "Make endpoints, split their traffic, ask them.", WORK),
     "deployment": Entry("studiolo.commands.deployment:app", "Deploy models, scripts and flows behind endpoints.", WORK),
+    "batch-endpoint": Entry("studiolo.commands.batch:endpoints", "Score files through batch endpoints.", WORK),
+    "batch-deployment": Entry(
+        "studiolo.commands.batch:deployments", "Deploy models and scripts behind batch endpoints.", WORK
+    ),
     "key": Entry("studiolo.commands.key:app", "Make keys for the gateway, with limits and budgets.", WORK),
     "rollout": Entry("studiolo.commands.rollout:app", "Let a deployment take over, watched, step by step.", WORK),
     "bench": Entry("studiolo.commands.bench:app", "Put a load on an endpoint and measure it.", WORK),

@@ -1,0 +1,274 @@
+"""`studiolo batch-endpoint` and `studiolo batch-deployment`: files in, predictions out, as jobs of this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from studiolo import batch_shapes, open_workspace
+from studiolo.commands.deployment import AllowPickle
+from studiolo.commands.scoring_options import (
+    As,
+    AsJson,
+    DeploymentName,
+    EndpointName,
+    OfEndpoint,
+    Set,
+    Yes,
+    changes,
+    confirm,
+    note_unused,
+    print_many,
+    print_one,
+    told,
+)
+from workspace.errors import Invalid, PartialFailure, StudioloError
+from workspace.home import Workspace
+
+if TYPE_CHECKING:
+    from serving.batch.deployment_files import BatchDeploymentFile
+
+endpoints = typer.Typer(help="Make batch endpoints, give them files to score, look at their jobs.")
+deployments = typer.Typer(help="Deploy models and scripts behind batch endpoints.")
+ENDPOINTS = ("name", "deployments", "defaults", "invoke_uri")
+DEPLOYMENTS = ("name", "endpoint_name", "type", "model", "mini_batch_size", "instance_count")
+JOBS = ("name", "deployment_name", "status", "counts", "outputs")
+
+SetDefault = Annotated[bool, typer.Option("--set-default", help="It answers where no deployment is named.")]
+
+
+@endpoints.command("create")
+def create_endpoint(
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="A batch endpoint in YAML.")] = None,
+    name: Annotated[str, typer.Option("--name", "-n", help="Its name, instead of the file's.")] = "",
+    set_: Set = None,
+    as_json: AsJson = False,
+    output: As = None,
+) -> None:
+    """Make a batch endpoint; one that is here already is brought to what the file says."""
+    from serving.batch import deploying, endpoint_files
+    from serving.batch.endpoint_files import BatchEndpointFile
+
+    if file is None and not name:
+        raise Invalid("an endpoint needs a file or a name", hint="studiolo batch-endpoint create -n NAME")
+    found = endpoint_files.read(file, name=name, changes=changes(set_)) if file else BatchEndpointFile(name=name)
+    note_unused(found.unused, found.warnings)
+    with open_workspace() as workspace:
+        made = deploying.put_endpoint(workspace, found)
+        print_one(batch_shapes.endpoint(workspace, made), output, as_json=as_json)
+    if not made.deployments:
+        typer.echo(f"next: studiolo batch-deployment create -f FILE -e {made.name} --set-default", err=True)
+
+
+@endpoints.command("update")
+def update_endpoint(
+    name: Annotated[str, typer.Option("--name", "-n", help="The endpoint.")] = "",
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="A batch endpoint in YAML.")] = None,
+    set_: Set = None,
+    set_default: Annotated[str, typer.Option("--set-default", help="The deployment that answers by itself.")] = "",
+    as_json: AsJson = False,
+    output: As = None,
+) -> None:
+    """Change a batch endpoint: `--set defaults.deployment_name=blue`."""
+    from serving.batch import deploying, endpoint_files
+    from serving.yaml_values import changed
+    from workspace.documents import Document
+
+    given = changes(set_) | ({"defaults.deployment_name": set_default} if set_default else {})
+    with open_workspace() as workspace:
+        if file:
+            found = endpoint_files.read(file, name=name, changes=given)
+            deploying.get(workspace, found.name)
+        else:
+            before = Document(Path(f"<endpoint {name}>"), endpoint_files.shown(deploying.get(workspace, name)))
+            found = endpoint_files.read_document(changed(before, given))
+        note_unused(found.unused, found.warnings)
+        made = deploying.put_endpoint(workspace, found)
+        print_one(batch_shapes.endpoint(workspace, made), output, as_json=as_json)
+
+
+@endpoints.command("show")
+def show_endpoint(name: EndpointName, as_json: AsJson = False, output: As = None) -> None:
+    """Show a batch endpoint."""
+    from serving.batch import deploying
+
+    with open_workspace() as workspace:
+        print_one(batch_shapes.endpoint(workspace, deploying.get(workspace, name)), output, as_json=as_json)
+
+
+@endpoints.command("list")
+def list_endpoints(as_json: AsJson = False, output: As = None) -> None:
+    """List the batch endpoints."""
+    with open_workspace() as workspace:
+        found = [batch_shapes.endpoint(workspace, each) for each in batch_shapes.endpoints(workspace)]
+    print_many(found, ENDPOINTS, output, as_json=as_json)
+
+
+@endpoints.command("delete")
+def delete_endpoint(name: EndpointName, yes: Yes = False) -> None:
+    """Remove a batch endpoint with its deployments; jobs that run go on, models and outputs stay."""
+    from serving.batch import deploying
+
+    confirm(f"Delete the batch endpoint {name} and its deployments?", yes=yes)
+    with open_workspace() as workspace:
+        deploying.withdraw_endpoint(workspace, name)
+
+
+@endpoints.command("invoke")
+def invoke_endpoint(
+    name: EndpointName,
+    deployment: Annotated[
+        str, typer.Option("--deployment-name", "--deployment", "-d", help="This one, instead of the default.")
+    ] = "",
+    input_: Annotated[str, typer.Option("--input", help="A file, a folder, or azureml:NAME:VERSION.")] = "",
+    input_type: Annotated[
+        Literal["uri_file", "uri_folder", "mltable"] | None, typer.Option(help="What the input is.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Inputs in YAML, for several.")] = None,
+    set_: Set = None,
+    mini_batch_size: Annotated[int | None, typer.Option(min=1, help="Files that go to one call.")] = None,
+    instance_count: Annotated[int | None, typer.Option(min=1, help="Times the processes of one instance.")] = None,
+    output_path: Annotated[str, typer.Option(help="A folder that gets the output besides.")] = "",
+    job_name: Annotated[str, typer.Option(help="The name of the job.")] = "",
+    resume: Annotated[str, typer.Option(help="Go on with a job that has failed: what it finished is kept.")] = "",
+    stream: Annotated[bool, typer.Option("--stream", "-s", help="Follow it to its end.")] = False,
+    as_json: AsJson = False,
+    output: As = None,
+) -> None:
+    """Begin a job over files. With --stream the exit code is 3 where some files have failed, 1 where the job has."""
+    from serving.batch import invoking
+    from serving.batch.invoking import Invocation
+
+    with open_workspace() as workspace:
+        if resume:
+            job = invoking.resume(workspace, invoking.job_of(workspace, name, resume).name)
+        else:
+            asked = Invocation(
+                deployment=deployment,
+                inputs=batch_shapes.inputs(file, changes(set_), path=input_, kind=input_type or ""),
+                mini_batch_size=mini_batch_size,
+                instances=instance_count,
+                output_path=str(Path(output_path).expanduser().resolve()) if output_path else "",
+                job_name=job_name,
+            )
+            job = invoking.invoke(workspace, name, asked)
+        if stream:
+            _follow(workspace, job.name)
+        shown = invoking.shown(workspace, invoking.job_of(workspace, name, job.name))
+    print_one(shown, output, as_json=as_json)
+    if not stream:
+        typer.echo(f"next: studiolo job stream {job.name}", err=True)
+    elif shown["status"] != "Completed":
+        hint = f"studiolo batch-endpoint invoke -n {name} --resume {job.name}"
+        raise StudioloError(f"job {job.name!r} {shown['status'].lower()}", hint=hint)
+    elif failed := shown["counts"].get("files_failed"):
+        raise PartialFailure(f"{failed} of {shown['counts']['files']} files have failed", hint="the log says why")
+
+
+@endpoints.command("list-jobs")
+def list_jobs(name: EndpointName, as_json: AsJson = False, output: As = None) -> None:
+    """List the jobs of a batch endpoint, newest first."""
+    from serving.batch import invoking
+
+    with open_workspace() as workspace:
+        found = [invoking.shown(workspace, job) for job in invoking.jobs_of(workspace, name)]
+    print_many(found, JOBS, output, as_json=as_json)
+
+
+@deployments.command("create")
+def create_deployment(
+    file: Annotated[Path, typer.Option("--file", "-f", help="A batch deployment in YAML.")],
+    name: Annotated[str, typer.Option("--name", "-n", help="Its name, instead of the file's.")] = "",
+    endpoint: Annotated[str, typer.Option("--endpoint-name", "-e", help="Its endpoint, instead of the file's.")] = "",
+    set_: Set = None,
+    set_default: SetDefault = False,
+    allow_pickle: AllowPickle = False,
+    as_json: AsJson = False,
+    output: As = None,
+) -> None:
+    """Deploy what a file describes; a deployment of that name is changed."""
+    from serving.batch import deployment_files
+
+    found = deployment_files.read(file, name=name, endpoint=endpoint, changes=changes(set_))
+    _deploy(found, output, as_json=as_json, allow_pickle=allow_pickle, default=set_default)
+    typer.echo(f"next: studiolo batch-endpoint invoke -n {found.parts.endpoint} --input FOLDER", err=True)
+
+
+@deployments.command("update")
+def update_deployment(
+    name: Annotated[str, typer.Option("--name", "-n", help="The deployment.")] = "",
+    endpoint: Annotated[str, typer.Option("--endpoint-name", "-e", help="The endpoint.")] = "",
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="A batch deployment in YAML.")] = None,
+    set_: Set = None,
+    set_default: SetDefault = False,
+    allow_pickle: AllowPickle = False,
+    as_json: AsJson = False,
+    output: As = None,
+) -> None:
+    """Change a deployment: by a file, or single keys of the one it was made of."""
+    from serving.batch import deployment_files
+    from serving.batch.deploying import chosen
+
+    if file:
+        found = deployment_files.read(file, name=name, endpoint=endpoint, changes=changes(set_))
+    else:
+        with open_workspace() as workspace:
+            written = chosen(workspace, endpoint, name).properties["written"]
+        found = deployment_files.read_again(written, {"name": name, "endpoint_name": endpoint, **changes(set_)})
+    _deploy(found, output, as_json=as_json, allow_pickle=allow_pickle, default=set_default)
+
+
+@deployments.command("show")
+def show_deployment(name: DeploymentName, endpoint: OfEndpoint, as_json: AsJson = False, output: As = None) -> None:
+    """Show a deployment and its settings."""
+    from serving.batch.deploying import chosen
+
+    with open_workspace() as workspace:
+        print_one(batch_shapes.deployment(chosen(workspace, endpoint, name)), output, as_json=as_json)
+
+
+@deployments.command("list")
+def list_deployments(endpoint: OfEndpoint, as_json: AsJson = False, output: As = None) -> None:
+    """List the deployments of a batch endpoint."""
+    from serving.batch import deploying
+
+    with open_workspace() as workspace:
+        found = [batch_shapes.deployment(way) for way in deploying.get(workspace, endpoint).deployments.values()]
+    print_many(found, DEPLOYMENTS, output, as_json=as_json)
+
+
+@deployments.command("delete")
+def delete_deployment(name: DeploymentName, endpoint: OfEndpoint, yes: Yes = False) -> None:
+    """Remove a deployment; jobs that run go on, the model stays."""
+    from serving.batch import deploying
+
+    confirm(f"Delete the deployment {endpoint}/{name}?", yes=yes)
+    with open_workspace() as workspace:
+        deploying.withdraw(workspace, endpoint, name)
+
+
+def _deploy(file: BatchDeploymentFile, output: As, *, as_json: bool, allow_pickle: bool, default: bool) -> None:
+    from serving.batch import deploying
+    from serving.deploying import Made
+
+    note_unused(file.parts.unused, file.parts.warnings)
+    made: Any = None
+    with open_workspace() as workspace, told() as say:
+        for event in deploying.deploy(workspace, file, allow_pickle=allow_pickle, default=default):
+            if isinstance(event, Made):
+                made = event.deployment
+            else:
+                say(event.text)
+    print_one(batch_shapes.deployment(made), output, as_json=as_json)
+
+
+def _follow(workspace: Workspace, job: str) -> None:
+    """Show what a job says as it says it, beside the data that goes to standard output."""
+    from jobs import submit
+
+    for chunk in submit.stream(workspace, job):
+        sys.stderr.buffer.write(chunk)
+        sys.stderr.buffer.flush()
