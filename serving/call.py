@@ -15,6 +15,7 @@ from workspace.tokens import TokenRecord
 
 _SAME = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 LONGEST_NAME = 256  # letters that are kept of the model that a client named
+MODEL_ERROR = 424  # the status of a request to /score that the code behind could not answer
 LEFT = 499  # the status of a request whose client did not wait for the answer
 
 

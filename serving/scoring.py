@@ -17,7 +17,7 @@ from starlette.types import Send
 from serving import endpoints
 from serving.admission import Headers, read_raw
 from serving.asking import ask_as
-from serving.call import Call
+from serving.call import MODEL_ERROR, Call
 from serving.deployment_settings import SCORING
 from serving.endpoints import Endpoint
 from serving.openai_errors import Refusal
@@ -28,7 +28,6 @@ from serving.visit import Visit
 ENDPOINT = b"azureml-endpoint"  # the header that names the endpoint on plain /score
 ENGINES = ("script", "mlflow", "flow")  # those that answer /score
 TOLD = b"x-studiolo-request"  # how a scoring engine learns of method, query and headers
-MODEL_ERROR = 424
 LONGEST_REASON = 1_000  # letters
 _KEPT_BACK = frozenset({b"authorization", b"cookie", b"host", b"connection", b"content-length", b"transfer-encoding"})
 

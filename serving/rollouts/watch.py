@@ -20,7 +20,7 @@ from typing import Any
 from starlette.types import Send
 
 from serving import endpoints
-from serving.call import LEFT, Call
+from serving.call import LEFT, MODEL_ERROR, Call
 from serving.endpoints import Deployment
 from serving.rollouts import records
 from serving.rollouts.guards import FEW_TOKENS, Guards, Seen
@@ -144,7 +144,7 @@ class Watch:
         watched = self._watched.get(chosen.endpoint)
         if watched is None or (candidate := watched.arm(chosen)) is None:
             return
-        if call.status == LEFT or (call.status < 500 and call.status not in (200, 429)):
+        if call.status == LEFT or (call.status < 500 and call.status not in (200, MODEL_ERROR, 429)):
             return  # the client's own doing says nothing of who answered
         failed = call.status != 200 or call.error is not None or call.deployment != chosen
         text = None if failed else heard.text

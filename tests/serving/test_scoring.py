@@ -14,12 +14,15 @@ import pytest
 from serving import endpoint_keys, endpoints, replicas
 from serving.call import Limits
 from serving.gateway import create_app
+from serving.rollouts import records
+from serving.rollouts.records import Plan
 from tests.serving.conftest import listening
 from workspace.home import Workspace
 
 ECHO = "import json\n\ndef run(raw):\n    return {'way': '%s', 'said': json.loads(raw)}\n"
 SLOW = "import time\n\ndef run(raw):\n    open('ran.txt', 'a').write('x')\n    time.sleep(float(raw))\n    return raw\n"
 BROKEN = "def run(raw):\n    open('ran.txt', 'a').write('x')\n    raise ValueError('no such\\nrow')\n"
+THIRD = "count = 0\n\ndef run(raw):\n    global count\n    count += 1\n    return 1 if count % 3 else 1 / 0\n"
 RAW = """\
 from azureml.contrib.services.aml_request import rawhttp
 from azureml.contrib.services.aml_response import AMLResponse
@@ -253,3 +256,20 @@ async def test_a_key_of_idempotency_has_the_script_run_once(
     answers = [await door.post("/endpoints/bot/score", json=1, headers=headers) for _ in range(3)]
     assert {(answer.status_code, answer.text) for answer in answers} == {(200, '"1"')}
     assert [path.read_text() for path in (workspace.home / "engines" / "code").glob("*/ran.txt")] == ["x"]
+
+
+async def test_a_candidate_whose_script_fails_is_turned_away(
+    door: httpx.AsyncClient, deploy: Deploy, workspace: Workspace
+) -> None:
+    deploy("bot", "blue", ECHO % "blue")
+    deploy("bot", "green", THIRD)
+    endpoints.put(workspace, "bot", traffic={"blue": 100})
+    assert (await door.post("/score", json=1)).status_code == 200  # from here on rollouts are watched
+    plan = Plan(endpoint="bot", deployment="green", steps=(50, 100), requests=1_000, guards={"errors": 0.02})
+    rollout = await asyncio.to_thread(records.start, workspace, plan)
+    await asyncio.sleep(1.3)
+    statuses = {(await door.post("/score", json=1)).status_code for _ in range(250)}
+    assert statuses == {200, 424}
+    await asyncio.sleep(1.2)
+    found = records.get(workspace, rollout.id)
+    assert (found.state, endpoints.get(workspace, "bot").traffic) == ("ABORTED", {"blue": 100})
