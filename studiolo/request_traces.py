@@ -1,4 +1,4 @@
-"""Requests to the gateway carried into MLflow as traces: read from the rows that are kept of them."""
+"""Requests to the gateway carried on as traces, into MLflow and to a collector: read from the rows that are kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PAGE = 1_000  # rows that are read together
 MOST = 500  # traces that are carried at one look; what is left waits for the next
 BEHIND = 20_000  # rows that may wait: beyond them the oldest are passed over, so that a flood ends
-_MARK = ".requests-carried"
+_MARK = ".requests-carried-{to}"
 _MORE = {
     "endpoint": "endpoint", "deployment": "deployment", "cohort": "cohort", "token": "key", "mirror_of": "mirror_of",
     "stream": "stream",
@@ -29,17 +29,17 @@ _MORE = {
 log = logging.getLogger(__name__)
 
 
-def carry(workspace: Workspace, *, most: int = MOST) -> int:
-    """Bring requests that are new into MLflow, at most so many, and return how many there were.
+def carry(workspace: Workspace, *, to: traces.Target = "mlflow", most: int = MOST) -> int:
+    """Bring requests that are new to where traces go, at most so many, and return how many there were.
 
     A row that is carried twice, as after a crash, is one trace.
     """
     workspace.spool.ingest()
-    mark = workspace.home / "spool" / _MARK
+    mark = workspace.home / "spool" / _MARK.format(to=to)
     if not _page(workspace, _read_mark(mark), 1):
         return 0
     with locked(workspace.home / "mlflow.lock"):
-        after = _start(workspace, _read_mark(mark))
+        after = _start(workspace, _read_mark(mark), to)
         found: list[Asked] = []
         for number, ts, row in _rows(workspace, after):
             if len(found) >= most:
@@ -47,7 +47,7 @@ def carry(workspace: Workspace, *, most: int = MOST) -> int:
             after = number
             if asked := asked_of(row, ts, percent=workspace.settings.traces):
                 found.append(asked)
-        for _ in traces.send(workspace, found, to="mlflow"):
+        for _ in traces.send(workspace, found, to=to):
             pass
         write_atomically(mark, str(after))
     return len(found)
@@ -90,11 +90,11 @@ def _page(workspace: Workspace, after: int, size: int) -> list[tuple[int, float,
     return [(row.seq, row.ts, row.payload) for row in found]
 
 
-def _start(workspace: Workspace, after: int) -> int:
+def _start(workspace: Workspace, after: int, to: str) -> int:
     with workspace.database.read() as connection:
         newest = int(connection.scalar(select(func.max(events.c.seq))) or 0)
     if newest - after > BEHIND:
-        log.warning("more requests than MLflow takes: up to %s of them become no traces", newest - BEHIND - after)
+        log.warning("more requests than %s takes: up to %s of them become no traces", to, newest - BEHIND - after)
         return newest - BEHIND
     return after
 

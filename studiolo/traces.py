@@ -176,6 +176,11 @@ def _to_otlp() -> Any:
     return deliver
 
 
+def names_collector(environment: Any) -> bool:
+    """Whether OpenTelemetry's variables say that traces go to a collector."""
+    return any(environment.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("TRACES_ENDPOINT", "ENDPOINT"))
+
+
 def collector(environment: Any) -> tuple[str, dict[str, str]]:
     """Return where traces go and with which headers, as OpenTelemetry's own variables say.
 

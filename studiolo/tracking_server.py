@@ -99,6 +99,8 @@ def feed(workspace: Workspace, stop: threading.Event) -> None:
             tracking.carry(workspace)
             traces.carry(workspace)
             request_traces.carry(workspace)
+            if traces.names_collector(os.environ):  # without text, as the rows are
+                request_traces.carry(workspace, to="otlp")
         except StudioloError as error:
             _log.warning("%s", error)
         if stop.wait(EVERY):

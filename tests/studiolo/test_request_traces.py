@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from flows import otel
 from serving import endpoints, replicas
@@ -76,7 +80,7 @@ def test_rows_become_traces_of_mlflow_once_and_what_is_not_sampled_none(workspac
     assert request_traces.carry(workspace, most=2) == 2
     assert request_traces.carry(workspace) == 1
     assert request_traces.carry(workspace) == 0
-    (workspace.home / "spool" / ".requests-carried").unlink()  # as after a crash before it was written
+    (workspace.home / "spool" / ".requests-carried-mlflow").unlink()  # as after a crash before it was written
     assert request_traces.carry(workspace) == 3
     found = told(workspace)
     assert len(found) == 3
@@ -93,6 +97,32 @@ def test_a_flood_of_requests_passes_and_the_newest_are_kept(
     assert request_traces.carry(workspace) == 3
     assert request_traces.carry(workspace) == 0
     assert "become no traces" in caplog.text
+
+
+def test_a_collector_that_the_usual_variables_name_gets_them_too(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[bytes] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        assert traces.names_collector(os.environ)
+        workspace.spool.append("request", ROW, event_id="r1")
+        assert request_traces.carry(workspace, to="otlp") == 1
+        assert request_traces.carry(workspace, to="otlp") == 0
+        server.shutdown()
+    (span,) = ExportTraceServiceRequest.FromString(got[0]).resource_spans[0].scope_spans[0].spans
+    assert (span.name, span.trace_id.hex()) == ("chat support", TRACE)
 
 
 async def test_the_trace_of_a_flow_hangs_under_the_request_that_asked_it(workspace: Workspace, tmp_path: Path) -> None:
