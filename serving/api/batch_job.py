@@ -97,6 +97,7 @@ class _Asking:
         self._total = len(places)
         self._left = [place for place in places if place.number not in journal.kept]
         self._pace = Pace(AT_ONCE, FIRST)
+        self._url, self._key = plan.address(), plan.key()
         self._told = 0  # answers that were there when it was last told
         self._begun = time.time()
 
@@ -140,16 +141,17 @@ class _Asking:
 
     async def _asked(self, client: httpx.AsyncClient, place: Place, body: bytes) -> httpx.Response | None:
         headers = {
-            "authorization": f"Bearer {self._plan.key()}",
+            "authorization": f"Bearer {self._key}",
             FOR.decode(): self._plan.token_id,
             "content-type": "application/json",
             "idempotency-key": f"{self._plan.id}-{place.number}",
         }
         async with self._pace:
             try:
-                response = await client.post(self._plan.address() + self._plan.endpoint, content=body, headers=headers)
+                response = await client.post(self._url + self._plan.endpoint, content=body, headers=headers)
             except httpx.TransportError:
                 self._pace.refused()
+                self._url, self._key = self._plan.address(), self._plan.key()
                 return None
             if response.status_code == 200:
                 self._pace.answered()

@@ -19,6 +19,7 @@ from openai import AsyncOpenAI
 from jobs import records
 from serving.api import batches_store
 from tests.serving.chats import chat, telling
+from workspace.processes import own_identity
 
 if TYPE_CHECKING:
     from openai.types import Batch
@@ -264,6 +265,23 @@ async def test_a_batch_whose_window_ends_keeps_its_answers_and_says_which_have_n
     assert [line["custom_id"] for line in await content(house, done.output_file_id)] == ["fine"]
     [line] = await content(house, done.error_file_id)
     assert (line["custom_id"], line["response"], line["error"]["code"]) == ("never", None, "batch_expired")
+
+
+async def test_a_batch_finds_a_gateway_that_comes_back_on_another_port(house: House) -> None:
+    house.upstream.script = telling(chat("Hi"))
+    file = await house.client.files.create(file=("a.jsonl", json.dumps(request("a")).encode()), purpose="batch")
+    token = house.workspace.tokens.check(house.token).id
+    made = await asyncio.to_thread(
+        batches_store.create, house.workspace, token, file_id=file.id, endpoint=CHAT, metadata={},
+        base_url="http://127.0.0.1:9",
+    )  # fmt: skip
+    while (batch := await house.client.batches.retrieve(made["id"])).status != "in_progress":
+        await asyncio.sleep(0.05)
+    own, port = own_identity(), int(house.base_url.rpartition(":")[2])
+    record = json.dumps({"pid": own.pid, "started_at": own.started_at, "port": port})
+    (house.workspace.home / "services").mkdir(exist_ok=True)
+    (house.workspace.home / "services" / "gateway.json").write_text(record)
+    assert (await ended(house, batch)).status == "completed"
 
 
 async def test_responses_and_embeddings_go_as_well(house: House) -> None:
