@@ -19,6 +19,7 @@ from workspace.home import Workspace
 
 LOOK = 0.3  # seconds between looks at what the answer waits for
 PATIENCE = 900.0  # seconds
+KNOWN = 3.0  # seconds after which a gateway knows what was made
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,15 @@ def load(workspace: Workspace, deployment: Deployment) -> Iterator[Waiting | Ans
     path = f"/endpoints/{deployment.endpoint}/swagger.json"
     headers = {"azureml-model-deployment": deployment.name}
     with local_gateway(workspace) as gateway, ThreadPoolExecutor(1) as pool:
-        yield from _waited(gateway, pool.submit(_ask, gateway, path, None, headers))
+        yield from _waited(gateway, pool.submit(_ask_once_known, gateway, path, headers))
+
+
+def _ask_once_known(gateway: Gateway, path: str, headers: Mapping[str, str]) -> Answered:
+    """Ask about a deployment that was just made: the gateway looks once a second for what there is."""
+    until = time.monotonic() + KNOWN
+    while (answered := _ask(gateway, path, None, headers)).status == 404 and time.monotonic() < until:
+        time.sleep(LOOK)
+    return answered
 
 
 def _request(way: Deployment, endpoint: str, body: bytes) -> tuple[str, bytes]:

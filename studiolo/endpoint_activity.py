@@ -51,8 +51,8 @@ class Activity:
 
 
 def made_endpoints(workspace: Workspace) -> list[Endpoint]:
-    """Return the endpoints that somebody made, by name; models that answer under their own name are not among them."""
-    return endpoints.listed(workspace)
+    """Return the online endpoints that somebody made, by name; models under their own name are not among them."""
+    return [each for each in endpoints.listed(workspace) if each.kind == "online"]
 
 
 def made_endpoint(workspace: Workspace, name: str) -> Endpoint:
