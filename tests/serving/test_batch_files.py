@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -72,6 +76,20 @@ component:
       outputs:
         out: ${{parent.outputs.counted}}
 settings: {default_compute: azureml:batch-cluster, continue_on_step_failure: false}
+"""
+FILED = """\
+$schema: https://azuremlschemas.azureedge.net/latest/pipelineComponent.schema.json
+name: line
+version: 1
+type: pipeline
+inputs: {source: {type: uri_file}}
+outputs: {counted: {type: uri_file}}
+jobs:
+  count:
+    type: command
+    component: ./parts/step.yml
+    inputs: {rows: "${{parent.inputs.source}}"}
+    outputs: {n: "${{parent.outputs.counted}}"}
 """
 
 
@@ -162,6 +180,56 @@ def test_a_pipeline_of_two_steps_is_refused_naming_what_it_waits_for(tmp_path: P
     with pytest.raises(Invalid, match="the pipeline has 2 steps: count, more") as caught:
         deployment_files.read(written(tmp_path, two.replace("    more", "    more")))
     assert "issue 5" in str(caught.value.hint)
+
+
+def test_a_component_may_be_a_file_and_its_step_another(tmp_path: Path) -> None:
+    step = tmp_path / "parts" / "step.yml"
+    step.parent.mkdir()
+    (step.parent / "src").mkdir()
+    step.write_text(
+        "name: count\ntype: command\ncode: src\nenvironment: azureml:any@latest\n"
+        "command: wc ${{inputs.rows}} > ${{outputs.n}}\ninputs: {rows: {type: uri_file}}\noutputs: {n: {type: uri_file}}\n"
+    )
+    (tmp_path / "line.yml").write_text(FILED)
+    found = deployment_files.read(
+        written(tmp_path, "name: a\nendpoint_name: e\ntype: pipeline\ncomponent: ./line.yml\n")
+    )
+    assert found.step is not None
+    assert found.step.command == "wc ${{inputs.rows}} > ${{outputs.counted}}"
+    assert (found.step.code, found.step.inputs["rows"].source) == (step.parent / "src", "source")
+
+
+@pytest.mark.slow
+def test_azure_s_package_gives_the_same_verdict(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    from tests.serving.test_endpoint_files import _azure
+
+    python = os.environ.get("STUDIOLO_TEST_AZURE_ML") or _azure(request.config.cache.mkdir("azure-ai-ml"))
+    model = NEW.replace("type: Model", "type: model")
+    accepted = [
+        ("batch-model", model),
+        ("batch-legacy", LEGACY),
+        ("batch-endpoint", "name: heart\nauth_mode: AAD_token\ndefaults: {deployment_name: blue}\n"),
+    ]
+    refused = [
+        ("batch-model", model.replace("Append_Row", "rows")),
+        ("batch-model", model.replace("type: model", "type: thing")),
+        ("batch-legacy", LEGACY.replace("\nmini_batch_size", "\nmini_batch_sise")),
+        ("batch-endpoint", "name: heart\ntraffic: {blue: 100}\n"),
+    ]
+    files = []
+    for number, (kind, text) in enumerate([*accepted, *refused]):
+        path = written(tmp_path, text)
+        read = endpoint_files.read if kind == "batch-endpoint" else deployment_files.read
+        with nullcontext() if number < len(accepted) else pytest.raises(Invalid):
+            read(path)
+        files.append((kind, str(path.rename(tmp_path / f"{number}.yml"))))
+    oracle = Path(__file__).with_name("azure_oracle.py")
+    done = subprocess.run(
+        [python, str(oracle)], input=json.dumps(files), capture_output=True, text=True, timeout=170, check=True
+    )
+    verdicts = json.loads(done.stdout.splitlines()[-1])
+    assert verdicts[: len(accepted)] == [None] * len(accepted)
+    assert all(verdicts[len(accepted) :])
 
 
 @given(st.integers(0, 50), st.integers(1, 12))
