@@ -214,9 +214,9 @@ class Engines:
 
     async def _ready(self, replica: Replica) -> Replica:
         deadline = time.monotonic() + max(self._patience, replica.loading)
+        child = self._children.get(replica.pid)
         while not await probing.answers(replica):
             if not replica.alive:
-                child = self._children.pop(replica.pid, None)
                 raise Unavailable(_why(replica, child.wait() if child else None))
             if time.monotonic() > deadline:
                 await asyncio.to_thread(replicas.stop, replica)  # it holds memory, and nobody can ask it

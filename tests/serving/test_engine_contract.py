@@ -376,7 +376,7 @@ def test_an_engine_killed_in_the_middle_of_an_answer_says_so_and_comes_back(hous
 def test_an_engine_that_is_to_stop_ends_its_answers_first(house: House) -> None:
     if house.case.engine == "openai":
         pytest.skip("somebody else's server is not stopped")
-    stream = house.ask(LONG, max_tokens=200, stream=True)
+    stream = house.ask(LONG, max_tokens=80, stream=True)
     next(stream)
     replica = house.replica
     endpoints.put(house.workspace, house.name, traffic={"blue": 0})

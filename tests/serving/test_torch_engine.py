@@ -147,7 +147,7 @@ def test_several_choices_come_with_their_numbers(chat: httpx.Client) -> None:
 def test_closing_a_stream_cancels_the_generation(chat: httpx.Client) -> None:
     with chat.stream("POST", CHAT, json={"messages": STORY, "stream": True, "max_tokens": 4000}) as answer:
         next(answer.iter_lines())
-        assert chat.get("/health").json()["active"] == 1
+        until(lambda: chat.get("/health").json()["active"] == 1, seconds=5)
     closed = time.monotonic()
     until(lambda: _idle(chat), seconds=5)
     assert time.monotonic() - closed < 1
