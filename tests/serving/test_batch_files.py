@@ -188,7 +188,8 @@ def test_a_component_may_be_a_file_and_its_step_another(tmp_path: Path) -> None:
     (step.parent / "src").mkdir()
     step.write_text(
         "name: count\ntype: command\ncode: src\nenvironment: azureml:any@latest\n"
-        "command: wc ${{inputs.rows}} > ${{outputs.n}}\ninputs: {rows: {type: uri_file}}\noutputs: {n: {type: uri_file}}\n"
+        "command: wc ${{inputs.rows}} > ${{outputs.n}}\n"
+        "inputs: {rows: {type: uri_file}}\noutputs: {n: {type: uri_file}}\n"
     )
     (tmp_path / "line.yml").write_text(FILED)
     found = deployment_files.read(
