@@ -27,6 +27,8 @@ def endpoint(name: str) -> dict[str, object]:
         "properties": {"é": [1, None]},
         "created_at": 0.1,
         "updated_at": 2e9,
+        "kind": "online",
+        "mirror": {"b": 5},
     }
 
 
