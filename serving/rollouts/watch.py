@@ -13,7 +13,6 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from workspace.errors import StudioloError
 from workspace.home import Workspace
 
 LOOK = 1.0  # seconds between two looks
+SETTLED = 2.0  # seconds after a step is written down in which its traffic may still be on its way
 SAMPLES, SCORES = "samples.jsonl", "scores.jsonl"
 MOST_SAMPLES = 200  # between two looks
 
@@ -189,12 +189,11 @@ class Watch:
 
     def _decide(self, watched: Watched) -> None:
         rollout = watched.rollout
-        traffic = self._traffic(rollout)
         if alarm := watched.guards.alarm:
             records.keep_evidence(self._workspace, rollout, watched.evidence())
             watched.rollout = records.abort(self._workspace, rollout, _why(alarm, watched.guards))
             _tell_lineage(self._workspace, watched.rollout, watched.guards)
-        elif traffic is not None and traffic != records.wanted_traffic(rollout):
+        elif self._is_strange(rollout):
             watched.rollout = records.pause(self._workspace, rollout, "somebody changed the traffic")
         elif watched.baked:
             watched.begin_step()
@@ -205,10 +204,14 @@ class Watch:
         elif watched.news:
             records.keep_evidence(self._workspace, rollout, watched.evidence())
 
-    def _traffic(self, rollout: Rollout) -> Mapping[str, float] | None:
+    def _is_strange(self, rollout: Rollout) -> bool:
+        """Whether the endpoint's traffic is not what the step gave it, and not just about to be."""
+        if time.time() - rollout.stepped_at < SETTLED:
+            return False
         found = {endpoint.name: endpoint for endpoint in endpoints.listed(self._workspace)}
         endpoint = found.get(rollout.plan.endpoint)
-        return None if endpoint is None else {name: part for name, part in endpoint.traffic.items() if part}
+        traffic = {} if endpoint is None else {name: part for name, part in endpoint.traffic.items() if part}
+        return endpoint is not None and traffic != records.wanted_traffic(rollout)
 
 
 def _seen(call: Call, text: str | None, *, candidate: bool, failed: bool) -> Seen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 from serving import endpoints
@@ -34,14 +35,16 @@ async def begun(house: House, plan: Plan, port: int) -> Rollout:
     return rollout
 
 
-async def ended(house: House, rollout: Rollout, *, most: int = 1_500, **more: Any) -> tuple[Rollout, int]:
-    """Ask until the rollout ends and return it with how many requests that took."""
-    for number in range(most):
-        await house.ask(**more)
-        found = await asyncio.to_thread(records.get, house.workspace, rollout.id) if number % 10 == 9 else rollout
-        if found.state in records.ENDED:
-            return found, number + 1
-    return await asyncio.to_thread(records.get, house.workspace, rollout.id), most
+async def ended(house: House, rollout: Rollout, *, seconds: float = 20.0, most: int = 10_000) -> tuple[Rollout, int]:
+    """Ask until the rollout ends, or long enough; return it, and how many requests that were."""
+    deadline, asked, found = time.monotonic() + seconds, 0, rollout
+    while found.state not in records.ENDED and time.monotonic() < deadline and asked < most:
+        await house.ask()
+        asked += 1
+        if asked % 10 == 0:
+            await asyncio.sleep(0.02)
+            found = await asyncio.to_thread(records.get, house.workspace, rollout.id)
+    return await asyncio.to_thread(records.get, house.workspace, rollout.id), asked
 
 
 async def test_a_candidate_that_fails_loses_its_traffic(house: House) -> None:
@@ -69,7 +72,7 @@ async def test_without_scores_a_rollout_that_needs_them_neither_ends_nor_goes_on
     quality = Quality(scorer="exact", sample=1.0, scores=5)
     plan = Plan(**{**_fields(PLAN), "guards": {"quality": 0.05}, "quality": quality})
     rollout = await begun(house, plan, house.upstream.port)
-    found, _ = await ended(house, rollout, most=120)
+    found, _ = await ended(house, rollout, seconds=3.0)
     assert (found.state, found.step) == ("RUNNING", 0)
     folder = house.workspace.home / "rollouts" / rollout.id
     while not (folder / "samples.jsonl").exists():
@@ -86,7 +89,7 @@ async def test_bad_scores_of_sampled_answers_take_the_traffic_back(house: House)
     folder.mkdir(parents=True, exist_ok=True)
     rows = [{"request_id": str(n), "candidate": n % 2 == 0, "value": float(n % 2)} for n in range(60)]
     (folder / "scores.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    found, _ = await ended(house, rollout, most=300)
+    found, _ = await ended(house, rollout)
     assert found.state == "ABORTED"
     assert str(found.reason).startswith("quality: 1 - mean score 100.0% in 30 requests, 0.0% in 30")
 
@@ -102,7 +105,7 @@ async def test_a_gateway_that_comes_back_goes_on_with_what_was_known(house: Hous
 async def test_traffic_changed_by_hand_pauses_the_rollout(house: House) -> None:
     rollout = await begun(house, Plan(**{**_fields(PLAN), "requests": 1_000}), house.upstream.port)
     await house.changed(traffic={"blue": 50, "green": 50})
-    for _ in range(60):
+    for _ in range(100):
         if records.get(house.workspace, rollout.id).state == "PAUSED":
             break
         await asyncio.sleep(0.05)
@@ -116,7 +119,7 @@ async def test_requests_that_are_the_clients_own_fault_say_nothing(house: House)
 
     house.upstream.script = refuse
     rollout = await begun(house, Plan(**{**_fields(PLAN), "requests": 1_000}), house.upstream.port)
-    found, _ = await ended(house, rollout, most=80)
+    found, _ = await ended(house, rollout, seconds=3.0)
     assert found.state == "RUNNING"
     assert found.evidence.get("told", {}).get("errors", {}).get("candidate", {}).get("count", 0) == 0
 
