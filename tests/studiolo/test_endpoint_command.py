@@ -70,7 +70,9 @@ def shown(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
-def test_from_two_files_to_an_answer_without_a_studio(say: Say) -> None:
+def test_from_two_files_to_an_answer_without_a_studio(say: Say, tmp_path: Path) -> None:
+    slow = SCRIPT.replace("def init():\n", "def init():\n    import time\n\n    time.sleep(1.5)\n")
+    (tmp_path / "code" / "score.py").write_text(slow)  # so slow that a person is told what it waits for
     made = say("endpoint", "create", "-f", "endpoint.yml", "--set", "tags.more=1", "description=Hi")
     assert "`public_network_access` means something in the cloud only" in made.stderr
     assert "next: studiolo deployment create" in made.stderr
