@@ -232,12 +232,12 @@ class Scheduler:
             chosen = choose(rows, [answer.chooser for answer in begun])
             going_on -= {answer for answer, one in zip(begun, chosen, strict=True) if not self._take(answer, one)}
         for answer in done:
-            reading = self._reading.pop(answer)
             if answer.limit == 0:
                 _end(answer, "length")
             elif answer in going_on:
-                self._batch.join(reading)
+                self._batch.join(self._reading[answer])
                 self._running.append(answer)
+            del self._reading[answer]  # last: whoever counts meanwhile does not miss it
 
     def _next(self) -> Answer | None:
         """Return who waits longest, if there is room and what it shares with a prompt being read is kept by now."""

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.model
 
 CHAT = "/v1/chat/completions"
 STORY = [{"role": "user", "content": "Write a long story about a lighthouse keeper who finds a map."}]
+# Without the token that ends an answer.
+ENDLESS = {"messages": STORY, "stream": True, "max_tokens": 4000, "logit_bias": {"2": -100}}
 FRANCE = [{"role": "user", "content": "What is the capital of France?"}]
 
 
@@ -145,8 +147,9 @@ def test_several_choices_come_with_their_numbers(chat: httpx.Client) -> None:
 
 
 def test_closing_a_stream_cancels_the_generation(chat: httpx.Client) -> None:
-    with chat.stream("POST", CHAT, json={"messages": STORY, "stream": True, "max_tokens": 4000}) as answer:
-        next(answer.iter_lines())
+    with chat.stream("POST", CHAT, json=ENDLESS) as answer:
+        lines = answer.iter_lines()  # held: it closes the stream when it goes
+        next(lines)
         until(lambda: chat.get("/health").json()["active"] == 1, seconds=5)
     closed = time.monotonic()
     until(lambda: _idle(chat), seconds=5)
