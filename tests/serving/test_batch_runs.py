@@ -215,6 +215,7 @@ def test_a_cancelled_job_leaves_no_process(batch: Batch) -> None:
     assert not [p for p in psutil.process_iter() if _marked(p, job.name)]
 
 
+@pytest.mark.slow
 def test_a_model_of_mlflow_reads_tables_without_a_script(workspace: Workspace, tmp_path: Path) -> None:
     import pandas
 

@@ -372,6 +372,7 @@ def test_an_engine_killed_in_the_middle_of_an_answer_says_so_and_comes_back(hous
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in processes)
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_an_engine_that_is_to_stop_ends_its_answers_first(house: House) -> None:
     if house.case.engine == "openai":

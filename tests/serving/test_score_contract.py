@@ -173,6 +173,7 @@ async def test_one_that_is_killed_comes_back_by_itself(house: House) -> None:
     assert (await house.score()).status_code == 200
 
 
+@pytest.mark.slow
 async def test_one_that_is_to_stop_ends_its_work_first(house: House) -> None:
     if house.slow is None:
         pytest.skip("a model cannot be told to take its time")

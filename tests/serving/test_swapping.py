@@ -48,6 +48,7 @@ def small(tmp_path: Path) -> Iterator[Workspace]:
         replicas.stop_all(opened.home)
 
 
+@pytest.mark.slow
 @pytest.mark.model
 @pytest.mark.timeout(400)
 def test_two_models_take_turns_and_no_answer_is_dropped(small: Workspace) -> None:

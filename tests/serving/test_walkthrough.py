@@ -25,7 +25,7 @@ from serving import replicas
 from workspace.home import Workspace
 from workspace.settings import Settings
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(300)]
 
 MODEL = "smollm2-135m-instruct"
 FILES = {

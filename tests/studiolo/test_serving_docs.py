@@ -24,7 +24,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "serving.md"
 BLOCKS = re.findall(r"```(console|python|yaml)\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S)
 FILE = re.compile(r"# ([\w./-]+\.(?:yml|yaml|py))\n")
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
