@@ -40,7 +40,7 @@ def test_the_token_is_exchanged_for_a_cookie_that_scripts_and_other_sites_cannot
     assert "HttpOnly" in cookie
     assert "samesite=strict" in cookie.lower()
     assert empty_studio.token not in cookie
-    assert empty_studio.token.split("_")[2] not in cookie
+    assert empty_studio.token.split("_", 2)[2] not in cookie
 
 
 def test_the_cookie_opens_every_route(empty_studio: Any) -> None:

