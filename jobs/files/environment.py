@@ -1,4 +1,4 @@
-"""What an environment file asks for: a curated name, an image, packages in conda's words, or a folder to build an image of."""
+"""What an environment file asks for: a curated name, an image, packages in conda's words, or an image to build."""
 
 from __future__ import annotations
 
