@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import records
-from jobs.command import resolve
+from jobs.files.expressions import render, resolve
 from jobs.leftovers import MARKER, end_leftovers
 from jobs.submit import job_folder
 from workspace.assets import KINDS
@@ -123,7 +123,7 @@ def _values(workspace: Workspace, spec: Mapping[str, Any], folder: Path, run: Ru
         if isinstance(value, dict):
             values[f"inputs.{key}"] = str(_input_path(workspace, key, value["path"], run))
         else:
-            values[f"inputs.{key}"] = str(value).lower() if isinstance(value, bool) else str(value)
+            values[f"inputs.{key}"] = render(value)
     for output in spec["outputs"]:
         path = folder / "outputs" / output
         path.mkdir(parents=True, exist_ok=True)

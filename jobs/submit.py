@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 from jobs import records
-from jobs.command import CommandJob, InputPath
+from jobs.files.command import CommandJob
+from jobs.files.expressions import render
+from jobs.files.plain import plain
 from jobs.records import JobRecord
 from workspace.errors import Unavailable
 from workspace.home import Workspace
@@ -23,13 +24,17 @@ POLL = 0.05  # seconds between looks at a log or a status
 def submit(workspace: Workspace, job: CommandJob) -> JobRecord:
     """Record the job and start its shim; the job goes on whatever happens to this process."""
     name = job.name or f"{job.folder.name or 'job'}_{secrets.token_hex(4)}"
-    spec = asdict(job)
-    spec["folder"], spec["code"] = str(job.folder), None
-    if job.code:
-        spec["code"] = workspace.assets.put("component", f"{name}-code", job.code).ref
-    spec["inputs"] = {
-        key: {"path": value.path} if isinstance(value, InputPath) else value for key, value in job.inputs.items()
+    spec = plain(job) | {
+        "folder": str(job.folder),
+        "code": None,
+        "inputs": {key: plain(value) for key, value in job.inputs.items()},
+        "outputs": list(job.outputs),
+        "environment_variables": {key: render(value) for key, value in job.environment_variables.items()},
+        "tags": {key: value or "" for key, value in job.tags.items()},
+        "timeout": job.timeout,
     }
+    if isinstance(job.code, Path):
+        spec["code"] = workspace.assets.put("component", f"{name}-code", job.code).ref
     record = records.add(workspace, name, "command", spec)
     start_shim(workspace, name)
     return record

@@ -21,7 +21,8 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from jobs import records, submit
-from jobs.command import CommandJob
+from jobs.files.command import CommandJob
+from jobs.files.reading import Source
 from jobs.records import JobRecord
 from serving.api import batch_journal, files_store
 from serving.api.batch_job import BatchPlan
@@ -170,7 +171,7 @@ def _job(workspace: Workspace, row: Row[Any]) -> JobRecord:
 
 def _start(workspace: Workspace, identifier: str, name: str) -> None:
     command = shlex.join([sys.executable, "-P", "-m", "serving.api.batch_job", str(_folder(workspace, identifier))])
-    job = CommandJob(command=command, folder=workspace.home, name=name, tags={"batch": identifier})
+    job = CommandJob(command=command, source=Source.made_in(workspace.home), name=name, tags={"batch": identifier})
     with suppress(Conflict):  # another who looked was faster
         submit.submit(workspace, job)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.command import Literal
+from jobs.files.ports import Scalar
 from serving import yaml_values
 from workspace.assets import Asset
 from workspace.documents import Document
@@ -24,7 +24,7 @@ class Given:
 
     path: str = ""
     type: str = ""
-    value: Literal | None = None
+    value: Scalar | None = None
 
     def __post_init__(self) -> None:
         if self.type == "mltable":
@@ -84,5 +84,5 @@ def data(workspace: Workspace, *, endpoint: str, given: Given) -> Asset:
     return workspace.assets.put("data", name, path.resolve())
 
 
-def _literal(value: Any) -> Literal | None:
-    return value if isinstance(value, Literal) else None
+def _literal(value: Any) -> Scalar | None:
+    return value if isinstance(value, Scalar) else None

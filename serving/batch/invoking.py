@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from jobs import records, submit
-from jobs.command import NAME, CommandJob, InputPath, Literal
+from jobs.files.command import NAME, CommandJob
+from jobs.files.ports import Input, Output, Scalar
+from jobs.files.reading import Source
 from jobs.leftovers import MARKER
 from jobs.records import JobRecord
 from serving.batch import deploying, inputs
@@ -69,7 +71,7 @@ def resume(workspace: Workspace, job: str) -> JobRecord:
     name = f"{re.sub(r'-again-[0-9a-f]{4}$', '', job)}-again-{secrets.token_hex(2)}"
     spec = replace(plan.spec, variables={**plan.spec.variables, MARKER: name})
     again = replace(plan, job=name, spec=spec, output=_output(workspace, name), progress=_progress(workspace, name))
-    given = {key: InputPath(value["path"]) for key, value in before.spec["inputs"].items()}
+    given = {key: Input(path=value["path"]) for key, value in before.spec["inputs"].items()}
     return submit.submit(workspace, _job(workspace, again, given, before.spec["tags"]))
 
 
@@ -140,22 +142,22 @@ def _model(workspace: Workspace, way: Deployment, asked: Invocation, name: str, 
         progress=_progress(workspace, name),
         copy_to=asked.output_path,
     )
-    given = {"data": InputPath(_ref(source))}
+    given = {"data": Input(path=_ref(source))}
     if way.model:
-        given["model"] = InputPath(f"azureml:{way.model}")
+        given["model"] = Input(path=f"azureml:{way.model}")
     if code := way.properties.get("code"):
-        given["code"] = InputPath(f"azureml:{code}")
+        given["code"] = Input(path=f"azureml:{code}")
     return _job(workspace, plan, given, tags)
 
 
-def _job(workspace: Workspace, plan: BatchPlan, given: Mapping[str, InputPath], tags: Mapping[str, str]) -> CommandJob:
+def _job(workspace: Workspace, plan: BatchPlan, given: Mapping[str, Input], tags: Mapping[str, str]) -> CommandJob:
     kept = str(plan.write(workspace))
     return CommandJob(
         command=shlex.join([sys.executable, "-P", "-m", "serving.batch.runner", kept]),
-        folder=workspace.home,
+        source=Source.made_in(workspace.home),
         name=plan.job,
         inputs=given,
-        outputs=(OUTPUT,),
+        outputs={OUTPUT: Output()},
         environment_variables={PLAN: kept},
         tags=tags,
     )
@@ -195,11 +197,11 @@ def _step(workspace: Workspace, way: Deployment, asked: Invocation, name: str, t
     code = workspace.assets.path(workspace.assets.get("component", step["code"])) if step["code"] else None
     return CommandJob(
         command=step["command"],
-        folder=workspace.home,
+        source=Source.made_in(workspace.home),
         name=name,
         code=code,
         inputs={key: _bound(workspace, way, key, each, asked.inputs) for key, each in step["inputs"].items()},
-        outputs=tuple(step["outputs"]),
+        outputs={key: Output() for key in step["outputs"]},
         environment_variables=step["environment_variables"],
         tags=tags,
     )
@@ -207,19 +209,19 @@ def _step(workspace: Workspace, way: Deployment, asked: Invocation, name: str, t
 
 def _bound(
     workspace: Workspace, way: Deployment, name: str, kept: Mapping[str, Any], given: Mapping[str, Given]
-) -> Literal | InputPath:
+) -> Scalar | Input:
     found = given.get(kept["source"])
     if found is None and kept["value"] is None:
         if kept["optional"]:
             return ""
         raise Invalid(f"{way.path} needs the input {kept['source']!r}", hint=f"--set inputs.{kept['source']}.path=…")
     if not kept["is_path"]:
-        value: Literal = found.value if found and found.value is not None else kept["value"]
+        value: Scalar = found.value if found and found.value is not None else kept["value"]
         if value is None:
             raise Invalid(f"input {name!r} is a value, not a path")
         return value
     data = found or Given(path=str(kept["value"]))
-    return InputPath(_ref(inputs.data(workspace, endpoint=way.endpoint, given=data)))
+    return Input(path=_ref(inputs.data(workspace, endpoint=way.endpoint, given=data)))
 
 
 def _ref(asset: Asset) -> str:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs.command import EXPRESSION, Literal
+from jobs.files.expressions import EXPRESSION
+from jobs.files.ports import Scalar
 from serving import yaml_values
 from workspace.documents import Document, read_yaml
 from workspace.errors import Invalid
@@ -25,7 +26,7 @@ class StepInput:
     """An input of the command: `source` names what whoever invokes gives, `value` stands where they give nothing."""
 
     source: str = ""
-    value: Literal | None = None
+    value: Scalar | None = None
     is_path: bool = False
     optional: bool = False
 
@@ -113,7 +114,7 @@ def _input(name: str, value: Any, outer: Mapping[str, Any], pipeline: Document) 
 
 def _declared(name: str, value: Any, pipeline: Document) -> StepInput:
     if not isinstance(value, dict):
-        return StepInput(source=name, value=value if isinstance(value, Literal) else None)
+        return StepInput(source=name, value=value if isinstance(value, Scalar) else None)
     kind = str(value.get("type", "uri_folder")).lower()
     is_path = kind not in ("string", "number", "integer", "boolean")
     found = value.get("path", value.get("value", value.get("default")))

@@ -14,7 +14,8 @@ from rich.table import Table
 
 import studiolo
 from jobs import records, submit
-from jobs.command import read_command_job
+from jobs.files import read_job
+from jobs.files.command import CommandJob
 from workspace.errors import StudioloError
 
 app = typer.Typer(help="Submit command jobs, follow them, look at them, cancel them.")
@@ -29,10 +30,12 @@ def create(
     stream: Annotated[bool, typer.Option("--stream", "-s", help="Follow the log to the end.")] = False,
 ) -> None:
     """Submit a job; it goes on when this terminal closes."""
-    job = read_command_job(file)
+    job = read_job(file)
     err = Console(stderr=True, highlight=False)
-    for key in job.unused:
-        err.print(f"note: `{key}` has no effect yet: the command runs on this machine in this Python environment")
+    for finding in job.findings:
+        err.print(f"{finding.weight}: {finding.what}", markup=False)
+    if not isinstance(job, CommandJob):
+        raise StudioloError(f"jobs of type {type(job).__name__} cannot be run yet", hint="known: command")
     with studiolo.open_workspace() as workspace:
         record = submit.submit(workspace, job)
         print(record.name)

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from jobs import records
-from jobs.command import read_command_job
+from jobs.files import read_job
+from jobs.files.command import CommandJob
 from jobs.submit import cancel, job_folder, start_shim, stream, submit, wait
 from workspace.errors import Conflict
 from workspace.home import Workspace
@@ -23,6 +24,12 @@ def job_file(folder: Path, command: str, rest: str = "") -> Path:
     path = folder / "job.yml"
     path.write_text(f"command: >-\n  {command}\n{rest}")
     return path
+
+
+def command_job(path: Path) -> CommandJob:
+    job = read_job(path)
+    assert isinstance(job, CommandJob)
+    return job
 
 
 def started(workspace: Workspace, name: str) -> psutil.Process:
@@ -50,7 +57,7 @@ def marked(name: str) -> list[int]:
 def test_a_command_reads_its_inputs_and_its_output_becomes_an_asset(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "rows.txt").write_text("three\nshort\nrows\n")
     rest = "name: count\ninputs:\n  rows:\n    path: rows.txt\noutputs:\n  count: {}\n"
-    submit(workspace, read_command_job(job_file(tmp_path, "wc -l < ${{inputs.rows}} > ${{outputs.count}}/n.txt", rest)))
+    submit(workspace, command_job(job_file(tmp_path, "wc -l < ${{inputs.rows}} > ${{outputs.count}}/n.txt", rest)))
     job = wait(workspace, "count", seconds=LONG)
     assert (job.status, job.exit_code) == ("Completed", 0)
     output = workspace.assets.get("data", "count-count")
@@ -60,14 +67,14 @@ def test_a_command_reads_its_inputs_and_its_output_becomes_an_asset(workspace: W
 
 
 def test_a_failing_command_keeps_its_exit_code_and_its_log(workspace: Workspace, tmp_path: Path) -> None:
-    submit(workspace, read_command_job(job_file(tmp_path, "echo before; exit 7", "name: seven\n")))
+    submit(workspace, command_job(job_file(tmp_path, "echo before; exit 7", "name: seven\n")))
     assert b"".join(stream(workspace, "seven")) == b"before\n"
     job = records.get(workspace, "seven")
     assert (job.status, job.exit_code) == ("Failed", 7)
 
 
 def test_cancelling_ends_every_process_also_one_that_left_the_group(workspace: Workspace, tmp_path: Path) -> None:
-    submit(workspace, read_command_job(job_file(tmp_path, "setsid sleep 300 & sleep 300", "name: slow\n")))
+    submit(workspace, command_job(job_file(tmp_path, "setsid sleep 300 & sleep 300", "name: slow\n")))
     started(workspace, "slow")
     cancel(workspace, "slow")
     assert wait(workspace, "slow", seconds=LONG).status == "Canceled"
@@ -76,12 +83,12 @@ def test_cancelling_ends_every_process_also_one_that_left_the_group(workspace: W
 
 def test_a_job_over_its_time_limit_fails(workspace: Workspace, tmp_path: Path) -> None:
     rest = "name: late\nlimits:\n  timeout: 0.5\n"
-    submit(workspace, read_command_job(job_file(tmp_path, "sleep 300", rest)))
+    submit(workspace, command_job(job_file(tmp_path, "sleep 300", rest)))
     assert wait(workspace, "late", seconds=LONG).status == "Failed"
 
 
 def test_a_killed_shim_is_noticed_and_its_command_does_not_live_on(workspace: Workspace, tmp_path: Path) -> None:
-    submit(workspace, read_command_job(job_file(tmp_path, "sleep 300", "name: orphan\n")))
+    submit(workspace, command_job(job_file(tmp_path, "sleep 300", "name: orphan\n")))
     started(workspace, "orphan").send_signal(signal.SIGKILL)
     job = wait(workspace, "orphan", seconds=LONG)
     assert (job.status, "died" in (job.error or "")) == ("Failed", True)
@@ -89,7 +96,7 @@ def test_a_killed_shim_is_noticed_and_its_command_does_not_live_on(workspace: Wo
 
 
 def test_a_second_shim_does_not_run_the_job_again(workspace: Workspace, tmp_path: Path) -> None:
-    submit(workspace, read_command_job(job_file(tmp_path, "echo once", "name: once\n")))
+    submit(workspace, command_job(job_file(tmp_path, "echo once", "name: once\n")))
     for _ in range(3):
         start_shim(workspace, "once")
     wait(workspace, "once", seconds=LONG)
@@ -100,7 +107,7 @@ def test_a_second_shim_does_not_run_the_job_again(workspace: Workspace, tmp_path
 
 
 def test_a_name_is_given_once(workspace: Workspace, tmp_path: Path) -> None:
-    job = read_command_job(job_file(tmp_path, "true", "name: twice\n"))
+    job = command_job(job_file(tmp_path, "true", "name: twice\n"))
     submit(workspace, job)
     with pytest.raises(Conflict):
         submit(workspace, job)
@@ -111,5 +118,5 @@ def test_a_command_sees_no_secrets_of_ours(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CANARY_API_KEY", "canary-7f3a")
-    submit(workspace, read_command_job(job_file(tmp_path, "env", "name: env\n")))
+    submit(workspace, command_job(job_file(tmp_path, "env", "name: env\n")))
     assert b"canary" not in b"".join(stream(workspace, "env"))
