@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from jobs.files.command import CommandJob
 from jobs.files.expressions import used
-from jobs.files.reading import Finding, Source
+from jobs.files.reading import Finding, Origin
 from workspace.documents import Step
 from workspace.errors import did_you_mean
 
@@ -18,7 +18,7 @@ def problems(job: object) -> Iterator[Finding]:
 
 
 def undeclared(
-    source: Source, steps: tuple[Step, ...], text: str, declared: Mapping[str, Iterable[str]]
+    origin: Origin, steps: tuple[Step, ...], text: str, declared: Mapping[str, Iterable[str]]
 ) -> Iterator[Finding]:
     """Yield the expressions of a text that name nothing: `declared` has the names by what stands before them."""
     known = {f"{before}.{name}" for before, names in declared.items() for name in names}
@@ -26,9 +26,9 @@ def undeclared(
         if name.partition(".")[0] in declared and name not in known:
             hint = did_you_mean(name, known) or "declare it under `inputs` or `outputs`"
             what = f"`{'.'.join(map(str, steps))}` uses ${{{{{name}}}}}, which is not declared"
-            yield Finding("undeclared", "refusal", what, source.at(*steps), hint)
+            yield Finding("undeclared", "refusal", what, origin.at(*steps), hint)
 
 
 def _command(job: CommandJob) -> Iterator[Finding]:
     declared = {"inputs": job.inputs, "outputs": job.outputs}
-    yield from undeclared(job.source, ("command",), job.command, declared)
+    yield from undeclared(job.origin, ("command",), job.command, declared)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from jobs.files.distribution import Distributed
 from jobs.files.environment_file import EnvironmentField
 from jobs.files.ports import Inputs, OutputsByName
-from jobs.files.reading import Finding, Place, Source
+from jobs.files.reading import Finding, Origin, Place
 from jobs.files.record import Mark
 from jobs.files.references import Code, Reference, Url
 from jobs.files.resources import (
@@ -35,7 +35,7 @@ class Job:
 
     ignored: ClassVar[tuple[str, ...]] = ("$schema", "id", "status", "creation_context", "log_files")
 
-    source: Source
+    origin: Origin
     findings: Annotated[tuple[Finding, ...], Mark.HIDDEN] = ()
     name: Annotated[str | None, "What it is called; made up where it is not said."] = None
     display_name: Annotated[str | None, "A name for people."] = None
@@ -50,7 +50,7 @@ class Job:
     @property
     def folder(self) -> Path:
         """Where relative paths start: the folder of its file."""
-        return self.source.folder
+        return self.origin.folder
 
     @property
     def unused(self) -> tuple[str, ...]:

@@ -49,7 +49,8 @@ class RayCluster:
 
 Distribution = PyTorch | Mpi | TensorFlow | RayCluster
 
-DISTRIBUTION = ByKind(
-    {"pytorch": Record(PyTorch), "mpi": Record(Mpi), "tensorflow": Record(TensorFlow), "ray": Record(RayCluster)}
-)
+_KINDS = {"pytorch": PyTorch, "mpi": Mpi, "tensorflow": TensorFlow, "ray": RayCluster}
+DISTRIBUTION = ByKind({kind: Record(made) for kind, made in _KINDS.items()})
+# In components Azure ML takes further keys too.
+DISTRIBUTED_OPENLY = ByKind({kind: Record(made, open=True) for kind, made in _KINDS.items()})
 Distributed = Annotated[Distribution | None, DISTRIBUTION, "Several processes or nodes."]

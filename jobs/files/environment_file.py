@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from jobs.files.environment import Build, Environment, Route
 from jobs.files.loading import follow
-from jobs.files.reading import Place, Source
+from jobs.files.reading import Finding, Origin, Place
 from jobs.files.record import Mark, NoEffect, Record
 from jobs.files.references import Asset, Local, Reference, Url, is_web
 from jobs.files.shapes import Anything, Definitions, Either, Named, Schema, Version, is_bound, named
@@ -101,7 +101,7 @@ class InlineEnvironment:
     os_type: Annotated[Literal["linux", "windows"] | None, NoEffect("it is this machine's")] = None
     datastore: str | None = None
     auto_delete_setting: Annotated[AutoDelete | None, NoEffect("assets are deleted by people")] = None
-    source: Source
+    origin: Origin
 
     def settle(self, place: Place, written: Mapping[str, Any]) -> InlineEnvironment:
         for key in ("image", "build"):
@@ -120,11 +120,11 @@ class InlineEnvironment:
             build=Build(path=build.path, dockerfile=build.dockerfile_path)
             if build and isinstance(build.path, Path)
             else None,
-            folder=self.source.folder,
+            folder=self.origin.folder,
             inference_config={key: getattr(self.inference_config, key) for key in ROUTES}
             if self.inference_config
             else {},
-            at=self.source.at(),
+            at=self.origin.at(),
         )
 
 
@@ -132,6 +132,7 @@ class InlineEnvironment:
 class EnvironmentFile(InlineEnvironment):
     """An environment to keep under a name."""
 
+    findings: Annotated[tuple[Finding, ...], Mark.HIDDEN] = ()
     name: Annotated[str, "What it is called."]
     version: Annotated[str | None, Version(), "Counted up where it is not said."] = None
 

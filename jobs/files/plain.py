@@ -12,7 +12,7 @@ from typing import Any
 from jobs.files.environment import Build, Environment
 from jobs.files.references import DatastorePath, OutputPath, Reference, RunPath, Url
 
-LEFT_OUT = frozenset({"source", "findings"})
+LEFT_OUT = frozenset({"origin", "findings"})
 _REQUIREMENT_FILE = re.compile(r"(-r|--requirement|-c|--constraint|-e|--editable)[ =]+(?P<path>\S+)")
 
 

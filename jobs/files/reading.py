@@ -50,13 +50,17 @@ class Reading:
     trail: tuple[Path, ...] = ()
 
 
+# Whether `${{…}}` may stand for any value: "warned" is where Azure ML takes none, and we do.
+Bound = Literal["no", "yes", "warned"]
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place in the file that is read. `bound`: here `${{…}}` may stand for any value."""
+    """A place in the file that is read."""
 
     reading: Reading
     steps: Steps = ()
-    bound: bool = False
+    bound: Bound = "no"
 
     @property
     def location(self) -> Location:
@@ -109,15 +113,15 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Origin:
     """Where something was written: a file and the way to it."""
 
     document: Document = field(repr=False)
     steps: Steps = ()
 
     @classmethod
-    def made_in(cls, folder: Path) -> Source:
-        """Return the source of what code has made: no file, but a folder where its relative paths start."""
+    def made_in(cls, folder: Path) -> Origin:
+        """Return the origin of what code has made: no file, but a folder where its relative paths start."""
         return cls(Document(folder / "<made>", {}))
 
     @property
@@ -131,5 +135,5 @@ class Source:
         return self.document.get(*self.steps)
 
     def at(self, *steps: Step) -> Location:
-        """Return where a key under it was written: `job.source.at("inputs", "rows")`."""
+        """Return where a key under it was written: `job.origin.at("inputs", "rows")`."""
         return self.document.at(*self.steps, *steps)

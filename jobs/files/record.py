@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import types
 import typing
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, get_args, get_origin
 
-from jobs.files.reading import Place, Source
+from jobs.files.reading import Origin, Place
 from jobs.files.shapes import (
     Anything,
     Case,
@@ -87,8 +88,8 @@ class Record:
                 found[key.name] = _value(place, key, value[key.name])
             elif key.required:
                 raise place.refused(_missing(place, key.name))
-        if has_source(self.made):
-            found["source"] = Source(place.reading.document, place.steps)
+        if has_origin(self.made):
+            found["origin"] = Origin(place.reading.document, place.steps)
         made = self.made(**found)
         settle = getattr(made, "settle", None)
         return settle(place, value) if settle else made
@@ -130,19 +131,42 @@ class Record:
         return self.open or getattr(self.made, "open", False)
 
 
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A shape that is imported when it is needed: who reads a command job imports nothing of pipelines.
+
+    `where` names a dataclass or a shape: `Late("jobs.files.sweep:SweepJob")`.
+    """
+
+    where: str
+    open: bool = False
+
+    def read(self, place: Place, value: Any) -> Any:
+        return self.found().read(place, value)
+
+    def schema(self, definitions: Definitions) -> Schema:
+        return self.found().schema(definitions)
+
+    def found(self) -> Shape:
+        """Return the shape."""
+        module, _, name = self.where.partition(":")
+        found: Any = getattr(importlib.import_module(module), name)
+        return Record(found, open=self.open) if isinstance(found, type) else found
+
+
 @functools.cache
 def keys_of(made: Any) -> dict[str, Key]:
     """Return the keys that a dataclass stands for, by name."""
     hints = typing.get_type_hints(made, include_extras=True)
-    fields = [field for field in dataclasses.fields(made) if field.name != "source"]
+    fields = [field for field in dataclasses.fields(made) if field.name != "origin"]
     keys = [_key(field, hints[field.name]) for field in fields if Mark.HIDDEN not in _marks(hints[field.name])]
     return {key.name: key for key in keys}
 
 
 @functools.cache
-def has_source(made: Any) -> bool:
+def has_origin(made: Any) -> bool:
     """Return whether a dataclass remembers where it was written."""
-    return any(field.name == "source" for field in dataclasses.fields(made))
+    return any(field.name == "origin" for field in dataclasses.fields(made))
 
 
 def shape_of(hint: Any, *marks: Any) -> Shape:
@@ -197,7 +221,7 @@ def _key(field: dataclasses.Field[Any], hint: Any) -> Key:
 def _value(place: Place, key: Key, value: Any) -> Any:
     there = place.under(key.name)
     if key.settled:
-        there = dataclasses.replace(there, bound=False)
+        there = dataclasses.replace(there, bound="no")
     if key.ours:
         there.lenient("key-of-ours", f"Azure ML's package does not know `{key.name}` here")
     if value is None and key.nullable:

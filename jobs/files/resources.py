@@ -98,7 +98,7 @@ class Service:
                 raise place.under(key).refused(f"a service of type {self.type} has no `{key}`")
         if self.ssh_public_keys is not None and self.log_dir is not None:
             raise place.under("log_dir").refused("a service has `ssh_public_keys` or `log_dir`, not both")
-        if self.nodes not in (None, "all") and not place.bound:
+        if self.nodes not in (None, "all") and place.bound == "no":
             raise place.under("nodes").wrong(f"must be `all`, not {self.nodes!r}")
         return self
 

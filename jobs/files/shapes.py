@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from jobs.files.expressions import EXPRESSION
@@ -104,6 +104,17 @@ class Whole:
             "pattern": r"^\s*([+-]?[\d_]+\s*$|\$\{\{)",
             **{key: limit for key, limit in limits.items() if limit is not None},
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A whole number, or an expression that stands for one wherever it is written."""
+
+    def read(self, place: Place, value: Any) -> int | str:
+        return Whole().read(replace(place, bound="yes"), value)
+
+    def schema(self, definitions: Definitions) -> Schema:
+        return Whole().schema(definitions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +309,11 @@ class ByKind:
 
 def is_bound(place: Place, value: Any) -> bool:
     """Return whether an expression stands here for a value that is known later."""
-    return place.bound and isinstance(value, str) and EXPRESSION.search(value) is not None
+    if place.bound == "no" or not isinstance(value, str) or EXPRESSION.search(value) is None:
+        return False
+    if place.bound == "warned":
+        place.lenient("bound-in-place", f"Azure ML takes no expression here in a job written in place, as {value!r}")
+    return True
 
 
 def named(value: object) -> str:

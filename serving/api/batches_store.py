@@ -20,10 +20,12 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
-from jobs import records, submit
+from jobs import reconcile, records, submit
 from jobs.files.command import CommandJob
-from jobs.files.reading import Source
+from jobs.files.reading import Origin
+from jobs.needs import Needs
 from jobs.records import JobRecord
+from jobs.submit import Wishes
 from serving.api import batch_journal, files_store
 from serving.api.batch_job import BatchPlan
 from workspace.errors import Conflict, NotFound, StudioloError
@@ -165,15 +167,15 @@ def _job(workspace: Workspace, row: Row[Any]) -> JobRecord:
         _start(workspace, row.id, row.job)
         return records.get(workspace, row.job)
     if job.status == "Queued" and time.time() - job.submitted_at > STALE:
-        submit.start_shim(workspace, job.name)
+        reconcile.look(workspace)
     return job
 
 
 def _start(workspace: Workspace, identifier: str, name: str) -> None:
     command = shlex.join([sys.executable, "-P", "-m", "serving.api.batch_job", str(_folder(workspace, identifier))])
-    job = CommandJob(command=command, source=Source.made_in(workspace.home), name=name, tags={"batch": identifier})
+    job = CommandJob(command=command, origin=Origin.made_in(workspace.home), name=name, tags={"batch": identifier})
     with suppress(Conflict):  # another who looked was faster
-        submit.submit(workspace, job)
+        submit.submit(workspace, job, Wishes(needs=Needs(cpus=0)))  # it waits for the gateway, and computes nothing
 
 
 def _progressed(workspace: Workspace, row: Row[Any], noted: Mapping[str, Any]) -> Row[Any]:

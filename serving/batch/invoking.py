@@ -15,12 +15,11 @@ from typing import Any
 from jobs import records, submit
 from jobs.files.command import NAME, CommandJob
 from jobs.files.ports import Input, Output, Scalar
-from jobs.files.reading import Source
-from jobs.leftovers import MARKER
+from jobs.files.reading import Origin
 from jobs.records import JobRecord
 from serving.batch import deploying, inputs
 from serving.batch.inputs import Given
-from serving.batch.plan import IMAGES, TABLES, BatchPlan, files_in
+from serving.batch.plan import IMAGES, OUTPUT, TABLES, BatchPlan, files_in
 from serving.batch.settings import BatchSettings
 from serving.endpoints import Deployment
 from serving.engines import launch_mlflow, launch_script
@@ -29,7 +28,6 @@ from workspace.assets import Asset
 from workspace.errors import Conflict, Invalid, NotFound
 from workspace.home import Workspace
 
-OUTPUT = "score"  # the output of a model deployment, as in Azure ML
 ENDPOINT, DEPLOYMENT = "batch_endpoint", "batch_deployment"  # tags of a job
 PLAN = "STUDIOLO_BATCH_PLAN"  # where the job's plan is, in its environment
 MOST = 1_000  # jobs that a list looks through
@@ -69,8 +67,7 @@ def resume(workspace: Workspace, job: str) -> JobRecord:
         raise Conflict(f"job {job!r} is {before.status}", hint="only a job that has failed or was cancelled goes on")
     plan = BatchPlan.read(Path(kept))
     name = f"{re.sub(r'-again-[0-9a-f]{4}$', '', job)}-again-{secrets.token_hex(2)}"
-    spec = replace(plan.spec, variables={**plan.spec.variables, MARKER: name})
-    again = replace(plan, job=name, spec=spec, output=_output(workspace, name), progress=_progress(workspace, name))
+    again = replace(plan, job=name, output=_output(workspace, name), progress=_progress(workspace, name))
     given = {key: Input(path=value["path"]) for key, value in before.spec["inputs"].items()}
     return submit.submit(workspace, _job(workspace, again, given, before.spec["tags"]))
 
@@ -154,7 +151,7 @@ def _job(workspace: Workspace, plan: BatchPlan, given: Mapping[str, Input], tags
     kept = str(plan.write(workspace))
     return CommandJob(
         command=shlex.join([sys.executable, "-P", "-m", "serving.batch.runner", kept]),
-        source=Source.made_in(workspace.home),
+        origin=Origin.made_in(workspace.home),
         name=plan.job,
         inputs=given,
         outputs={OUTPUT: Output()},
@@ -170,7 +167,7 @@ def _spec(workspace: Workspace, way: Deployment, name: str) -> ScoringSpec:
         spec = launch_script.spec_of_script(workspace, way, scorer="batch_script_scorer.py")
     files = _work(workspace, name) / "files"
     files.mkdir(parents=True, exist_ok=True, mode=0o700)
-    own = {"AZUREML_BI_OUTPUT_PATH": str(files), MARKER: name}
+    own = {"AZUREML_BI_OUTPUT_PATH": str(files)}
     return replace(spec, variables={**spec.variables, **own})
 
 
@@ -197,7 +194,7 @@ def _step(workspace: Workspace, way: Deployment, asked: Invocation, name: str, t
     code = workspace.assets.path(workspace.assets.get("component", step["code"])) if step["code"] else None
     return CommandJob(
         command=step["command"],
-        source=Source.made_in(workspace.home),
+        origin=Origin.made_in(workspace.home),
         name=name,
         code=code,
         inputs={key: _bound(workspace, way, key, each, asked.inputs) for key, each in step["inputs"].items()},
