@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
+import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from jobs.environments import pythons, store, uv
-from jobs.environments.events import Preparing, Waiting
+from jobs.environments import pythons, steps, store, uv
+from jobs.environments.events import Preparing
 from jobs.environments.pythons import Minor
 from jobs.environments.spec import Spec, name_of
+from jobs.environments.steps import Step
 from jobs.environments.uv import CannotBe
 from workspace.errors import Invalid, StudioloError
 
 NEIGHBOURS = 4  # Pythons that are tried beside the first
+A_WHILE, FOREVER = 90.0, math.inf  # seconds of building packages
 # Commands call pip, and old packages ask for what Pythons of their time came with.
 _USUAL = ("pip", "setuptools<81", "wheel")
 _LOWEST = re.compile(r"(?:===?|~=|>=)\s*([0-9][^,\s;*]*)")
@@ -38,14 +43,11 @@ class Made:
 class _Attempt:
     minor: Minor
     python: Path
-    build: bool  # whether packages without a wheel are built
+    build: float = 0  # seconds that packages without a wheel may be built
     newer: bool = False  # whether newer packages may stand for the asked ones
 
 
-_Progress = Preparing | Waiting
-
-
-def realise(spec: Spec, folder: Path, environ: Mapping[str, str]) -> Generator[_Progress, None, Made]:
+def realise(spec: Spec, folder: Path, environ: Mapping[str, str]) -> Generator[Step, None, Made]:
     """Make the environment in `folder`, or raise Invalid with the first reason why it cannot be."""
     exact = pythons.exactly(spec.python)
     if exact and exact not in pythons.found(environ):
@@ -72,44 +74,39 @@ def realise(spec: Spec, folder: Path, environ: Mapping[str, str]) -> Generator[_
 
 
 def _attempts(spec: Spec, order: list[Minor], known: Mapping[Minor, Path]) -> Iterator[_Attempt]:
-    first, others = order[0], order[1 : NEIGHBOURS + 1]
-    as_asked = pythons.fits(spec.python, first) and bool(spec.python)
-    sources = any(_requirement(line) is None or " @ " in line for line in spec.all_packages)  # these are always built
-    if as_asked or sources:
-        yield _Attempt(first, known[first], build=True)
-    else:
-        yield _Attempt(first, known[first], build=False)
-    for minor in others:
-        yield _Attempt(minor, known[minor], build=sources)
-    if not as_asked and not sources:
-        yield _Attempt(first, known[first], build=True)
-    if not sources:
-        yield _Attempt(first, known[first], build=False, newer=True)
+    """What is tried, the quicker first among what is nearly as good: compiling old packages takes ten minutes each."""
+    places = [(minor, known[minor]) for minor in order[: NEIGHBOURS + 1]]
+    if any(_requirement(line) is None or " @ " in line for line in spec.all_packages):
+        yield from (_Attempt(*place, build=FOREVER) for place in places)  # a folder or a repository is always built
+        return
+    as_asked = pythons.fits(spec.python, order[0]) and spec.python != ""
+    yield _Attempt(*places[0])
+    if as_asked:
+        yield _Attempt(*places[0], build=A_WHILE)
+    yield from (_Attempt(*place) for place in places[1:])
+    if not as_asked:
+        yield _Attempt(*places[0], build=A_WHILE)
+    yield from (_Attempt(*place, newer=True) for place in places)
+    yield _Attempt(*places[0], build=FOREVER)
 
 
 def _try(
     spec: Spec, attempt: _Attempt, folder: Path, environ: Mapping[str, str]
-) -> Generator[_Progress, None, tuple[str, ...]]:
+) -> Generator[Step, None, tuple[str, ...]]:
     shutil.rmtree(folder, ignore_errors=True)
-    command = [
-        "venv",
-        "--quiet",
-        "--relocatable",
-        "--no-python-downloads",
-        "--python",
-        str(attempt.python),
-        str(folder),
-    ]
+    switches = ("--quiet", "--relocatable", "--no-python-downloads")
+    command = ["venv", *switches, "--python", str(attempt.python), str(folder)]
     yield from uv.run(command, environ=environ, folder=folder.parent)
     wanted = (yield from _newer(spec, folder, environ)) if attempt.newer else spec
     gave_way = yield from _install_all(wanted, attempt, folder, environ)
+    yield from _compile(folder, environ)
     yield from _install_usual(spec, folder, environ)
     return _replaced(spec, folder, attempt.minor) if attempt.newer else gave_way
 
 
 def _install_all(
     spec: Spec, attempt: _Attempt, folder: Path, environ: Mapping[str, str]
-) -> Generator[_Progress, None, tuple[str, ...]]:
+) -> Generator[Step, None, tuple[str, ...]]:
     """Install all at once; where conda's and pip's packages contradict each other, pip's come last, as in conda."""
     try:
         yield from _install(spec, spec.all_packages, attempt, folder, environ)
@@ -124,16 +121,38 @@ def _install_all(
 
 def _install(
     spec: Spec, lines: tuple[str, ...], attempt: _Attempt, folder: Path, environ: Mapping[str, str]
-) -> Iterator[_Progress]:
+) -> Iterator[Step]:
     if not lines:
         return
     listed = _listed(folder, "requirements.txt", (*_options(spec), *lines))
-    command = ["pip", "install", "--compile-bytecode", "--python", str(store.python_of(folder)), *_switches(spec)]
+    command = ["pip", "install", "--python", str(store.python_of(folder)), *_switches(spec)]
     command += [] if attempt.build else ["--no-build"]
-    yield from uv.run([*command, "--requirement", str(listed)], environ=environ, folder=folder)
+    running = uv.run([*command, "--requirement", str(listed)], environ=environ, folder=folder)
+    yield from _bounded(running, attempt.build or FOREVER)
 
 
-def _install_usual(spec: Spec, folder: Path, environ: Mapping[str, str]) -> Iterator[_Progress]:
+def _bounded(running: Generator[Step, None, None], seconds: float) -> Iterator[Step]:
+    """The steps, ended where packages are built for longer than this."""
+    since, what = 0.0, ""
+    with closing(running):  # whoever is told of a refusal keeps its frames, and with them what still runs
+        for step in running:
+            text = step.text.strip() if isinstance(step, Preparing) else ""
+            if text.startswith("Building "):
+                since, what = since or time.monotonic(), text.removeprefix("Building ")
+            if since and time.monotonic() - since > seconds:
+                raise CannotBe(f"{what} has no wheel, and building it takes longer than {seconds:.0f} seconds")
+            yield step
+
+
+def _compile(folder: Path, environ: Mapping[str, str]) -> Generator[Step, None, None]:
+    """Compile what is imported again and again, once; files of other Pythons among it do no harm."""
+    packages = [str(path) for path in folder.glob("lib/python*/site-packages")]
+    yield Preparing("compiling")
+    command = [str(store.python_of(folder)), "-m", "compileall", "-q", "-j", "0", *packages]
+    yield from (step for step in steps.run(command, environ=environ, folder=folder) if not isinstance(step, Preparing))
+
+
+def _install_usual(spec: Spec, folder: Path, environ: Mapping[str, str]) -> Iterator[Step]:
     there = _versions(folder)
     usual = [line for line in _USUAL if name_of(line) not in there]
     if usual and "--no-index" not in spec.options:
@@ -148,7 +167,7 @@ def _listed(folder: Path, name: str, lines: Iterable[str]) -> Path:
     return path
 
 
-def _newer(spec: Spec, folder: Path, environ: Mapping[str, str]) -> Generator[_Progress, None, Spec]:
+def _newer(spec: Spec, folder: Path, environ: Mapping[str, str]) -> Generator[Step, None, Spec]:
     """The asked versions, or the nearest after them that have a wheel for this Python."""
     floors = {name_of(line): floor for line in spec.all_packages if (floor := _floor(line))}
     if not floors:
@@ -180,7 +199,7 @@ def _floor(line: str) -> str:
     return f"{asked.name}{extras}>={lowest[1].rstrip('.')}" + (f" ; {asked.marker}" if asked.marker else "")
 
 
-def _fetch(minor: Minor, folder: Path, environ: Mapping[str, str]) -> Iterator[_Progress]:
+def _fetch(minor: Minor, folder: Path, environ: Mapping[str, str]) -> Iterator[Step]:
     """Let uv fetch a Python; where it cannot, a neighbour serves, and that is said."""
     if environ.get("UV_PYTHON_DOWNLOADS", "").lower() in ("never", "manual") or environ.get("UV_OFFLINE"):
         return
@@ -225,7 +244,7 @@ def _versions(folder: Path) -> dict[str, str]:
 def _replaced(spec: Spec, folder: Path, minor: Minor) -> tuple[str, ...]:
     there = _versions(folder)
     return tuple(
-        f"{line} cannot be had for Python {pythons.text(minor)}: {there[name]} is used"
+        f"{line} cannot be had with the rest on Python {pythons.text(minor)}: {there[name]} is used"
         for line in spec.all_packages
         if (asked := _requirement(line)) and (name := name_of(line)) in there
         and not asked.specifier.contains(there[name], prereleases=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobs.environments import steps
 from jobs.environments.asked import Boxed
 from jobs.environments.events import Container, Event, Prepared, Preparing
 from jobs.environments.spec import digest
@@ -128,21 +129,8 @@ def _answers(line: Sequence[str], environ: Mapping[str, str]) -> bool:
     return done.returncode == 0
 
 
-def _run(line: Sequence[str], environ: Mapping[str, str]) -> Iterator[Preparing]:
-    said: list[str] = []
-    with subprocess.Popen(
-        line, env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        errors="replace",
-    ) as process:  # fmt: skip
-        try:
-            for text in process.stdout or ():
-                if text.strip():
-                    said = [*said[1 - TOLD :], text.rstrip()]
-                    yield Preparing(text.rstrip())
-        except BaseException:  # nobody listens any more: nothing goes on in the background
-            process.kill()
-            raise
-    if process.returncode:
-        raise Invalid(
-            f"the image could not be made: {' · '.join(said)}", hint="try the command by hand: " + " ".join(line)
-        )
+def _run(line: Sequence[str], environ: Mapping[str, str]) -> Iterator[Event]:
+    ended = yield from steps.run(line, environ=environ, folder=Path.home())
+    if ended.code:
+        said = " · ".join(ended.said.splitlines()[-TOLD:])
+        raise Invalid(f"the image could not be made: {said}", hint=f"try it by hand: {' '.join(line)}")

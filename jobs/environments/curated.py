@@ -138,12 +138,14 @@ def find(name: str) -> Curated | None:
     if kind := next((kind for kind in ("minimal", "mlflow") if clean.startswith(f"{kind}-")), None):
         tag = _TAG.search(clean)
         clean = f"{kind}-py{tag[1]}{tag[2]}" if tag else f"{kind}-py310"
-    for each in CURATED:
-        for known in (each.name, *each.also):
-            # `sklearn-1.0-ubuntu20.04-py38-cpu` is a sklearn-1.0, `sklearn-0.24.1-…` a 0.24, `sklearn-1.10` no 1.1.
-            if clean == known or (clean.startswith(known) and not clean[len(known)].isdigit()):
-                return each
-    return None
+    # `sklearn-1.0-ubuntu20.04-py38-cpu` is a sklearn-1.0, `sklearn-0.24.1-…` a 0.24, `sklearn-1.10` no 1.1.
+    fitting = [
+        (len(known), each)
+        for each in CURATED
+        for known in (each.name, *each.also)
+        if clean == known or (clean.startswith(known) and not clean[len(known)].isdigit())
+    ]
+    return max(fitting, key=lambda found: found[0])[1] if fitting else None
 
 
 def spec(curated: Curated, *, asked: str = "") -> Spec:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
-from jobs.environments import asked, containers, java, pythons, spec, store
+from jobs.environments import asked, java, pythons, spec, store
 from jobs.environments.asked import Boxed
 from jobs.environments.events import Event, Prepared, Preparing
 from jobs.environments.spec import Spec
@@ -27,6 +27,8 @@ def find(cache: Path, environment: Environment, *, environ: Mapping[str, str] | 
     variables = os.environ if environ is None else environ
     wanted = asked.of(environment)
     if isinstance(wanted, Boxed):
+        from jobs.environments import containers  # late: few environments are images
+
         return containers.find(wanted, variables)
     return find_packages(cache, wanted, environ=variables)
 
@@ -36,6 +38,8 @@ def prepare(cache: Path, environment: Environment, *, environ: Mapping[str, str]
     variables = os.environ if environ is None else environ
     wanted = asked.of(environment)
     if isinstance(wanted, Boxed):
+        from jobs.environments import containers
+
         yield from containers.prepare(wanted, variables)
     else:
         yield from prepare_packages(cache, wanted, environ=variables)

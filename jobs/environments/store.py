@@ -133,7 +133,10 @@ def give_back(handle: int) -> None:
 @contextmanager
 def fresh(cache: Path, key: str) -> Iterator[Path]:
     """Give a folder to build in, which is gone afterwards unless it was kept; who calls holds the lock."""
-    for left in root(cache).glob(f".{key}-*"):  # by one who was killed
+    for left in root(cache).glob(f".{key}-*"):  # by one who was killed: what it started may still be at work
+        from jobs.environments import steps
+
+        steps.end_those_in(left)
         shutil.rmtree(left, ignore_errors=True)
     folder = root(cache) / f".{key}-{secrets.token_hex(4)}"
     try:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import selectors
 import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
-import psutil
-
-from jobs.environments.events import Preparing, Waiting
+from jobs.environments import steps
+from jobs.environments.events import Preparing
+from jobs.environments.steps import Ended, Step
 from workspace.errors import MissingExtra, StudioloError, Unavailable
 
-TICK = 1.0  # seconds of silence after which that is said
 TOLD = 400  # characters of a refusal that a person is shown
 # pip's own settings serve uv too, where uv has none.
 _AS_PIP = {
@@ -48,28 +42,12 @@ def program(environ: Mapping[str, str]) -> str:
     raise MissingExtra("an environment of its own", hint="pip install uv")
 
 
-def run(arguments: Sequence[str], *, environ: Mapping[str, str], folder: Path) -> Iterator[Preparing | Waiting]:
-    """Run uv in `folder` and tell what it says; raise CannotBe where packages do not fit, else an error of ours.
-
-    Whoever stops listening ends it, with all that it has started.
-    """
-    said: list[str] = []
-    with subprocess.Popen(
-        [program(environ), *arguments], cwd=folder, env=_variables(environ), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as process:  # fmt: skip
-        try:
-            for event in _lines(process.stdout) if process.stdout else ():
-                if isinstance(event, Preparing):
-                    said.append(event.text)
-                    if not event.text.strip() or event.text.startswith("Using Python"):
-                        continue
-                yield event
-        except BaseException:
-            _end(process)
-            raise
-    if process.returncode:
-        raise refusal("\n".join(said))
+def run(arguments: Sequence[str], *, environ: Mapping[str, str], folder: Path) -> Generator[Step, None, None]:
+    """Run uv in `folder` and tell what it says; raise CannotBe where packages do not fit, else an error of ours."""
+    running = steps.run([program(environ), *arguments], environ=_variables(environ), folder=folder)
+    ended = yield from _told(running)
+    if ended.code:
+        raise refusal(ended.said)
 
 
 def refusal(said: str) -> CannotBe | StudioloError:
@@ -92,32 +70,21 @@ def _variables(environ: Mapping[str, str]) -> dict[str, str]:
     return known | {"NO_COLOR": "1", "UV_NO_PROGRESS": "1"}
 
 
-def _lines(pipe: IO[bytes]) -> Iterator[Preparing | Waiting]:
-    began, rest = time.monotonic(), b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        while True:
-            if not selector.select(TICK):
-                yield Waiting(time.monotonic() - began)
-                continue
-            piece = os.read(pipe.fileno(), 65536)
-            *whole, rest = (rest + piece).split(b"\n")
-            yield from (Preparing(line.decode(errors="replace").rstrip()) for line in whole)
-            if not piece:
-                yield from (Preparing(line.decode(errors="replace")) for line in (rest,) if line)
-                return
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _told(running: Generator[Step, None, Ended]) -> Generator[Step, None, Ended]:
+    """What uv says, but for its refusals: those become errors."""
+    refused = False
     try:
-        started = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    except psutil.NoSuchProcess:
-        return
-    for each in started:
-        try:
-            each.kill()
-        except psutil.NoSuchProcess:
-            continue
+        while True:
+            step = next(running)
+            text = step.text if isinstance(step, Preparing) else ""
+            refused = refused or text.startswith("error:")
+            if not (refused or text.startswith("Using Python")):
+                yield step
+    except StopIteration as end:
+        ended: Ended = end.value
+        return ended
+    finally:
+        running.close()
 
 
 def _reason(said: str) -> str:
