@@ -140,7 +140,8 @@ def _finished(place: Place, kind: str) -> Any:
 
     found = KINDS[kind].read(place, place.reading.document.root)
     findings = (*place.reading.findings, *problems(found))
+    refusing = ("refusal", "leniency") if place.reading.strict else ("refusal",)
     for finding in findings:
-        if finding.weight == "refusal":
+        if finding.weight in refusing:
             raise finding.error()
     return dataclasses.replace(found, findings=findings)

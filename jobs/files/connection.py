@@ -123,7 +123,7 @@ class Connection:
 
     origin: Origin
     findings: Annotated[tuple[Finding, ...], Mark.HIDDEN] = ()
-    name: Annotated[str | None, "What it is called."] = None
+    name: Annotated[str, "What it is called."]
     id: str | None = None
     description: Annotated[str, "What it leads to."] = ""
     tags: Annotated[Mapping[str, Any], Named(Anything()), "An old name of `metadata`."] = field(default_factory=dict)

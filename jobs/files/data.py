@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from jobs.files.environment_file import AutoDelete
 from jobs.files.ports import DataType
@@ -104,13 +104,14 @@ class MLTable:
     """How the files of a folder are read as a table."""
 
     ignored: ClassVar[tuple[str, ...]] = ("$schema",)
+    open: ClassVar[bool] = True
 
     origin: Origin
     findings: Annotated[tuple[Finding, ...], Mark.HIDDEN] = ()
     paths: Annotated[tuple[TablePath, ...], Many(Either((Record(TablePath),))), "The files."]
     transformations: Annotated[tuple[Mapping[str, Any], ...], Many(Transformation()), "From files to a table."] = ()
-    type: Annotated[Literal["mltable"], Mark.OURS] = "mltable"
-    metadata: Annotated[Mapping[str, Any], Named(Anything()), Mark.OURS] = field(default_factory=dict)
+    type: Annotated[Any, Anything()] = "mltable"
+    metadata: Annotated[Any, Anything()] = None
 
 
 def mltable_in(folder: Path) -> Path | None:

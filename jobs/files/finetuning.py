@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from jobs.files.command import Job
+from jobs.files.connection import CONNECTION, Connection
 from jobs.files.ports import MODELS, Input, OutputsByName
 from jobs.files.reading import Place
 from jobs.files.record import Mark, NoEffect, Record
 from jobs.files.references import Asset, Reference, target
-from jobs.files.resources import QueueSettings, Resources
+from jobs.files.resources import QueueSettings
 from jobs.files.shapes import Anything, ByKind, Choice, Definitions, Named, Schema, Text, named
 
 _TASKS = (
@@ -147,7 +148,7 @@ class OpenAIFineTuning(FineTuningJob):
 
 
 FINE_TUNING = ByKind(
-    {"custom": Record(CustomFineTuning), "azure_open_ai": Record(OpenAIFineTuning)}, key="model_provider", case="camel"
+    {"custom": Record(CustomFineTuning), "azure_open_ai": Record(OpenAIFineTuning)}, key="model_provider", case="exact"
 )
 
 
@@ -177,21 +178,36 @@ class PromptSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Machines:
+    """The machines of the cloud that it would run on."""
+
+    instance_count: int | None = None
+    instance_type: Annotated[str | None, NoEffect("there are no machines to choose from")] = None
+    properties: Annotated[Mapping[str, Any], Named(Anything())] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DistillationJob(Job):
     """A small model that learns from a large one."""
 
     type: Literal["distillation"]
     data_generation_type: Literal["label_generation", "data_generation"]
     data_generation_task_type: Literal["NLI", "NLU_QA", "CONVERSATION", "MATH", "SUMMARIZATION"]
-    teacher_model_endpoint_connection: Annotated[Mapping[str, Any], Named(Anything()), "The connection to the teacher."]
+    teacher_model_endpoint_connection: Annotated[Connection, CONNECTION, "The connection to the teacher."]
     student_model: Annotated[Input | Reference, StudentModel(), "The model that learns."]
     training_data: Data = None
     validation_data: Data = None
     teacher_model_settings: TeacherSettings | None = None
     prompt_settings: PromptSettings | None = None
     hyperparameters: Annotated[Mapping[str, str | None], Named(Text(), nullable=True)] = field(default_factory=dict)
-    resources: Annotated[Resources | None, "Machines of the cloud."] = None
+    resources: Annotated[Machines | None, "Machines of the cloud."] = None
     outputs: OutputsByName = field(default_factory=dict)
+
+    def settle(self, place: Place, _: Mapping[str, Any]) -> DistillationJob:
+        for key in ("training_data", "validation_data"):
+            if self.data_generation_type == "label_generation" and getattr(self, key) is None:
+                raise place.refused(f"`{key}` is needed where labels are generated")
+        return self
 
 
 def camel(word: str) -> str:

@@ -24,12 +24,12 @@ JOB = ByKind(
 )
 COMPONENT = ByKind(
     {
-        "command": Kept(Late("jobs.files.components:CommandComponent")),
-        "parallel": Kept(Late("jobs.files.components:ParallelComponent")),
-        "spark": Kept(Late("jobs.files.components:SparkComponent")),
-        "pipeline": Kept(Late("jobs.files.pipeline:PipelineComponent")),
-        "import": Kept(Late("jobs.files.transfer:ImportComponent")),
-        "data_transfer": Kept(Late("jobs.files.transfer:TRANSFERS")),
+        "command": Kept(Late("jobs.files.components:CommandComponent", open=True)),
+        "parallel": Kept(Late("jobs.files.components:ParallelComponent", open=True)),
+        "spark": Kept(Late("jobs.files.components:SparkComponent", open=True)),
+        "pipeline": Kept(Late("jobs.files.pipeline:PipelineComponent", open=True)),
+        "import": Kept(Late("jobs.files.transfer:ImportComponent", open=True)),
+        "data_transfer": Kept(Late("jobs.files.transfer:TRANSFERS", open=True)),
     },
     case="exact",
     otherwise="command",

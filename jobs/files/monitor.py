@@ -362,7 +362,7 @@ class Alert:
 class Monitor:
     """What is watched, what is measured, and who is told."""
 
-    compute: MonitorCompute | None = None
+    compute: MonitorCompute
     monitoring_target: MonitorTarget | None = None
     monitoring_signals: Annotated[
         Mapping[str, Signal], Named(Either((SIGNAL,))), "What is measured; drift and quality where nothing is said."

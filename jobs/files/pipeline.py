@@ -43,7 +43,7 @@ AUTOML_TASKS = {
     "image_object_detection": "automl_images:ObjectDetection",
     "image_instance_segmentation": "automl_images:InstanceSegmentation",
 }
-AUTOML = ByKind({task: Late(f"jobs.files.{where}") for task, where in AUTOML_TASKS.items()}, key="task", case="camel")
+AUTOML = ByKind({task: Late(f"jobs.files.{where}") for task, where in AUTOML_TASKS.items()}, key="task", case="exact")
 KINDS = (
     "command", "sweep", "parallel", "spark", "automl", "pipeline", "import", "data_transfer",
     "if_else", "do_while", "parallel_for",
@@ -215,7 +215,7 @@ def _kind(place: Place, value: Mapping[str, Any]) -> str:
         if key in value:
             return kind or _kind_of_file(place, value["component"])
     hint = did_you_mean(next(iter(map(str, value)), ""), ("component", "trial", "command", "task"))
-    raise place.wrong("says neither `type` nor `component` nor `command`", hint=hint)
+    raise place.wrong("says neither `type` nor `component` nor `command`", hint=hint, rule="empty-step")
 
 
 def _kind_of_file(place: Place, written: Any) -> str:

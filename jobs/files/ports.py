@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from jobs.files.expressions import EXPRESSION, render
 from jobs.files.reading import Place
-from jobs.files.record import Mark, NoEffect, Record
+from jobs.files.record import Mark, NoEffect, Record, keys_of
 from jobs.files.references import Local, Target, target
 from jobs.files.shapes import (
     Choice,
@@ -163,13 +163,28 @@ class InputPort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputPort:
-    """What a component gives, by type."""
+    """What a component gives, by type. Azure ML takes further keys of literals, and none of data."""
+
+    open: ClassVar[bool] = True
 
     type: Annotated[Primitive | DataType | Literal["path"], Choice((*PRIMITIVES, *DATA, "path"), "exact")]
     description: Annotated[str, "What it is for."] = ""
     mode: Annotated[PortMode | None, Choice(PORT_MODES, "exact"), "How it leaves the job."] = None
+    is_control: Annotated[bool, "Whether it decides how the pipeline goes on."] = False
     early_available: Annotated[bool, NoEffect("outputs are there when the job has ended")] = False
     intellectual_property: Annotated[Mapping[str, str] | None, NoEffect("nothing is protected on this machine")] = None
+
+    @property
+    def is_primitive(self) -> bool:
+        """Whether it gives a literal."""
+        return self.type in PRIMITIVES
+
+    def settle(self, place: Place, written: Mapping[str, Any]) -> OutputPort:
+        alien = () if self.is_primitive else (set(written) - set(keys_of(OutputPort))) | {"is_control"}
+        for key in written:
+            if key in alien:
+                raise place.under(key).refused(f"an output of type {self.type} has no `{key}`")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from workspace.documents import Document, Step, Steps
 from workspace.errors import Invalid, Location
 
-# note: it has no effect on this machine · warning: likely a mistake, or something that Azure ML refuses and we do not ·
-# refusal: it can be read, and Azure ML takes it, but it cannot be right
-Weight = Literal["note", "warning", "refusal"]
+# note: it has no effect on this machine · warning: likely a mistake · leniency: Azure ML refuses it, we do not ·
+# refusal: it can be read, but it cannot be right
+Weight = Literal["note", "warning", "leniency", "refusal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,15 @@ class Finding:
 
 
 class Refused(Invalid):
-    """The value at one place cannot be right. `depth` says how far into the file the reader came."""
+    """The value at one place cannot be right. `depth` says how far into the file the reader came.
 
-    def __init__(self, message: str, *, hint: str | None, at: Location, depth: int) -> None:
+    `rule` is the short name of what Azure ML would have taken; most of what is refused it refuses too.
+    """
+
+    def __init__(self, message: str, *, hint: str | None, at: Location, depth: int, rule: str = "") -> None:
         super().__init__(message, hint=hint, at=at)
         self.depth = depth
+        self.rule = rule
 
 
 @dataclass(slots=True)
@@ -76,19 +80,19 @@ class Place:
         """Return the place of a key or an item."""
         return replace(self, steps=(*self.steps, *steps))
 
-    def refused(self, what: str, *, hint: str | None = None) -> Refused:
+    def refused(self, what: str, *, hint: str | None = None, rule: str = "") -> Refused:
         """Return the error to raise where what is written here cannot be right."""
-        return Refused(what, hint=hint, at=self.location, depth=len(self.steps))
+        return Refused(what, hint=hint, at=self.location, depth=len(self.steps), rule=rule)
 
-    def wrong(self, what: str, *, hint: str | None = None) -> Refused:
+    def wrong(self, what: str, *, hint: str | None = None, rule: str = "") -> Refused:
         """Return the error for the value of this key: `place.wrong("must be text")`."""
-        return self.refused(f"{self._name()} {what}", hint=hint)
+        return self.refused(f"{self._name()} {what}", hint=hint, rule=rule)
 
     def lenient(self, rule: str, what: str, *, hint: str | None = None) -> None:
         """Go on with a warning where Azure ML refuses; refuse as well where we are strict."""
         if self.reading.strict:
             raise self.refused(what, hint=hint)
-        self._find(rule, "warning", what, hint)
+        self._find(rule, "leniency", what, hint)
 
     def warn(self, rule: str, what: str, *, hint: str | None = None) -> None:
         """Say what is likely a mistake, though it can be read and Azure ML reads it too."""

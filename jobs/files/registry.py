@@ -100,3 +100,8 @@ class Registry:
         Either((ResourceId(_ACR), Record(OwnContainerRegistry)), "settings or an id"),
         _OF_CLOUD,
     ] = None
+
+    def settle(self, place: Place, written: Mapping[str, Any]) -> Registry:
+        if "replication_locations" not in written:
+            place.lenient("no-replication", "Azure ML's package needs `replication_locations`")
+        return self

@@ -189,9 +189,9 @@ IMPORT = Used(Record(ImportComponent, open=True))
 COPY = Used(Record(CopyComponent, open=True))
 TRANSFERS = ByKind(
     {
-        "copy_data": Record(CopyComponent),
-        "import_data": Record(ImportDataComponent),
-        "export_data": Record(ExportDataComponent),
+        "copy_data": Record(CopyComponent, open=True),
+        "import_data": Record(ImportDataComponent, open=True),
+        "export_data": Record(ExportDataComponent, open=True),
     },
     key="task",
 )

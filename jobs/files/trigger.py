@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from jobs.files import cron
 from jobs.files.reading import Place
 from jobs.files.record import Record
 from jobs.files.shapes import ByKind, Choice, Definitions, Many, Schema, Whole, named
+from jobs.files.time_zones import zone
 
 WeekDay = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 WEEK_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -60,6 +62,14 @@ class Cron:
     end_time: End = None
     time_zone: Zone = "UTC"
 
+    def settle(self, place: Place, _: Mapping[str, Any]) -> Cron:
+        try:
+            cron.parse(self.expression)
+        except ValueError as problem:
+            place.under("expression").object("no-cron", f"{self.expression!r}: {problem}")
+        check_zone(place, self.time_zone)
+        return self
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pattern:
@@ -93,8 +103,16 @@ class Recurrence:
     def settle(self, place: Place, _: Mapping[str, Any]) -> Recurrence:
         if self.interval < 1:
             place.under("interval").object("no-interval", f"must be at least 1, not {self.interval}")
+        check_zone(place, self.time_zone)
         return self
 
 
 Trigger = Cron | Recurrence
 TRIGGER = ByKind({"cron": Record(Cron), "recurrence": Record(Recurrence)})
+
+
+def check_zone(place: Place, name: str) -> None:
+    """Object to a time zone that nobody knows."""
+    if zone(name) is None:
+        hint = "an IANA name, as Europe/Berlin, or one of Windows, as `Pacific Standard Time`"
+        place.under("time_zone").object("no-time-zone", f"there is no time zone {name!r}", hint=hint)

@@ -16,6 +16,7 @@ import studiolo
 from jobs import records, submit
 from jobs.files import read_job
 from jobs.files.command import CommandJob
+from studiolo.services import TRACKING
 from workspace.errors import StudioloError
 
 app = typer.Typer(help="Submit command jobs, follow them, look at them, cancel them.")
@@ -33,11 +34,11 @@ def create(
     job = read_job(file)
     err = Console(stderr=True, highlight=False)
     for finding in job.findings:
-        err.print(f"{finding.weight}: {finding.what}", markup=False)
+        err.print(f"{'note' if finding.weight == 'note' else 'warning'}: {finding.what}", markup=False)
     if not isinstance(job, CommandJob):
         raise StudioloError(f"jobs of type {type(job).__name__} cannot be run yet", hint="known: command")
     with studiolo.open_workspace() as workspace:
-        record = submit.submit(workspace, job)
+        record = submit.submit(workspace, job, submit.Wishes(tracking=TRACKING))
         print(record.name)
         if stream:
             _follow(record.name)

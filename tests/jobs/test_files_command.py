@@ -182,6 +182,6 @@ def test_what_cannot_be_right_is_refused_with_its_line(tmp_path: Path, text: str
 )
 def test_what_azure_s_package_refuses_is_a_warning_and_strictly_an_error(tmp_path: Path, text: str, rule: str) -> None:
     path = write(tmp_path, text)
-    assert rule in {finding.rule for finding in read_job(path).findings if finding.weight == "warning"}
+    assert rule in {finding.rule for finding in read_job(path).findings if finding.weight == "leniency"}
     with pytest.raises(Invalid):
         read_job(path, strict=True)
