@@ -1,4 +1,4 @@
-"""Jobs as the database knows them: each reaches exactly one terminal status, by compare-and-set."""
+"""Jobs and their attempts as the database knows them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
-
-from jobs.leftovers import end_leftovers
-from workspace.errors import Conflict, NotFound, did_you_mean
+from jobs import reconcile
+from jobs.needs import Needs
+from jobs.states import QUEUED, TERMINAL
+from workspace.errors import NotFound, did_you_mean
 from workspace.home import Workspace
-from workspace.processes import Identity, is_alive
-from workspace.tables import jobs
+from workspace.light_database import Row, from_json
+from workspace.processes import Identity
 
-TERMINAL = frozenset({"Completed", "Failed", "Canceled"})
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One time that the command was run, or was about to be."""
+
+    number: int
+    status: str
+    host: str
+    boot: str
+    shim: Identity
+    devices: tuple[str, ...]
+    started_at: float
+    ended_at: float | None
+    exit_code: int | None
+    error: str | None
+    usage: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """One job. Times are UTC seconds; `run_id` is its run once a shim has begun it."""
+    """One job. Times are UTC seconds; `usage` is what all attempts took together."""
 
     name: str
     kind: str
@@ -32,6 +47,18 @@ class JobRecord:
     submitted_at: float
     started_at: float | None
     ended_at: float | None
+    attempt: int
+    retries: int
+    priority: int
+    needs: Needs
+    parent: str | None
+    display_name: str | None
+    experiment: str | None
+    description: str | None
+    tags: Mapping[str, str]
+    properties: Mapping[str, str]
+    usage: Mapping[str, Any]
+    archived_at: float | None
     shim: Identity | None
 
     @property
@@ -40,52 +67,90 @@ class JobRecord:
         return self.status in TERMINAL
 
 
-def add(workspace: Workspace, name: str, kind: str, spec: Mapping[str, Any]) -> JobRecord:
-    """Write a job as Queued; once this returns the job is not lost. Conflict where the name is taken."""
-    with workspace.database.write() as connection:
-        if connection.execute(select(jobs.c.name).where(jobs.c.name == name)).first():
-            raise Conflict(f"there is a job {name!r} already", hint="leave `name` out to have one made")
-        connection.execute(
-            insert(jobs).values(name=name, kind=kind, status="Queued", spec=dict(spec), submitted_at=time.time())
-        )
-    return get(workspace, name)
+_JOBS = (
+    "SELECT j.*, a.shim_pid, a.shim_started_at FROM jobs j "
+    "LEFT JOIN attempts a ON a.job = j.name AND a.number = j.attempt "
+)
 
 
 def get(workspace: Workspace, name: str) -> JobRecord:
-    """Return one job; a job whose shim died without a word is closed as Failed first."""
-    with workspace.database.read() as connection:
-        row = connection.execute(select(jobs).where(jobs.c.name == name)).first()
-        if row is None:
-            known = connection.scalars(select(jobs.c.name).order_by(jobs.c.submitted_at.desc()).limit(50)).all()
-            raise NotFound(f"no job {name!r}", hint=did_you_mean(name, known))
-    return _reconciled(workspace, _record(row))
+    """Return one job, by its name or the id of its run; what a dead shim has left is settled first."""
+    job = _found(workspace, name)
+    return _found(workspace, name) if _settled(workspace, job) else job
 
 
-def list_jobs(workspace: Workspace, *, limit: int = 100) -> list[JobRecord]:
-    """Return the newest jobs first."""
-    with workspace.database.read() as connection:
-        rows = connection.execute(select(jobs).order_by(jobs.c.submitted_at.desc()).limit(limit)).all()
-    return [_reconciled(workspace, _record(row)) for row in rows]
+def list_jobs(
+    workspace: Workspace, *, limit: int = 100, parent: str | None = None, archived: bool = False
+) -> list[JobRecord]:
+    """Return the newest jobs first, or the children of one."""
+    reconcile.look(workspace)
+    conditions = ["j.archived_at IS NULL"] if not archived else []
+    conditions += ["j.parent = :parent"] if parent is not None else []
+    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+    query = f"{_JOBS}{where}ORDER BY j.submitted_at DESC, j.name LIMIT :most"
+    return [_record(row) for row in workspace.light.rows(query, most=limit, parent=parent)]
 
 
-def move(workspace: Workspace, name: str, *, old: tuple[str, ...], new: str, **values: object) -> bool:
-    """Change the status if it is still one of `old`; return whether this call did it."""
-    statement = update(jobs).where(jobs.c.name == name, jobs.c.status.in_(old)).values(status=new, **values)
-    with workspace.database.write() as connection:
-        return connection.execute(statement).rowcount == 1
+def attempts(workspace: Workspace, name: str) -> list[AttemptRecord]:
+    """Return the attempts of a job, the first one first."""
+    rows = workspace.light.rows("SELECT * FROM attempts WHERE job = :name ORDER BY number", name=name)
+    return [
+        AttemptRecord(
+            number=row["number"], status=row["status"], host=row["host"], boot=row["boot"],
+            shim=Identity(row["shim_pid"], row["shim_started_at"]), devices=tuple(from_json(row["devices"])),
+            started_at=row["started_at"], ended_at=row["ended_at"], exit_code=row["exit_code"], error=row["error"],
+            usage=from_json(row["usage"]) or {},
+        )
+        for row in rows
+    ]  # fmt: skip
 
 
-def _reconciled(workspace: Workspace, job: JobRecord) -> JobRecord:
-    if job.ended or job.shim is None or is_alive(job.shim):
-        return job
-    end_leftovers(job.name)
-    old = ("Starting", "Running", "CancelRequested")
-    lost = "its supervising process died; `studiolo job create` runs it again"
-    move(workspace, job.name, old=old, new="Failed", error=lost, ended_at=time.time())
-    return get(workspace, job.name)
+def archive(workspace: Workspace, name: str, *, archived: bool = True) -> JobRecord:
+    """Take a job out of the lists, or back into them."""
+    job = get(workspace, name)
+    moment = time.time() if archived else None
+    with workspace.light.write() as statements:
+        statements.change("UPDATE jobs SET archived_at = :moment WHERE name = :name", moment=moment, name=job.name)
+    return get(workspace, name)
 
 
-def _record(row: Row[Any]) -> JobRecord:
-    values = dict(row._mapping)
-    pid, started = values.pop("shim_pid"), values.pop("shim_started_at")
-    return JobRecord(**values, shim=None if pid is None else Identity(pid, started))
+def _found(workspace: Workspace, name: str) -> JobRecord:
+    rows = workspace.light.rows(f"{_JOBS} WHERE j.name = :name OR j.run_id = :name", name=name)
+    if not rows:
+        query = "SELECT name FROM jobs ORDER BY submitted_at DESC LIMIT 50"
+        known = [row["name"] for row in workspace.light.rows(query)]
+        raise NotFound(f"no job {name!r}", hint=did_you_mean(name, known))
+    return _record(rows[0])
+
+
+def _settled(workspace: Workspace, job: JobRecord) -> bool:
+    return not job.ended and job.status != QUEUED and reconcile.settle(workspace, job.name)
+
+
+def _record(row: Row) -> JobRecord:
+    pid, since = row["shim_pid"], row["shim_started_at"]
+    return JobRecord(
+        name=row["name"],
+        kind=row["kind"],
+        status=row["status"],
+        spec=from_json(row["spec"]),
+        run_id=row["run_id"],
+        exit_code=row["exit_code"],
+        error=row["error"],
+        submitted_at=row["submitted_at"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        attempt=row["attempt"],
+        retries=row["retries"],
+        priority=row["priority"],
+        needs=Needs(cpus=row["cpus"], gpus=row["gpus"], memory=row["memory"]),
+        parent=row["parent"],
+        display_name=row["display_name"],
+        experiment=row["experiment"],
+        description=row["description"],
+        tags=from_json(row["tags"]) or {},
+        properties=from_json(row["properties"]) or {},
+        usage=from_json(row["usage"]) or {},
+        archived_at=row["archived_at"],
+        shim=None if pid is None else Identity(pid, since),
+    )

@@ -1,159 +1,251 @@
-"""The small process that owns one job: it claims it, runs its command, outlives the submitter and records the end."""
+"""The small process that owns one job: it claims it, runs its command, outlives the submitter and records the end.
+
+When the job has ended it takes the next one, and waits a moment for one: starting anew would cost more than the rest.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
 
-from jobs import records
-from jobs.files.expressions import render, resolve
-from jobs.leftovers import MARKER, end_leftovers
-from jobs.submit import job_folder
-from workspace.assets import KINDS
-from workspace.errors import StudioloError
-from workspace.home import Workspace
-from workspace.paths import write_atomically
-from workspace.processes import own_identity
-from workspace.runs import Run
+from jobs import ending, idle, reconcile, states
+from jobs.command_process import CannotMount, Command, CommandProcess, shell
+from jobs.folders import AttemptFolder, attempt_folder, place_of
+from jobs.inputs import Laid, lay_code, lay_out
+from jobs.leftovers import SHIM, mark
+from jobs.linux import adopt_orphans, call_itself
+from jobs.logs import LogWriter
+from jobs.needs import Capacity
+from jobs.preparation import Python, prepare
+from jobs.sampling import Sampler
+from jobs.states import CANCEL_REQUESTED, CANCELED, PREPARING, RUNNING, STARTING, Claimed
+from jobs.tracking_door import TrackingDoor
+from jobs.variables import DEVICES, Told, variables
+from jobs.watch import Rules, Watch, listen
+from workspace.blobs import Blobs
+from workspace.errors import StudioloError, Unavailable
+from workspace.light_database import LightDatabase
+from workspace.paths import write_atomically, writing
+from workspace.processes import boot, host, own_identity
 from workspace.settings import Settings
 
-GRACE = 10.0  # seconds between SIGTERM and SIGKILL
-POLL = 0.05
-# What a command sees of our environment: enough to find programs and speak a language, no secrets.
-PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV")
+LONGEST_PAUSE = 5.0  # seconds between two tries to record the end
 
 
-def run_job(workspace: Workspace, name: str) -> None:
-    """Run the job to its end, if nobody else has claimed it."""
-    own = own_identity()
-    claim = {"shim_pid": own.pid, "shim_started_at": own.started_at, "started_at": time.time()}
-    if not records.move(workspace, name, old=("Queued",), new="Starting", **claim):
-        return
-    spec = records.get(workspace, name).spec
-    status, code, error = "Failed", None, None
-    try:
-        with workspace.run("job", name=f"job-{name}", tags=spec["tags"], params=_literals(spec)) as run:
-            records.move(workspace, name, old=("Starting", "CancelRequested"), new="Running", run_id=run.run_id)
-            status, code = _run_command(workspace, name, spec, run)
-            run.set_tags({"exit_code": str(code), "job_status": status})
-            if status != "Completed":
-                run.fail(f"the job {status.lower()} with exit code {code}")
-    except StudioloError as problem:
-        error = str(problem)
-    finally:
-        records.move(
-            workspace,
-            name,
-            old=("Starting", "Running", "CancelRequested"),
-            new=status,
-            exit_code=code,
-            error=error,
-            ended_at=time.time(),
+def main() -> None:
+    """Own one job after another, for as long as there are some."""
+    settings = Settings.from_environment()
+    database = LightDatabase.of(settings)
+    place, capacity = place_of(settings.home), Capacity.of(settings, visible=os.environ.get(DEVICES))
+    call_itself(SHIM)
+    adopt_orphans()
+    listen()
+    while True:
+        claimed = states.claim(database, place, capacity)
+        if claimed is None:
+            if not idle.wait(settings.home):
+                return
+        # The job has taken its place; who fits beside it need not wait for its end.
+        elif not states.is_room(database, place, capacity) or not _is_copy(database):
+            Shim(settings, database, claimed).run()
+
+
+def _is_copy(database: LightDatabase) -> bool:
+    """Make a copy of this process that lives on its own and looks for a job; return whether this is the copy."""
+    database.close()
+    if os.fork():
+        return False
+    os.setsid()
+    adopt_orphans()
+    return True
+
+
+class Shim:
+    """The owner of one attempt."""
+
+    def __init__(self, settings: Settings, database: LightDatabase, claimed: Claimed) -> None:
+        self._settings = settings
+        self._database = database
+        self._job = claimed
+        self._spec = claimed.spec
+        self._folder = attempt_folder(settings.home, claimed.name, claimed.number)
+        self._blobs = Blobs(settings.home / "blobs")
+
+    def run(self) -> None:
+        """Run the attempt to its end, once in the life of the world."""
+        if _claims(self._folder):
+            self._attempt()
+        self._keep_on(self._close)
+
+    def _attempt(self) -> None:
+        log = LogWriter(self._folder.logs)
+        sampler = Sampler(self._folder.samples, self._job.devices)
+        try:
+            code, how, error = *self._executed(log, sampler), None
+        except StudioloError as problem:
+            code, how, error = None, ending.REFUSED, _told(problem)
+            log.note(error)
+        log.close()
+        record = {"code": code, "ending": how, "error": error, "at": time.time(), "usage": sampler.end()}
+        self._keep_on(lambda: write_atomically(self._folder.exit, json.dumps(record)))
+
+    def _executed(self, log: LogWriter, sampler: Sampler) -> tuple[int | None, str]:
+        lay_code(self._spec.code, self._folder.code, self._blobs)
+        python = self._prepared(log, sampler)
+        if python is None:
+            return None, CANCELED
+        outputs = self._lay_outputs()
+        with TrackingDoor(self._settings, self._spec) as door:
+            process, output = self._begun(log, python, outputs, door)
+            self._say(RUNNING)
+            rules = Rules(
+                timeout=self._spec.timeout, grace=self._spec.grace, is_canceled=self._is_canceled, duty=self._duty
+            )
+            try:
+                return Watch(process.pid, output, log, sampler, rules, knock=door).wait()
+            finally:
+                os.close(output)
+                python.end(mark(self._spec.run_id, self._job.number))
+
+    def _prepared(self, log: LogWriter, sampler: Sampler) -> Python | None:
+        """Return the Python of the job, made first where it is not there; None where somebody cancelled meanwhile."""
+        if self._spec.environment is None:
+            return Python()
+        if self._spec.prepared is None:
+            self._say(PREPARING)
+        rules = Rules(grace=1.0, is_canceled=self._is_canceled, duty=self._duty)
+        return prepare(self._spec, self._folder.path, log, lambda pid, out, sink: Watch(pid, out, sink, sampler, rules))
+
+    def _begun(
+        self, log: LogWriter, python: Python, outputs: Mapping[str, str], door: TrackingDoor
+    ) -> tuple[CommandProcess, int]:
+        """Start the command; where the kernel cannot show its inputs read-only, with copies of them."""
+        for protect in (True, False):
+            laid = lay_out(
+                self._spec.data, self._folder.inputs, blobs=self._blobs, protect=protect,
+                checkouts=self._settings.home / "checkouts",
+            )  # fmt: skip
+            for name in laid.unprotected:
+                log.note(f"input {name!r} is read where it is, and nothing keeps the command from writing to it")
+            read, write = os.pipe2(os.O_CLOEXEC)
+            process = CommandProcess(self._command(python, laid, outputs, door), write)
+            os.close(write)
+            self._written_down(process.pid)
+            try:
+                process.go()
+            except CannotMount as problem:
+                os.close(read)
+                os.waitpid(process.pid, 0)
+                _remove_targets(laid)
+                log.note(f"inputs are copies: the kernel does not show them read-only ({problem})")
+                continue
+            return process, read
+        raise Unavailable("the command cannot be started", hint="see shim.log of the attempt")
+
+    def _command(self, python: Python, laid: Laid, outputs: Mapping[str, str], door: TrackingDoor) -> Command:
+        literals = {name: str(value) for name, value in self._spec.inputs.items() if name not in self._spec.data}
+        told = Told(
+            home=self._settings.home,
+            name=self._job.name,
+            number=self._job.number,
+            inputs=literals | dict(laid.values),
+            outputs=outputs,
+            devices=None if self._job.visible is None else ",".join(self._job.visible),
+            python=python.variables,
+            tracking=door.variables,
         )
+        environment = variables(self._spec, told)
+        text = self._spec.command
+        for side, values in (("inputs", laid.values), ("outputs", outputs)):
+            for name, value in values.items():
+                text = text.replace(f"${{{{{side}.{name}}}}}", value)
+        line = python.line(shell(text, environment["PATH"]), self._folder.path, environment, laid)
+        shown = laid.read_only if python.container is None else {}
+        return Command(line=line, folder=self._folder.code, environment=environment, read_only=shown)
+
+    def _lay_outputs(self) -> dict[str, str]:
+        found = {}
+        with writing(self._folder.outputs):
+            for name, output in self._spec.outputs.items():
+                place = self._folder.outputs / name
+                (place.parent if output.type == "uri_file" else place).mkdir(parents=True, exist_ok=True, mode=0o700)
+                found[name] = str(place)
+        return found
+
+    def _written_down(self, pid: int) -> None:
+        record = {"pid": pid, "host": host(), "boot": boot(), "at": time.time()}
+        write_atomically(self._folder.running, json.dumps(record))
+
+    def _is_canceled(self, thorough: bool) -> bool:
+        """Whether somebody has asked; a file says so at once, the database where the file was not written."""
+        if self._folder.cancel.exists():
+            return True
+        try:
+            return thorough and states.status_of(self._database, self._job.name) == CANCEL_REQUESTED
+        except Unavailable:
+            return False  # asked again soon
+
+    def _say(self, status: str) -> None:
+        """Show where we are. The job goes on where the database does not take it: its files tell as well."""
+        try:
+            states.move(self._database, self._job.name, self._job.number, old=(STARTING, PREPARING), new=status)
+        except Unavailable as problem:
+            print(f"status {status} is not shown: {problem}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def _duty(self) -> None:
+        """See to other jobs, as every living shim does now and then."""
+        try:
+            reconcile.tend(self._settings, self._database)
+        except Unavailable as problem:
+            print(f"other jobs are seen to later: {problem}", file=sys.stderr)  # noqa: T201  our log
+
+    def _close(self) -> None:
+        ending.end_attempt(self._database, self._settings, self._job.name, self._job.number, self._spec)
+
+    def _keep_on(self, act: Callable[[], None]) -> None:
+        """Do what must be done, again where the disk is full or the database does not answer."""
+        pause = 0.1
+        while True:
+            try:
+                act()
+            except Unavailable as problem:
+                print(f"tried again: {problem}", file=sys.stderr, flush=True)  # noqa: T201
+                time.sleep(pause)
+                pause = min(LONGEST_PAUSE, pause * 2)
+            else:
+                return
 
 
-def _run_command(workspace: Workspace, name: str, spec: Mapping[str, Any], run: Run) -> tuple[str, int]:
-    folder = job_folder(workspace, name)
-    code = folder / "code"
-    code.mkdir(exist_ok=True)
-    if spec["code"]:
-        asset = workspace.assets.get("component", spec["code"])
-        run.input(asset)
-        shutil.copytree(workspace.assets.path(asset), code, dirs_exist_ok=True, copy_function=shutil.copyfile)
-    values = _values(workspace, spec, folder, run)
-    command = resolve(spec["command"], values)
-    environment = _environment(workspace, name, spec, run)
-    with (folder / "log.txt").open("ab", buffering=0) as log:
-        process = subprocess.Popen(
-            ["/bin/bash", "-c", command], cwd=code, env=environment, stdin=subprocess.DEVNULL,
-            stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        ending = _await(workspace, name, process, spec["timeout"])
-    end_leftovers(name)
-    write_atomically(folder / "exit.json", json.dumps({"code": process.returncode, "ending": ending}))
-    if ending == "Canceled":
-        return "Canceled", process.returncode
-    if process.returncode == 0 and ending == "Completed":
-        for output in spec["outputs"]:
-            run.output(workspace.assets.put("data", f"{name}-{output}", folder / "outputs" / output))
-        return "Completed", 0
-    return "Failed", process.returncode
+def _claims(folder: AttemptFolder) -> bool:
+    """Take the attempt for this process; False where any process has ever had it."""
+    with writing(folder.path):
+        folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            handle = os.open(folder.claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            return False
+        own = own_identity()
+        os.write(handle, json.dumps({"pid": own.pid, "started_at": own.started_at, "boot": boot()}).encode())
+        os.fsync(handle)
+        os.close(handle)
+        log = os.open(folder.path / "shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+    return True
 
 
-def _await(workspace: Workspace, name: str, process: subprocess.Popen[bytes], timeout: float | None) -> str:
-    deadline = None if timeout is None else time.monotonic() + timeout
-    looked = 0.0
-    while process.poll() is None:
-        if deadline is not None and time.monotonic() > deadline:
-            _end(process)
-            return "TimedOut"
-        if time.monotonic() - looked > 0.5:
-            looked = time.monotonic()
-            if records.get(workspace, name).status == "CancelRequested":
-                _end(process)
-                return "Canceled"
-        time.sleep(POLL)
-    return "Completed"
+def _remove_targets(laid: Laid) -> None:
+    for target in laid.read_only:
+        target.rmdir() if target.is_dir() else target.unlink()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _literals(spec: Mapping[str, Any]) -> dict[str, str]:
-    return {key: str(value) for key, value in spec["inputs"].items() if not isinstance(value, dict)}
-
-
-def _values(workspace: Workspace, spec: Mapping[str, Any], folder: Path, run: Run) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for key, value in spec["inputs"].items():
-        if isinstance(value, dict):
-            values[f"inputs.{key}"] = str(_input_path(workspace, key, value["path"], run))
-        else:
-            values[f"inputs.{key}"] = render(value)
-    for output in spec["outputs"]:
-        path = folder / "outputs" / output
-        path.mkdir(parents=True, exist_ok=True)
-        values[f"outputs.{output}"] = str(path)
-    return values
-
-
-def _input_path(workspace: Workspace, key: str, path: str, run: Run) -> Path:
-    if path.startswith("azureml:"):
-        kind = path.split(":")[1]  # azureml:model:NAME:1 beside azureml:NAME:1, which is data
-        asset = workspace.assets.get(kind if path.count(":") == 3 and kind in KINDS else "data", path)
-    else:
-        asset = workspace.assets.put("data", f"{key}-{Path(path).stem}".lower(), Path(path))
-    run.input(asset)
-    return workspace.assets.path(asset)
-
-
-def _environment(workspace: Workspace, name: str, spec: Mapping[str, Any], run: Run) -> dict[str, str]:
-    environment = {key: os.environ[key] for key in PASSED if key in os.environ}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
-    return environment | {
-        **spec["environment_variables"],
-        MARKER: name,
-        "AZUREML_RUN_ID": run.run_id,
-        "MLFLOW_RUN_ID": run.run_id,
-        "STUDIOLO_HOME": str(workspace.home),
-        "PYTHONUNBUFFERED": "1",
-    }
+def _told(problem: StudioloError) -> str:
+    return f"{problem}; {problem.hint}" if problem.hint else str(problem)
 
 
 if __name__ == "__main__":
-    with Workspace.open(settings=Settings.from_environment()) as opened:
-        run_job(opened, sys.argv[1])
+    main()

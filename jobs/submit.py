@@ -4,92 +4,247 @@ from __future__ import annotations
 
 import os
 import secrets
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from jobs import records
+from jobs import folders, reconcile, records, states
 from jobs.files.command import CommandJob
-from jobs.files.expressions import render
+from jobs.files.expressions import render, resolve
 from jobs.files.plain import plain
+from jobs.files.ports import Input, Output
+from jobs.idle import knock
+from jobs.inputs import bind
+from jobs.logs import follow
+from jobs.needs import PRIORITIES, Capacity, Needs, needs_of
 from jobs.records import JobRecord
-from workspace.errors import Unavailable
+from jobs.snapshots import git_properties, snapshot
+from jobs.spec import BoundInput, BoundOutput, Scalar, Spec
+from jobs.variables import DEVICES, passed
+from workspace import environment as machine
+from workspace.errors import Invalid, Unavailable
 from workspace.home import Workspace
+from workspace.light_database import to_json
+from workspace.run import refuse_names
 
-POLL = 0.05  # seconds between looks at a log or a status
+POLL = 0.02  # seconds between looks at a status
+RETRIES = "studiolo.retries"  # the property that says how many attempts may fail and be made again
+_TENDING = 2.0  # seconds between two looks whether a queued job was forgotten
 
 
-def submit(workspace: Workspace, job: CommandJob) -> JobRecord:
-    """Record the job and start its shim; the job goes on whatever happens to this process."""
-    name = job.name or f"{job.folder.name or 'job'}_{secrets.token_hex(4)}"
-    spec = plain(job) | {
-        "folder": str(job.folder),
-        "code": None,
-        "inputs": {key: plain(value) for key, value in job.inputs.items()},
-        "outputs": list(job.outputs),
-        "environment_variables": {key: render(value) for key, value in job.environment_variables.items()},
-        "tags": {key: value or "" for key, value in job.tags.items()},
-        "timeout": job.timeout,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What whoever submits adds to a job's file. `tracking` is the command that starts MLflow's server."""
+
+    retries: int | None = None
+    needs: Needs | None = None
+    parent: str | None = None
+    tracking: tuple[str, ...] = ()
+
+
+def submit(workspace: Workspace, job: CommandJob, wishes: Wishes | None = None) -> JobRecord:
+    """Record the job and start its shim if there is room; the job goes on whatever happens to this process."""
+    wishes = wishes or Wishes()
+    name = job.name or f"{_word(job.folder.name)}_{secrets.token_hex(4)}"
+    properties = {key: render(value) for key, value in job.properties.items()} | git_properties(job.folder)
+    needs = wishes.needs or needs_of(job.resources.properties if job.resources else {})
+    capacity = Capacity.of(workspace.settings, visible=os.environ.get(DEVICES))
+    capacity.check(needs)
+    spec = spec_of(workspace, job, tracking=wishes.tracking)
+    row = _row(job, name, spec, needs) | {
+        "place": folders.place_of(workspace.home),
+        "retries": wishes.retries if wishes.retries is not None else _retries(properties),
+        "parent": wishes.parent or job.parent_job_name,
+        "properties": to_json(properties),
     }
-    if isinstance(job.code, Path):
-        spec["code"] = workspace.assets.put("component", f"{name}-code", job.code).ref
-    record = records.add(workspace, name, "command", spec)
-    start_shim(workspace, name)
-    return record
+    record(workspace, row)
+    return records.get(workspace, name)
 
 
-def start_shim(workspace: Workspace, name: str) -> None:
-    """Start the process that owns the job, in a session of its own. A second one for the same job ends at once."""
-    folder = job_folder(workspace, name)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / "shim.log").open("ab") as log:
-        subprocess.Popen(
-            [sys.executable, "-m", "jobs.shim", name],
-            env=os.environ | workspace.settings.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            close_fds=True,
-        )
+def record(workspace: Workspace, row: Mapping[str, Any]) -> None:
+    """Write a job down as Queued and have it started where there is room."""
+    states.add(workspace.light, row)
+    reconcile.start_shim_if_room(workspace.settings, workspace.light, str(row["place"]))
+
+
+def spec_of(workspace: Workspace, job: CommandJob, *, tracking: tuple[str, ...] = ()) -> Spec:
+    """Settle everything that the process of the job is told: code, data, values, Python."""
+    tags = {key: render(value) for key, value in job.tags.items()}
+    refuse_names(tags)
+    refuse_names(job.inputs)
+    bound = {name: _bind(workspace, name, value, job) for name, value in job.inputs.items()}
+    code, code_asset = _code(workspace, job)
+    environment, prepared = _environment(job)
+    return Spec(
+        command=_command(job, bound),
+        run_id=uuid.uuid4().hex,
+        experiment=job.experiment_name or job.folder.name,
+        code=code,
+        code_asset=code_asset,
+        inputs=bound,
+        outputs={name: _output(output) for name, output in job.outputs.items()},
+        environment_variables={key: render(value) for key, value in job.environment_variables.items()},
+        environment=environment,
+        prepared=prepared,
+        passed=passed(os.environ),
+        timeout=job.timeout,
+        tags=tags,
+        tracking=tracking,
+        made_with=machine.describe(job.folder),
+        written=plain(job),
+        folder=str(job.folder),
+    )
 
 
 def job_folder(workspace: Workspace, name: str) -> Path:
-    """Return the folder of a job: its log, its working copy of the code and its outputs."""
-    return workspace.home / "jobs" / name
+    """Return the folder of a job."""
+    return folders.job_folder(workspace.home, name)
 
 
 def stream(workspace: Workspace, name: str) -> Iterator[bytes]:
-    """Yield the log as it grows, byte for byte, until the job has ended and everything was read."""
-    path = job_folder(workspace, name) / "log.txt"
-    offset = 0
+    """Yield what the job says as it says it, byte for byte, of one attempt after the other, until it has ended."""
+    number = 1
     while True:
-        ended = records.get(workspace, name).ended
-        if path.exists():
-            with path.open("rb") as log:
-                log.seek(offset)
-                while chunk := log.read(65536):
-                    offset += len(chunk)
-                    yield chunk
-        if ended:
+        job = _awaited(workspace, name, number)
+        if job.attempt < number:
             return
-        time.sleep(POLL)
+        folder = folders.attempt_folder(workspace.home, job.name, number)
+        yield from follow(folder.logs, _Ended(workspace, job.name, number))
+        number += 1
 
 
 def wait(workspace: Workspace, name: str, *, seconds: float | None = None) -> JobRecord:
     """Return the job once it has ended; raise Unavailable where that takes longer than `seconds`."""
     deadline = None if seconds is None else time.monotonic() + seconds
+    tended = time.monotonic()
     while not (job := records.get(workspace, name)).ended:
         if deadline is not None and time.monotonic() > deadline:
             raise Unavailable(f"job {name!r} is still {job.status} after {seconds:g} s")
+        if time.monotonic() - tended > _TENDING:
+            reconcile.look(workspace)
+            tended = time.monotonic()
         time.sleep(POLL)
     return job
 
 
 def cancel(workspace: Workspace, name: str) -> JobRecord:
-    """Ask a job to end: SIGTERM to all its processes, SIGKILL ten seconds later. An ended job stays as it is."""
-    if not records.move(workspace, name, old=("Queued",), new="Canceled", ended_at=time.time()):
-        records.move(workspace, name, old=("Starting", "Running"), new="CancelRequested")
+    """Ask a job to end: SIGTERM to its processes, SIGKILL ten seconds later. An ended job stays as it is."""
+    job = records.get(workspace, name)
+    if states.ask_to_cancel(workspace.light, job.name) == states.CANCEL_REQUESTED:
+        job = records.get(workspace, name)
+        folder = folders.attempt_folder(workspace.home, job.name, job.attempt)
+        if folder.path.exists():
+            folder.cancel.touch(mode=0o600)
+        if job.shim is not None:
+            knock(job.shim)
     return records.get(workspace, name)
+
+
+class _Ended:
+    """Whether an attempt is over; asked often, so that it looks at the record only now and then."""
+
+    def __init__(self, workspace: Workspace, name: str, number: int) -> None:
+        self._workspace = workspace
+        self._name = name
+        self._number = number
+        self._folder = folders.attempt_folder(workspace.home, name, number)
+        self._asked = 0.0
+
+    def __call__(self) -> bool:
+        if self._folder.exit.exists():
+            return True
+        now = time.monotonic()
+        if now - self._asked < 10 * POLL:
+            return False
+        self._asked = now
+        job = records.get(self._workspace, self._name)
+        return job.ended or job.attempt > self._number
+
+
+def _awaited(workspace: Workspace, name: str, number: int) -> JobRecord:
+    """Return the job when its attempt with this number has begun, or none will be made."""
+    tended = 0.0
+    while True:
+        job = records.get(workspace, name)
+        if job.ended or job.attempt >= number:
+            return job
+        if time.monotonic() - tended > _TENDING:
+            reconcile.look(workspace)
+            tended = time.monotonic()
+        time.sleep(POLL)
+
+
+def _row(job: CommandJob, name: str, spec: Spec, needs: Needs) -> dict[str, Any]:
+    priority = job.queue_settings.priority if job.queue_settings else None
+    return {
+        "name": name,
+        "kind": "command",
+        "status": states.QUEUED,
+        "spec": to_json(spec.plain()),
+        "run_id": spec.run_id,
+        "submitted_at": time.time(),
+        "priority": PRIORITIES[priority or "medium"],
+        "cpus": needs.cpus,
+        "gpus": needs.gpus,
+        "memory": needs.memory,
+        "display_name": job.display_name,
+        "experiment": spec.experiment,
+        "description": job.description,
+        "tags": to_json(dict(spec.tags)),
+    }
+
+
+def _bind(workspace: Workspace, name: str, value: Scalar | Input, job: CommandJob) -> Scalar | BoundInput:
+    return bind(workspace, name, value, job.folder) if isinstance(value, Input) else value
+
+
+def _command(job: CommandJob, bound: Mapping[str, Scalar | BoundInput]) -> str:
+    """Fill in the literals. Data has its place only when an attempt begins: its expression stays."""
+    values: dict[str, Any] = {f"outputs.{name}": f"${{{{outputs.{name}}}}}" for name in job.outputs}
+    for name, value in bound.items():
+        values[f"inputs.{name}"] = f"${{{{inputs.{name}}}}}" if isinstance(value, BoundInput) else value
+    return resolve(job.command, values)
+
+
+def _code(workspace: Workspace, job: CommandJob) -> tuple[str, str]:
+    if job.code is None:
+        return "", ""
+    if not isinstance(job.code, Path):
+        raise Invalid(f"code from {job.code} cannot be fetched yet", hint="name a folder")
+    blob = snapshot(workspace, job.code)
+    return blob.digest, workspace.assets.put("code", f"code-{blob.digest[7:19]}", blob).ref
+
+
+def _environment(job: CommandJob) -> tuple[Any, dict[str, Any] | None]:
+    """Return the environment as a file would say it, and what it was made into before, if it was."""
+    if job.environment is None:
+        return None, None
+    from jobs import preparation
+
+    wanted = preparation.environment_of(job.environment)
+    found = preparation.find(wanted)
+    return plain(wanted), None if found is None else preparation.plain(found)
+
+
+def _output(output: Output) -> BoundOutput:
+    return BoundOutput(
+        type=output.type,
+        mode=output.mode or "",
+        asset=output.name or "",
+        version=output.version or "",
+        path=output.path or "",
+    )
+
+
+def _retries(properties: Mapping[str, str]) -> int:
+    written = properties.get(RETRIES, "0")
+    if not written.isdecimal():
+        raise Invalid(f"{RETRIES} must be a whole number, not {written!r}")
+    return int(written)
+
+
+def _word(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name).lstrip("._-") or "job"

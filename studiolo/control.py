@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse
 
+from jobs import reconcile
 from serving import endpoints
 from studiolo import nodes, rollout_scoring
 from studiolo.guard import Guard
@@ -118,7 +119,7 @@ def main() -> None:
         stop = threading.Event()
         loops = [
             threading.Thread(target=work, args=(workspace, stop), name=work.__name__, daemon=True)
-            for work in (ingest, score)
+            for work in (ingest, score, reconcile.supervise)
         ]
         for loop in loops:
             loop.start()

@@ -7,9 +7,11 @@ pay it twice (a parent and a worker) and would let in every process of this mach
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from studiolo.sessions import Sessions
 from workspace import tracking
 from workspace.errors import MissingExtra, StudioloError
 from workspace.home import Workspace
+from workspace.paths import write_atomically
+from workspace.processes import own_identity
 from workspace.settings import Settings
 
 EVERY = 2.0  # seconds between two looks for runs that changed
@@ -112,20 +116,54 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="studiolo.tracking_server")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--idle", type=float, default=0.0, help="seconds without a request after which it ends")
     arguments = parser.parse_args()
     with Workspace.open(arguments.home, settings=Settings.from_environment()) as workspace:
-        app = create_app(workspace, port=arguments.port)
-        stop = threading.Event()
-        loop = threading.Thread(target=feed, args=(workspace, stop), name="feed")
-        loop.start()
-        try:
-            uvicorn.run(
-                app, host=HOST, port=arguments.port,
+        asked = _Asked(create_app(workspace, port=arguments.port))
+        server = uvicorn.Server(
+            uvicorn.Config(
+                asked, host=HOST, port=arguments.port,
                 log_level="warning", server_header=False, timeout_graceful_shutdown=3,
-            )  # fmt: skip
+            )
+        )  # fmt: skip
+        stop = threading.Event()
+        loops = [threading.Thread(target=feed, args=(workspace, stop), name="feed")]
+        if arguments.idle:
+            loops.append(threading.Thread(target=_end_when_idle, args=(server, asked, arguments.idle, stop)))
+        for loop in loops:
+            loop.start()
+        own = own_identity()
+        record = {"pid": own.pid, "started_at": own.started_at, "port": arguments.port}
+        write_atomically(workspace.home / "services" / "mlflow.json", json.dumps(record))  # jobs find us by it
+        try:
+            server.run()
         finally:
             stop.set()
-            loop.join(10.0)
+            for loop in loops:
+                loop.join(10.0)
+    if not server.started:
+        raise SystemExit(3)  # its log says why
+
+
+class _Asked:
+    """An app, and when it was last asked something; looking whether it lives is no question."""
+
+    def __init__(self, app: Guard) -> None:
+        self._app = app
+        self.last = time.monotonic()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Hand the request on."""
+        if scope.get("path") != "/health":
+            self.last = time.monotonic()
+        await self._app(scope, receive, send)
+
+
+def _end_when_idle(server: uvicorn.Server, asked: _Asked, seconds: float, stop: threading.Event) -> None:
+    while not stop.wait(min(seconds, EVERY)):
+        if time.monotonic() - asked.last > seconds:
+            server.should_exit = True
+            return
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from workspace.database import Database
 from workspace.errors import Conflict, Invalid, NotFound, did_you_mean
 from workspace.tables import asset_labels, assets
 
-KINDS = ("data", "model", "environment", "component", "flow", "prompt", "evalset", "report")
+KINDS = ("data", "model", "environment", "component", "flow", "prompt", "evalset", "report", "code")
 LATEST = "latest"  # computed: the newest version that is not archived
 FILENAME = "filename"  # the property that keeps what a single file was called
 
@@ -71,16 +71,18 @@ class Assets:
         self,
         kind: str,
         name: str,
-        content: Path | bytes,
+        content: Path | bytes | Blob,
         *,
         version: str | None = None,
         properties: Mapping[str, Any] | None = None,
+        share: bool = False,
         move: bool = False,
     ) -> Asset:
         """Store content under the next whole number, or `version`, and return the asset.
 
         What equals the newest version, in content and properties, is that version again. A version never changes:
-        other content under a taken one is a Conflict. `move=True` says that the source may be consumed.
+        other content under a taken one is a Conflict. `share=True` says that nobody writes to the source again: its
+        bytes are linked, not copied; `move=True` that it may be consumed as well. A blob is content that is kept.
         """
         _check_kind(kind)
         if not _NAME.fullmatch(name):
@@ -90,7 +92,7 @@ class Assets:
         known = _plain(properties or {})
         if isinstance(content, Path) and not content.is_dir():
             known.setdefault(FILENAME, content.name)
-        blob = self._blobs.add(content, share=move)
+        blob = content if isinstance(content, Blob) else self._blobs.add(content, share=share or move)
         asset = self._database.transact(lambda connection: self._put(connection, kind, name, version, known, blob))
         if move and isinstance(content, Path):
             _remove(content)

@@ -11,7 +11,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from io import BufferedIOBase
@@ -61,6 +61,14 @@ class Blobs:
         if content.is_dir():
             return self._add_folder(content, share=share)
         return self._add_file(content, share=share)
+
+    def add_files(self, files: Iterable[tuple[str, Path]]) -> Blob:
+        """Store files, each under its path in a folder that they make up, and return the folder's blob."""
+        return self._add_entries(files, share=False)
+
+    def has(self, digest: str) -> bool:
+        """Whether a blob is there."""
+        return self._place(digest).exists()
 
     def path(self, digest: str) -> Path:
         """Return the file that holds a blob. It is read-only: others may share its bytes."""
@@ -158,11 +166,16 @@ class Blobs:
         return blob
 
     def _add_folder(self, source: Path, *, share: bool) -> Blob:
+        return self._add_entries(
+            ((path.relative_to(source).as_posix(), path) for path in files_of(source)), share=share
+        )
+
+    def _add_entries(self, files: Iterable[tuple[str, Path]], *, share: bool) -> Blob:
         entries = []
-        for path in files_of(source):
+        for name, path in files:
             executable = bool(path.stat().st_mode & stat.S_IXUSR)
             blob = self._add_file(path, share=share)
-            entries.append(Entry(path.relative_to(source).as_posix(), blob.digest, blob.size, executable))
+            entries.append(Entry(name, blob.digest, blob.size, executable))
         rows = sorted(astuple(entry) for entry in entries)
         listing = json.dumps({"files": rows}, ensure_ascii=False, separators=(",", ":")).encode()
         return Blob(self._add_bytes(listing).digest, sum(entry.size for entry in entries), is_folder=True)
@@ -204,7 +217,7 @@ class Blobs:
             target.chmod(0o500 if executable else 0o400)
 
 
-_NO_CONTENT = frozenset({"__pycache__", ".git", ".ipynb_checkpoints", ".mypy_cache", ".pytest_cache", ".DS_Store"})
+NO_CONTENT = frozenset({"__pycache__", ".git", ".ipynb_checkpoints", ".mypy_cache", ".pytest_cache", ".DS_Store"})
 
 
 def files_of(folder: Path) -> Iterator[Path]:
@@ -214,8 +227,8 @@ def files_of(folder: Path) -> Iterator[Path]:
     """
     root = folder.resolve()
     for place, folders, names in os.walk(folder):
-        folders[:] = sorted(set(folders) - _NO_CONTENT)
-        for name in sorted({*folders, *names} - _NO_CONTENT):
+        folders[:] = sorted(set(folders) - NO_CONTENT)
+        for name in sorted({*folders, *names} - NO_CONTENT):
             path = Path(place, name)
             if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(root)):
                 raise Invalid(f"{path} is a link to a folder or out of its own", hint="follow the links first: cp -rL")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import sqlite3
@@ -16,9 +15,9 @@ from sqlalchemy import URL, Connection, Engine, Pool, create_engine, event, make
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from workspace.errors import Invalid, MissingExtra, StudioloError, Unavailable
-from workspace.filesystems import is_full, is_network
+from workspace.filesystems import is_network
+from workspace.light_database import PATIENCE, lock_number, sqlite_trouble
 
-PATIENCE = 30.0  # seconds that a writer waits for the others
 _DURABILITY = "studiolo_durability"  # execution option of a write: FULL or NORMAL
 _PASSING = frozenset({"40001", "40P01"})  # PostgreSQL: serialization failure, deadlock
 
@@ -71,8 +70,7 @@ class Database:
     def hold(self, connection: Connection, subject: str) -> None:
         """Make other writers of `subject` wait until this transaction ends; SQLite has one writer anyway."""
         if not self.is_sqlite:
-            number = int.from_bytes(hashlib.sha256(subject.encode()).digest()[:8], signed=True)
-            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": lock_number(subject)})
 
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""
@@ -175,26 +173,10 @@ def _will_pass(error: DBAPIError) -> bool:
     return code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or getattr(error.orig, "sqlstate", None) in _PASSING
 
 
-_SQLITE_REASONS = {
-    "SQLITE_BUSY": ("other processes kept it busy too long", "try again; `studiolo status` shows who is at work"),
-    "SQLITE_FULL": ("the disk is full", "free some space and try again: nothing that was written is lost"),
-    "SQLITE_IOERR": ("the disk gave an error", "run `studiolo doctor`"),
-    "SQLITE_CANTOPEN": ("it cannot be opened", "run `studiolo doctor`"),
-    "SQLITE_READONLY": ("it may not be written to", "run `studiolo doctor`"),
-    "SQLITE_CORRUPT": ("its content is damaged", "restore a backup; `studiolo doctor` tells more"),
-    "SQLITE_NOTADB": ("it is not a database", "is STUDIOLO_HOME right? else restore a backup"),
-}
-
-
 def _explanation(error: DBAPIError, url: URL) -> StudioloError | None:
     cause: Any = error.orig
-    if name := getattr(cause, "sqlite_errorname", None):
-        if name.startswith("SQLITE_IOERR") and is_full(Path(url.database or "").parent):
-            name = "SQLITE_FULL"
-        for prefix, (what, hint) in _SQLITE_REASONS.items():
-            if name.startswith(prefix):
-                return Unavailable(f"the workspace database {url.database}: {what}", hint=hint)
-        return None
+    if getattr(cause, "sqlite_errorname", None):
+        return sqlite_trouble(cause, Path(url.database or ""))
     shown = url.render_as_string(hide_password=True)
     state = getattr(cause, "sqlstate", None)
     if state == "53100":

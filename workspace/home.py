@@ -16,6 +16,7 @@ from workspace.blobs import Blobs
 from workspace.database import Database, sqlite_url
 from workspace.errors import Unavailable
 from workspace.filesystems import close_to_others
+from workspace.light_database import DATABASE, LightDatabase
 from workspace.migrations import migrate
 from workspace.paths import locked
 from workspace.settings import Settings
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from workspace.secrets import Secrets
     from workspace.spool import Spool
 
-DATABASE = "studiolo.db"
 _PRIVATE = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "token", "blobs", "checkouts", "runs", "spool", "services")
 
 
@@ -66,6 +66,11 @@ class Workspace:
     def home(self) -> Path:
         """The folder, as an absolute path."""
         return self.settings.home
+
+    @cached_property
+    def light(self) -> LightDatabase:
+        """The same records by plain SQL: what jobs are told by, since each has a process that must be light."""
+        return LightDatabase.of(self.settings)
 
     @cached_property
     def assets(self) -> Assets:
@@ -137,6 +142,8 @@ class Workspace:
         """Close what this process holds open; the workspace opens it again when it is used again."""
         if "spool" in self.__dict__:
             self.spool.close()
+        if "light" in self.__dict__:
+            self.light.close()
         self.database.close()
 
     def __enter__(self) -> Workspace:

@@ -42,6 +42,16 @@ def host() -> str:
     return socket.gethostname() or "localhost"
 
 
+def boot() -> str:
+    """Return which boot of this machine we are in: numbers and starts of processes count from there."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        import psutil
+
+        return f"{psutil.boot_time():.0f}"
+
+
 def _started_at(pid: int) -> float | None:
     if not Path("/proc/self/stat").exists():
         return _started_at_elsewhere(pid)

@@ -9,10 +9,8 @@ import re
 import shutil
 import threading
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +21,12 @@ from workspace.database import Database
 from workspace.errors import Invalid, StudioloError
 from workspace.lineage import Node, add_edges, ref
 from workspace.paths import safe_join, write_atomically
+from workspace.run_events import WORDS, lineage_event
 from workspace.spool import Spool
 from workspace.tables import edges, metrics, runs
 
 # What MLflow accepts as well, so that every run can be carried there.
 _KEY = re.compile(r"[\w.\-/: ]{1,250}")
-_EVENTS = {"FINISHED": "COMPLETE", "FAILED": "FAIL", "KILLED": "ABORT", "PAUSED": "OTHER"}  # OpenLineage's words
-_SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 _LONGEST_ERROR = 4_000
 
 
@@ -168,19 +165,10 @@ class Run:
         pairs = self._database.transact(work)
         inputs = sorted(source for source, target in pairs if target == self.ref)
         outputs = sorted(target for source, target in pairs if source == self.ref)
-        self._tell(_EVENTS[status], inputs, outputs)
+        self._tell(WORDS[status], inputs, outputs)
 
     def _tell(self, what: str, inputs: list[str], outputs: list[str]) -> None:
-        event = {
-            "eventType": what,
-            "eventTime": datetime.now(UTC).isoformat(),
-            "producer": "urn:studiolo",
-            "schemaURL": _SCHEMA,
-            "run": {"runId": str(uuid.UUID(self.run_id))},
-            "job": {"namespace": "studiolo", "name": f"{self.kind}/{self.name}"},
-            "inputs": [{"namespace": "studiolo", "name": name} for name in inputs],
-            "outputs": [{"namespace": "studiolo", "name": name} for name in outputs],
-        }
+        event = lineage_event(what, run_id=self.run_id, kind=self.kind, name=self.name, inputs=inputs, outputs=outputs)
         self._spool.append("lineage", event, run_id=self.run_id, durable=what != "START")
 
     def _connect(self, source: str, target: str) -> None:

@@ -29,6 +29,7 @@ class Settings:
     all engines may take together (0: what the machine has left). `traces` is the percent of requests to the gateway
     that become spans. `line_concurrency`, `line_timeout` and `batch_timeout` (seconds; 0: none) are for flows over
     rows. Those and `mlflow_tracking_uri` are known by the names people already use.
+    `job_cpus` and `job_memory` (megabytes) are what all jobs may take together (0: what the machine has).
     `key_file` keeps the key of the secrets, instead of the system's keyring or a file in the person's configuration.
     """
 
@@ -48,6 +49,8 @@ class Settings:
     line_concurrency: int = 100
     line_timeout: int = 600
     batch_timeout: int = 0
+    job_cpus: int = 0
+    job_memory: int = 0
     key_file: str = ""
 
     @classmethod

@@ -192,17 +192,50 @@ jobs = Table(
     metadata,
     Column("name", String(255), primary_key=True),
     Column("kind", String(32), nullable=False),
-    Column("status", String(16), nullable=False),  # Queued, Starting, Running, CancelRequested, then one for ever
+    Column("status", String(16), nullable=False),  # Azure ML's words; Completed, Failed and Canceled are for ever
     Column("spec", JSON, nullable=False),
     Column("run_id", String(32)),
     Column("exit_code", Integer),
     Column("error", Text),
-    Column("shim_pid", Integer),
-    Column("shim_started_at", Float),
     Column("submitted_at", Float, nullable=False),
-    Column("started_at", Float),
+    Column("started_at", Float),  # its first attempt
     Column("ended_at", Float),
-    Index(None, "status", "submitted_at"),
+    Column("place", String(32), nullable=False, server_default=""),  # the home folder that holds its files
+    Column("attempt", Integer, nullable=False, server_default="0"),  # the number of the newest one
+    Column("retries", Integer, nullable=False, server_default="0"),  # how many attempts may fail and be made again
+    Column("failures", Integer, nullable=False, server_default="0"),  # how many have
+    Column("priority", Integer, nullable=False, server_default="0"),  # the least goes first
+    Column("cpus", Float, nullable=False, server_default="0"),
+    Column("gpus", Integer, nullable=False, server_default="0"),
+    Column("memory", BigInteger, nullable=False, server_default="0"),  # bytes
+    Column("parent", String(255)),
+    Column("display_name", String(255)),
+    Column("experiment", String(255)),
+    Column("description", Text),
+    Column("tags", JSON, nullable=False, server_default="{}"),
+    Column("properties", JSON, nullable=False, server_default="{}"),
+    Column("usage", JSON(none_as_null=True)),  # what all attempts took together
+    Column("archived_at", Float),
+    Index(None, "place", "status", "priority", "submitted_at"),
+    Index(None, "parent", "submitted_at"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job", String(255), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("status", String(16), nullable=False),  # Starting … Completed, Failed, Canceled, Lost
+    Column("host", String(255), nullable=False),
+    Column("boot", String(64), nullable=False),  # which boot of that machine
+    Column("shim_pid", Integer, nullable=False),
+    Column("shim_started_at", Float, nullable=False),
+    Column("devices", JSON, nullable=False),  # the GPUs that are its alone
+    Column("started_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("exit_code", Integer),
+    Column("error", Text),
+    Column("usage", JSON(none_as_null=True)),
 )
 
 rollouts = Table(

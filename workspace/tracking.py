@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from workspace.home import Workspace
 
 RUN_ID = "studiolo.run_id"  # the tag by which a run is found where MLflow gives the ids
+EXPERIMENT = "studiolo.experiment"  # the tag that names the experiment of a run
 _CARRIED = "studiolo.metrics_carried"  # the tag that says which metric was the last
 _ARTIFACTS = "studiolo.artifacts_carried"
 _SQL = ("sqlite:", "postgresql", "mysql", "mssql")
@@ -146,7 +147,9 @@ def _read(workspace: Workspace, run_id: str) -> Story:
             if kind in _DATASETS and (digest := connection.scalar(select(assets.c.digest).where(mine))):
                 datasets.append((reference, digest))
     artifacts = workspace.runs.folder / run_id / "artifacts"
-    return Story(row, experiment_of(workspace, row.kind), artifacts, inputs, outputs, tuple(datasets))
+    # A job names its own experiment: MLflow's clients refuse to go on with a run of another one than they are told.
+    experiment = row.tags.get(EXPERIMENT) or experiment_of(workspace, row.kind)
+    return Story(row, experiment, artifacts, inputs, outputs, tuple(datasets))
 
 
 def _place(store: AbstractStore, story: Story, *, is_sql: bool) -> str | None:

@@ -13,6 +13,7 @@ from serving.engines.scoring_spec import ScoringSpec
 from workspace.home import Workspace
 from workspace.paths import write_atomically
 
+OUTPUT = "score"  # the output of a model deployment, as in Azure ML
 # What MLflow's models take without a script: tables, and images as arrays.
 TABLES = (".csv", ".parquet", ".jsonl", ".json")
 IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")

@@ -13,6 +13,7 @@ from serving.api import fields, schemas
 from serving.batch import invoking
 from serving.batch.inputs import Given
 from serving.batch.invoking import Invocation
+from serving.batch.plan import OUTPUT
 from serving.openai_errors import Refusal
 from serving.table import Route
 from serving.visit import Visit
@@ -95,8 +96,8 @@ def _output(properties: Mapping[str, Any]) -> str:
     outputs = fields.record(properties.get("OutputData") or {}, "properties.OutputData")
     for name, value in outputs.items():
         where = f"properties.OutputData.{name}"
-        if name != invoking.OUTPUT:
-            raise fields.wrong(f"there is no output {name!r}, only {invoking.OUTPUT!r}", where)
+        if name != OUTPUT:
+            raise fields.wrong(f"there is no output {name!r}, only {OUTPUT!r}", where)
         return fields.text(fields.record(value, where).get("Uri") or "", f"{where}.Uri").removeprefix("file://")
     return ""
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from jobs.leftovers import MARKER
 from serving.batch.mini_batches import MiniBatch, Schedule, cut
-from serving.batch.plan import BatchPlan, files_in
+from serving.batch.plan import OUTPUT, BatchPlan, files_in
 from serving.engines.workers import Asked, Workers
 from workspace.errors import PartialFailure, StudioloError, Unavailable
 from workspace.paths import write_atomically
@@ -181,9 +183,16 @@ async def _show(plan: BatchPlan) -> Counts:
     return counts
 
 
+def _in_job(plan: BatchPlan, environment: Mapping[str, str]) -> BatchPlan:
+    """Return the plan as the job that runs it says: where its output goes, and the marks of all that it starts."""
+    marks = {name: environment[name] for name in (MARKER, "STUDIOLO_JOB") if name in environment}
+    spec = replace(plan.spec, variables={**plan.spec.variables, **marks})
+    return replace(plan, spec=spec, output=environment.get(f"AZURE_ML_OUTPUT_{OUTPUT}", plan.output))
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the plan in a file."""
-    plan = BatchPlan.read(Path(arguments[0]))
+    plan = _in_job(BatchPlan.read(Path(arguments[0])), os.environ)
     try:
         counts = asyncio.run(_show(plan))
     except StudioloError as error:

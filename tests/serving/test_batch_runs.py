@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Sequence
@@ -94,7 +93,7 @@ class Batch:
         return invoking.shown(self.workspace, ended)
 
     def log(self, job: JobRecord) -> str:
-        return (submit.job_folder(self.workspace, job.name) / "log.txt").read_text()
+        return (submit.job_folder(self.workspace, job.name) / "1/user_logs/std_log.txt").read_text()
 
     def output(self, job: JobRecord) -> Path:
         return self.workspace.assets.path(self.workspace.assets.get("data", f"{job.name}-score"))
@@ -298,7 +297,7 @@ def test_the_default_answers_and_a_batch_endpoint_is_no_name_for_a_chat(batch: B
 
 
 def _logged(batch: Batch, job: JobRecord) -> bool:
-    return os.path.exists(submit.job_folder(batch.workspace, job.name) / "log.txt")  # noqa: PTH110
+    return (submit.job_folder(batch.workspace, job.name) / "1/user_logs/std_log.txt").exists()
 
 
 def _marked(process: psutil.Process, name: str) -> bool:

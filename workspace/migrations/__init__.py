@@ -10,7 +10,7 @@ from workspace.database import Database
 from workspace.errors import Conflict
 from workspace.tables import metadata
 
-HEAD = "0003"
+HEAD = "0004"
 
 
 def revision_of(connection: Connection) -> str | None:

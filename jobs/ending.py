@@ -1,0 +1,135 @@
+"""What is done when a command has ended: outputs appear in one step and become assets, logs are kept, the job ends.
+
+Every step may be done again: whoever finds a job whose shim died in the middle goes on from `exit.json`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs import states
+from jobs.folders import AttemptFolder, attempt_folder, outputs_of, read_record
+from jobs.spec import BoundOutput, Spec
+from jobs.states import CANCELED, COMPLETED, FAILED, FINALIZING, Ending
+from workspace.errors import StudioloError, Unavailable
+from workspace.light_database import LightDatabase
+from workspace.paths import writing
+from workspace.settings import Settings
+
+if TYPE_CHECKING:
+    from workspace.home import Workspace
+
+COLLECTED = ("outputs", "logs")  # of the folder that the command ran in
+ENDED, TIMED_OUT, REFUSED = "Ended", "TimedOut", "Refused"  # how a command ended, besides Canceled
+
+
+def end_attempt(database: LightDatabase, settings: Settings, name: str, number: int, spec: Spec) -> str | None:
+    """Close an attempt that has left `exit.json`; return the job's status, None where somebody else was faster.
+
+    Raises Unavailable where the disk is full or the database does not answer: it is to be done again later.
+    """
+    folder = attempt_folder(settings.home, name, number)
+    record = read_record(folder.exit) or {}
+    ending = ending_of(record, spec)
+    collected = _has_collected(folder)
+    if collected or (ending.status == COMPLETED and spec.outputs):
+        active = (states.STARTING, states.PREPARING, states.RUNNING)
+        states.move(database, name, number, old=active, new=FINALIZING)
+    made: tuple[str, ...] = ()
+    try:
+        _keep_artifacts(settings.home, folder, spec.run_id)
+        if ending.status == COMPLETED:
+            _publish(settings.home, name, folder)
+            made = _register(settings, name, spec) if spec.outputs else ()
+    except Unavailable:
+        raise
+    except StudioloError as problem:
+        ending = Ending(status=FAILED, code=ending.code, error=str(problem), usage=ending.usage, again=False)
+    return states.close(database, name, number, ending, made)
+
+
+def ending_of(record: dict[str, Any], spec: Spec) -> Ending:
+    """Read how a command ended."""
+    how, code, usage = record.get("ending"), record.get("code"), record.get("usage") or {}
+    if how == CANCELED:
+        return Ending(status=CANCELED, code=code, usage=usage)
+    if how == TIMED_OUT:
+        error = f"it ran longer than its limit of {spec.timeout:g} s"
+        return Ending(status=FAILED, code=code, error=error, usage=usage, again=False)
+    if how == REFUSED:
+        return Ending(status=FAILED, code=code, error=record.get("error"), usage=usage, again=False)
+    return Ending(status=COMPLETED if code == 0 else FAILED, code=code, error=record.get("error"), usage=usage)
+
+
+def _has_collected(folder: AttemptFolder) -> bool:
+    return any((folder.code / name).is_dir() for name in COLLECTED)
+
+
+def _keep_artifacts(home: Path, folder: AttemptFolder, run_id: str) -> None:
+    """Put what the command left in ./outputs and ./logs, and what it said, among the artifacts of its run."""
+    artifacts = home / "runs" / run_id / "artifacts"
+    for name in COLLECTED:
+        source = folder.code / name
+        if source.is_dir() and not source.is_symlink():
+            with writing(artifacts / name):
+                _merge(source, artifacts / name)
+    if folder.logs.exists():
+        with writing(artifacts / folder.logs.name):
+            (artifacts / folder.logs.name).mkdir(mode=0o700, parents=True, exist_ok=True)
+            for path in folder.logs.iterdir():
+                target = artifacts / folder.logs.name / path.name
+                target.unlink(missing_ok=True)
+                os.link(path, target)
+
+
+def _merge(source: Path, target: Path) -> None:
+    """Move a folder to a place where one may be already, from an earlier attempt or from a half of this."""
+    if not target.exists():
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        source.rename(target)
+        return
+    for path in source.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            _merge(path, target / path.name)
+        else:
+            path.replace(target / path.name)
+    source.rmdir()
+
+
+def _publish(home: Path, name: str, folder: AttemptFolder) -> None:
+    """Show the outputs, all at once: nobody ever sees some of them, or those of an attempt that failed."""
+    target = outputs_of(home, name)
+    if folder.outputs.exists() and not target.exists():
+        with writing(target), suppress(FileNotFoundError):  # somebody else who ends this attempt was faster
+            folder.outputs.rename(target)
+
+
+def _register(settings: Settings, name: str, spec: Spec) -> tuple[str, ...]:
+    from workspace.home import Workspace  # late: SQLAlchemy takes longer to import than most jobs to end
+
+    with Workspace.open(settings=settings) as workspace:
+        found = []
+        for key, output in spec.outputs.items():
+            place = outputs_of(settings.home, name) / key
+            if place.exists():
+                found.append(_asset(workspace, name, key, output, place))
+    return tuple(found)
+
+
+def _asset(workspace: Workspace, job: str, key: str, output: BoundOutput, place: Path) -> str:
+    kind = "model" if output.type.endswith("_model") else "data"
+    called = output.asset or f"{job}-{key}"
+    properties = {"type": output.type, "job": job} if output.asset else {}
+    asset = workspace.assets.put(kind, called, place, version=output.version or None, properties=properties, share=True)
+    if output.path and not output.path.startswith("azureml:"):
+        target = Path(output.path)
+        with writing(target):
+            if place.is_dir():
+                shutil.copytree(place, target, dirs_exist_ok=True)
+            else:
+                shutil.copy2(place, target)
+    return asset.ref

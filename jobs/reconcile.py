@@ -1,0 +1,160 @@
+"""Bringing the records to what has become of shims: one that died is noticed, what it left is settled or begun anew."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs import idle, states
+from jobs.ending import end_attempt
+from jobs.folders import AttemptFolder, attempt_folder, job_folder, place_of, read_record
+from jobs.leftovers import MARKER, end_marked, mark
+from jobs.needs import Capacity
+from jobs.spec import Spec
+from jobs.states import LOST, Ending
+from jobs.variables import DEVICES
+from workspace.errors import Unavailable
+from workspace.light_database import LightDatabase, Row, from_json
+from workspace.processes import Identity, boot, host, is_alive
+from workspace.settings import Settings
+
+if TYPE_CHECKING:
+    from workspace.home import Workspace
+
+EVERY = 1.0  # seconds between two looks of a supervisor
+STALE = 60.0  # seconds without a sign after which a shim of another machine counts as dead
+_OWNED = (
+    "SELECT j.name, j.status, j.run_id, j.spec, j.place, a.number, a.host, a.boot, a.shim_pid, a.shim_started_at "
+    f"FROM jobs j JOIN attempts a ON a.job = j.name AND a.number = j.attempt WHERE j.status IN {states.ACTIVE!r} "
+)
+# What our own process is told does not hold for those that live on.
+_NOT_PASSED = (MARKER, "STUDIOLO_JOB", "PYTHONDONTWRITEBYTECODE", "MLFLOW_RUN_ID", "MLFLOW_TRACKING_TOKEN")
+
+
+def look(workspace: Workspace) -> int:
+    """Settle every job whose shim died, start what there is room for; return how many were settled."""
+    return tend(workspace.settings, workspace.light)
+
+
+def settle(workspace: Workspace, name: str) -> bool:
+    """Settle one job if its shim died; return whether anything changed."""
+    rows = workspace.light.rows(f"{_OWNED} AND j.name = :name", name=name)
+    place = place_of(workspace.home)
+    changed = [_settle(workspace.settings, workspace.light, row) for row in rows if row["place"] in (place, "")]
+    if any(changed):
+        start_shim_if_room(workspace.settings, workspace.light, place)
+    return any(changed)
+
+
+def tend(settings: Settings, database: LightDatabase) -> int:
+    """As `look`, for those who have no more of a workspace than its records."""
+    place = place_of(settings.home)
+    rows = database.rows(f"{_OWNED} AND j.place = :place", place=place)
+    settled = sum(_settle(settings, database, row) for row in rows)
+    start_shim_if_room(settings, database, place)
+    return settled
+
+
+def supervise(workspace: Workspace, stop: threading.Event) -> None:
+    """See to the jobs again and again until `stop`; of several who do, one leads and the others wait."""
+    handle = os.open(_made(workspace.home / "jobs") / "supervisor.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        leads = False
+        while not stop.is_set():
+            leads = leads or _leads(handle)
+            if leads:
+                try:
+                    look(workspace)
+                except Unavailable as problem:
+                    print(f"jobs are seen to later: {problem}", file=sys.stderr, flush=True)  # noqa: T201
+            stop.wait(EVERY)
+    finally:
+        os.close(handle)
+
+
+def start_shim_if_room(settings: Settings, database: LightDatabase, place: str) -> None:
+    """Start a shim where a queued job could run now."""
+    capacity = Capacity.of(settings, visible=os.environ.get(DEVICES))
+    if states.is_room(database, place, capacity) and not idle.wake(settings.home):
+        start_shim(settings)
+
+
+def start_shim(settings: Settings) -> None:
+    """Start a process that takes the next job, in a session of its own; it ends at once where there is none."""
+    import subprocess  # here: a shim seldom starts another one so, and must be light
+
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED}
+    with (_made(settings.home / "logs") / "shims.log").open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "jobs.shim"],
+            env=environment | settings.environment(),
+            cwd=settings.home,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _settle(settings: Settings, database: LightDatabase, row: Row) -> bool:
+    folder = attempt_folder(settings.home, row["name"], row["number"])
+    if _lives(row, folder):
+        return False
+    end_marked(mark(row["run_id"], row["number"]))
+    if read_record(folder.exit) is not None:
+        spec = Spec.of(from_json(row["spec"]))
+        return end_attempt(database, settings, row["name"], row["number"], spec) is not None
+    if folder.running.exists():
+        lost = Ending(status=LOST, error="its supervising process died while it ran")
+    else:
+        told = job_folder(settings.home, row["name"]) / str(row["number"]) / "shim.log"
+        lost = Ending(status=LOST, error=f"its supervising process died before it ran; see {told}", again=False)
+    return states.close(database, row["name"], row["number"], lost) is not None
+
+
+def _lives(row: Row, folder: AttemptFolder) -> bool:
+    """Whether the shim of an attempt lives; on this machine its identity tells, never the time alone."""
+    if row["host"] == host():
+        return row["boot"] == boot() and is_alive(Identity(row["shim_pid"], row["shim_started_at"]))
+    return _seconds_since_sign(folder) < STALE
+
+
+def _seconds_since_sign(folder: AttemptFolder) -> float:
+    """Return how long ago another machine's shim gave a sign, by the clock of the file system they share."""
+    signs = [path.stat().st_mtime for path in (folder.samples, folder.claim, folder.running) if path.exists()]
+    if not signs:
+        return STALE
+    probe = folder.path / ".now"
+    probe.touch()
+    now = probe.stat().st_mtime
+    probe.unlink(missing_ok=True)
+    return now - max(signs)
+
+
+def _leads(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def main() -> None:
+    """Be a supervisor of the workspace that the environment names, until killed."""
+    from workspace.home import Workspace
+
+    with Workspace.open(settings=Settings.from_environment()) as workspace:
+        supervise(workspace, threading.Event())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""The system of record for processes that must start in milliseconds: SQL as text, without SQLAlchemy's quarter second.
+
+The schema is that of `workspace/tables.py`; both doors may be open at once, in one process or in many.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from workspace.errors import Invalid, MissingExtra, Unavailable
+from workspace.filesystems import is_full
+from workspace.settings import Settings
+
+DATABASE = "studiolo.db"
+PATIENCE = 30.0  # seconds that a writer waits for the others
+_NAMED = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
+
+Row = dict[str, Any]
+
+
+class Statements(Protocol):
+    """A transaction: `:name` in the text stands for the value of that name, on SQLite and PostgreSQL alike."""
+
+    def rows(self, sql: str, **values: Any) -> list[Row]:
+        """Return what a SELECT finds."""
+        ...
+
+    def change(self, sql: str, **values: Any) -> int:
+        """Return how many rows a statement has changed."""
+        ...
+
+
+class LightDatabase:
+    """One connection, made on first use and never carried over a fork; threads take turns."""
+
+    def __init__(self, home: Path, url: str = "", *, patience: float = PATIENCE) -> None:
+        self.path = home / DATABASE
+        self.url = url
+        self.patience = patience
+        self._lock = threading.RLock()
+        self._connection: Any = None
+        self._pid = os.getpid()
+        self._inherited: list[Any] = []
+
+    @classmethod
+    def of(cls, settings: Settings) -> LightDatabase:
+        """Return the database of a workspace; its tables must be there."""
+        return cls(settings.home, settings.database_url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is a file of this machine; else it is a PostgreSQL server."""
+        return not self.url
+
+    def rows(self, sql: str, **values: Any) -> list[Row]:
+        """Return what a SELECT finds, in a look of its own."""
+        with self._explained():
+            found: list[Row] = self._open().rows(sql, **values)
+            return found
+
+    @contextmanager
+    def write(self, *, durable: bool = True, hold: tuple[str, ...] = ()) -> Iterator[Statements]:
+        """Open a transaction that is committed at the end, or rolled back by any exception.
+
+        A durable one survives a power cut. Those that hold a same subject come one after the other.
+        """
+        with self._explained(), self._open().transaction(durable, hold) as statements:
+            yield statements
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another one."""
+        with self._lock:
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def _open(self) -> Any:
+        if self._pid != os.getpid():
+            # SQLite forbids even closing a connection that was inherited over a fork: keep it, untouched.
+            self._inherited.append(self._connection)
+            self._connection, self._pid = None, os.getpid()
+        if self._connection is None:
+            self._connection = _SQLite(self.path, self.patience) if self.is_sqlite else _Postgres(self.url)
+        return self._connection
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                if trouble := sqlite_trouble(error, self.path):
+                    raise trouble from error
+                raise
+            except Unavailable:
+                self.close()  # the next use tries again with a new one
+                raise
+
+
+class _SQLite:
+    def __init__(self, path: Path, patience: float) -> None:
+        self._raw = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+        self._raw.execute("PRAGMA journal_mode=WAL")
+        self._raw.execute("PRAGMA foreign_keys=ON")
+        self._durable: bool | None = None
+
+    def rows(self, sql: str, **values: Any) -> list[Row]:
+        found = self._raw.execute(sql, values)
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found]
+
+    def change(self, sql: str, **values: Any) -> int:
+        return self._raw.execute(sql, values).rowcount
+
+    @contextmanager
+    def transaction(self, durable: bool, _hold: tuple[str, ...]) -> Iterator[Statements]:  # one writer at a time anyway
+        if self._durable is not durable:
+            self._raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+        self._raw.execute("BEGIN IMMEDIATE")
+        try:
+            yield self
+        except BaseException:
+            if self._raw.in_transaction:
+                self._raw.execute("ROLLBACK")
+            raise
+        try:
+            self._raw.execute("COMMIT")
+        except BaseException:
+            if self._raw.in_transaction:
+                self._raw.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class _Postgres:
+    def __init__(self, url: str) -> None:
+        try:
+            import psycopg
+        except ImportError:
+            raise MissingExtra("PostgreSQL needs its driver", hint="pip install 'studiolo[postgres]'") from None
+        self._error: type[Exception] = psycopg.Error
+        with self._explained():
+            self._raw: Any = psycopg.connect(_libpq(url), autocommit=True, connect_timeout=10)
+
+    def rows(self, sql: str, **values: Any) -> list[Row]:
+        with self._explained(), self._raw.cursor() as cursor:
+            cursor.execute(_NAMED.sub(r"%(\1)s", sql), values)
+            names = [column.name for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def change(self, sql: str, **values: Any) -> int:
+        with self._explained(), self._raw.cursor() as cursor:
+            cursor.execute(_NAMED.sub(r"%(\1)s", sql), values)
+            return int(cursor.rowcount)
+
+    @contextmanager
+    def transaction(self, _durable: bool, hold: tuple[str, ...]) -> Iterator[Statements]:
+        with self._explained(), self._raw.transaction():
+            for subject in hold:
+                self.rows("SELECT pg_advisory_xact_lock(:number)", number=lock_number(subject))
+            yield self
+
+    def close(self) -> None:
+        self._raw.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except self._error as error:
+            state = getattr(error, "sqlstate", None)
+            if state is not None and not state.startswith(("08", "57P", "28", "3D", "40", "53")):
+                raise
+            reason = (str(error).strip().splitlines() or ["no answer"])[0]
+            hint = "is the server running, STUDIOLO_DATABASE_URL right?"
+            raise Unavailable(f"the database does not do its work: {reason}", hint=hint) from error
+
+
+def lock_number(subject: str) -> int:
+    """Return the number under which PostgreSQL locks a subject."""
+    return int.from_bytes(hashlib.sha256(subject.encode()).digest()[:8], signed=True)
+
+
+def from_json(value: Any) -> Any:
+    """Return a JSON column: PostgreSQL's driver has read it already."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def to_json(value: Any) -> str:
+    """Return what a JSON column is given."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+_SQLITE_REASONS = {
+    "SQLITE_BUSY": ("other processes kept it busy too long", "try again; `studiolo status` shows who is at work"),
+    "SQLITE_FULL": ("the disk is full", "free some space and try again: nothing that was written is lost"),
+    "SQLITE_IOERR": ("the disk gave an error", "run `studiolo doctor`"),
+    "SQLITE_CANTOPEN": ("it cannot be opened", "run `studiolo doctor`"),
+    "SQLITE_READONLY": ("it may not be written to", "run `studiolo doctor`"),
+    "SQLITE_CORRUPT": ("its content is damaged", "restore a backup; `studiolo doctor` tells more"),
+    "SQLITE_NOTADB": ("it is not a database", "is STUDIOLO_HOME right? else restore a backup"),
+}
+
+
+def sqlite_trouble(error: BaseException, path: Path) -> Unavailable | None:
+    """Return what an error of SQLite means to a person, or None where it is a bug."""
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith("SQLITE_IOERR") and is_full(path.parent):
+        name = "SQLITE_FULL"
+    for prefix, (what, hint) in _SQLITE_REASONS.items():
+        if name.startswith(prefix):
+            return Unavailable(f"the workspace database {path}: {what}", hint=hint)
+    return None
+
+
+def _libpq(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.partition("+")[0] not in ("postgresql", "postgres"):
+        raise Invalid("the database URL cannot be read", hint="postgresql+psycopg://user:password@host/name")
+    return f"postgresql://{rest}"
