@@ -16,7 +16,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export UV_HTTP_TIMEOUT ?= 180
 INSTALL := $(BIN)/uv pip install --python .venv --quiet --constraint requirements.lock
 
-.PHONY: help up test test-vllm lint types fmt bench faults docs slow gpu lock clean
+.PHONY: help up test test-vllm lint types fmt bench faults docs verdicts slow gpu lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -51,6 +51,10 @@ faults: .venv/.dev  ## the long versions of the gateway's fault tests, with figu
 docs: .venv/.dev  ## write docs/commands.md and the schemas from the code
 	$(BIN)/python docs/write_commands.py
 	$(BIN)/python docs/write_schemas.py
+	$(BIN)/python docs/write_job_files.py
+
+verdicts: .venv/.dev  ## ask the real azure-ai-ml about the files of tests/jobs/corpus anew (it gets an environment of its own)
+	$(BIN)/python tests/jobs/record_verdicts.py .pytest_cache/d/azure-ai-ml
 
 slow: .venv/.dev  ## tests that take minutes
 	$(BIN)/pytest -m slow

@@ -59,6 +59,11 @@ class AttemptFolder:
         return self.path / "samples.jsonl"
 
     @property
+    def python(self) -> Path:
+        """What the command runs with, where that is an environment of its own."""
+        return self.path / "python.json"
+
+    @property
     def cancel(self) -> Path:
         """There when the job is to end."""
         return self.path / "cancel"

@@ -80,6 +80,7 @@ def prepare(spec: Spec, folder: Path, log: LogWriter, watched: Watched) -> Pytho
 
     prepared = _prepared(made)
     own = layer(prepared, folder / "python")
+    write_atomically(folder / "python.json", json.dumps({**made, "packages": packages_in(prepared.folder)}))
     return Python(variables=variables(prepared, own, dict(os.environ) | dict(spec.passed)))
 
 
@@ -139,6 +140,24 @@ def environment_of(written: Environment | Reference) -> Environment:
     return written if isinstance(written, Environment) else Environment(name=written.name, version=written.version)
 
 
+def read_environment(plain: Any, folder: Path) -> Environment:
+    """Read an environment from plain values, as a job's file would say it."""
+    from jobs.files import job_of
+    from jobs.files.command import CommandJob
+
+    job = job_of({"command": "true", "environment": plain}, folder)
+    if not isinstance(job, CommandJob) or job.environment is None:
+        raise Invalid("no environment is asked for")
+    return environment_of(job.environment)
+
+
+def packages_in(folder: Path) -> tuple[str, ...]:
+    """Return what an environment that was made holds: `("numpy==1.26.4", …)`."""
+    from jobs.environments import store
+
+    return store.read(folder).packages
+
+
 def find(environment: Environment) -> Prepared | None:
     """Return what the environment was made into before, if it was."""
     from jobs.environments import find as found
@@ -150,15 +169,11 @@ def main(arguments: Sequence[str]) -> int:
     """Make the environment that a file asks for and say what happens, one line of JSON each."""
     from jobs.environments import Prepared, Preparing
     from jobs.environments import prepare as events_of
-    from jobs.files import job_of
-    from jobs.files.command import CommandJob
 
     asked = json.loads(Path(arguments[0]).read_text())
     try:
-        job = job_of({"command": "true", "environment": asked["environment"]}, Path(asked["folder"]))
-        if not isinstance(job, CommandJob) or job.environment is None:
-            raise Invalid("no environment is asked for")
-        for event in events_of(cache_folder(), environment_of(job.environment)):
+        wanted = read_environment(asked["environment"], Path(asked["folder"]))
+        for event in events_of(cache_folder(), wanted):
             if isinstance(event, Prepared):
                 print(json.dumps({"prepared": plain(event)}), flush=True)  # noqa: T201  who started us reads it
             elif isinstance(event, Preparing):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jobs import idle, states
 from jobs.ending import end_attempt
-from jobs.folders import AttemptFolder, attempt_folder, job_folder, place_of, read_record
+from jobs.folders import AttemptFolder, attempt_folder, place_of, read_record
 from jobs.leftovers import MARKER, end_marked, mark
 from jobs.needs import Capacity
 from jobs.spec import Spec
@@ -100,20 +100,24 @@ def start_shim(settings: Settings) -> None:
         )
 
 
-def _settle(settings: Settings, database: LightDatabase, row: Row) -> bool:
-    folder = attempt_folder(settings.home, row["name"], row["number"])
-    if _lives(row, folder):
-        return False
-    end_marked(mark(row["run_id"], row["number"]))
+def settle_dead(settings: Settings, database: LightDatabase, name: str, number: int, spec: Spec) -> bool:
+    """Settle an attempt that nobody conducts any more, by what it has left; return whether this did it."""
+    folder = attempt_folder(settings.home, name, number)
+    end_marked(mark(spec.run_id, number))
     if read_record(folder.exit) is not None:
-        spec = Spec.of(from_json(row["spec"]))
-        return end_attempt(database, settings, row["name"], row["number"], spec) is not None
+        return end_attempt(database, settings, name, number, spec) is not None
     if folder.running.exists():
         lost = Ending(status=LOST, error="its supervising process died while it ran")
     else:
-        told = job_folder(settings.home, row["name"]) / str(row["number"]) / "shim.log"
+        told = folder.path / "shim.log"
         lost = Ending(status=LOST, error=f"its supervising process died before it ran; see {told}", again=False)
-    return states.close(database, row["name"], row["number"], lost) is not None
+    return states.close(database, name, number, lost) is not None
+
+
+def _settle(settings: Settings, database: LightDatabase, row: Row) -> bool:
+    if _lives(row, attempt_folder(settings.home, row["name"], row["number"])):
+        return False
+    return settle_dead(settings, database, row["name"], row["number"], Spec.of(from_json(row["spec"])))
 
 
 def _lives(row: Row, folder: AttemptFolder) -> bool:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs import reconcile
+from jobs import reconcile, states
+from jobs.folders import attempt_folder
 from jobs.needs import Needs
-from jobs.states import QUEUED, TERMINAL
+from jobs.states import TERMINAL
 from workspace.errors import NotFound, did_you_mean
 from workspace.home import Workspace
 from workspace.light_database import Row, from_json
-from workspace.processes import Identity
+from workspace.processes import Identity, host
+
+SILENT = 30.0  # seconds without a sign after which a living shim is said not to respond
+_LONGEST_SAMPLE = 4096  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,7 @@ class JobRecord:
     usage: Mapping[str, Any]
     archived_at: float | None
     shim: Identity | None
+    host: str | None  # the machine of its shim
 
     @property
     def ended(self) -> bool:
@@ -68,7 +75,7 @@ class JobRecord:
 
 
 _JOBS = (
-    "SELECT j.*, a.shim_pid, a.shim_started_at FROM jobs j "
+    "SELECT j.*, a.shim_pid, a.shim_started_at, a.host FROM jobs j "
     "LEFT JOIN attempts a ON a.job = j.name AND a.number = j.attempt "
 )
 
@@ -76,7 +83,11 @@ _JOBS = (
 def get(workspace: Workspace, name: str) -> JobRecord:
     """Return one job, by its name or the id of its run; what a dead shim has left is settled first."""
     job = _found(workspace, name)
-    return _found(workspace, name) if _settled(workspace, job) else job
+    if job.status not in states.ACTIVE:
+        return job
+    if reconcile.settle(workspace, job.name):
+        return _found(workspace, name)
+    return replace(job, status=states.NOT_RESPONDING) if _is_silent(workspace, job) else job
 
 
 def list_jobs(
@@ -123,8 +134,18 @@ def _found(workspace: Workspace, name: str) -> JobRecord:
     return _record(rows[0])
 
 
-def _settled(workspace: Workspace, job: JobRecord) -> bool:
-    return not job.ended and job.status != QUEUED and reconcile.settle(workspace, job.name)
+def _is_silent(workspace: Workspace, job: JobRecord) -> bool:
+    """Whether the shim, which lives, has given no sign for long: somebody has stopped it, or the machine is overrun."""
+    if job.host != host():
+        return False  # its clock is another one
+    try:
+        with attempt_folder(workspace.home, job.name, job.attempt).samples.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST_SAMPLE))
+            last = json.loads(file.read().splitlines()[-1])
+    except (FileNotFoundError, IndexError, ValueError):
+        return False  # it has just begun, or a full disk has cut the line
+    # Not the time of the file: a clock that jumps makes nobody silent.
+    return bool(time.monotonic() - last["monotonic"] > SILENT)
 
 
 def _record(row: Row) -> JobRecord:
@@ -153,4 +174,5 @@ def _record(row: Row) -> JobRecord:
         usage=from_json(row["usage"]) or {},
         archived_at=row["archived_at"],
         shim=None if pid is None else Identity(pid, since),
+        host=row["host"],
     )

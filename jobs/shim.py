@@ -78,7 +78,9 @@ class Shim:
         """Run the attempt to its end, once in the life of the world."""
         if _claims(self._folder):
             self._attempt()
-        self._keep_on(self._close)
+            self._keep_on(self._close)
+        else:  # the records were restored from a backup: what has become of the attempt is on the disk
+            self._keep_on(self._settle)
 
     def _attempt(self) -> None:
         log = LogWriter(self._folder.logs)
@@ -204,6 +206,9 @@ class Shim:
 
     def _close(self) -> None:
         ending.end_attempt(self._database, self._settings, self._job.name, self._job.number, self._spec)
+
+    def _settle(self) -> None:
+        reconcile.settle_dead(self._settings, self._database, self._job.name, self._job.number, self._spec)
 
     def _keep_on(self, act: Callable[[], None]) -> None:
         """Do what must be done, again where the disk is full or the database does not answer."""

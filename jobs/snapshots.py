@@ -58,7 +58,7 @@ def git_properties(folder: Path) -> dict[str, str]:
     heads = _git(folder, "status", "--porcelain=v2", "--branch", "-uno").splitlines()
     told = dict(line[2:].split(" ", 1) for line in heads if line.startswith("# branch.") and " " in line[2:])
     found = {
-        "repository_uri": _without_secrets(_git(folder, "ls-remote", "--get-url").strip()),
+        "repository_uri": _without_secrets(_git(folder, "config", "--get", "remote.origin.url").strip()),
         "branch": told.get("branch.head", ""),
         "commit": told.get("branch.oid", ""),
         "dirty": str(any(not line.startswith("#") for line in heads)),

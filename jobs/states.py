@@ -20,6 +20,7 @@ QUEUED = "Queued"
 STARTING, PREPARING, RUNNING = "Starting", "Preparing", "Running"
 CANCEL_REQUESTED, FINALIZING = "CancelRequested", "Finalizing"
 COMPLETED, FAILED, CANCELED = "Completed", "Failed", "Canceled"
+NOT_RESPONDING = "NotResponding"  # shown, never written: the shim lives and gives no sign
 LOST = "Lost"  # of an attempt: its shim died without a word
 
 TERMINAL = frozenset({COMPLETED, FAILED, CANCELED})

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from flows import snapshot
-from serving import conda_files, consent, endpoint_keys, endpoints, python_environments, replicas
-from serving.conda_files import Requirements
+from jobs.environments import Prepared, Preparing
+from jobs.environments.spec import Spec
+from serving import consent, endpoint_keys, endpoints, python_environments, replicas
 from serving.deployment_files import DeploymentFile, Model
 from serving.deployment_settings import SCORING
 from serving.endpoint_files import EndpointFile
 from serving.endpoints import Deployment, Endpoint
-from serving.python_environments import Preparing
 from workspace.assets import FILENAME, Asset
 from workspace.documents import read_yaml
 from workspace.errors import Denied, Invalid, NotFound, StudioloError
@@ -76,6 +76,8 @@ def deploy(workspace: Workspace, file: DeploymentFile, *, allow_pickle: bool = F
     for event in python_environments.prepare(requirements) if requirements else ():
         if isinstance(event, Preparing):
             yield event
+        elif isinstance(event, Prepared):
+            yield from map(Preparing, event.said)
     model = asset.ref if asset else (file.model.ref if file.model else "")
     made = endpoints.put_deployment(
         workspace, file.endpoint, file.name, model=model, engine=engine, properties=properties
@@ -217,15 +219,15 @@ def _objection(workspace: Workspace, asset: Asset | None, engine: str) -> str | 
     return consent.objection(workspace.assets.path(asset)) if engine == "mlflow" and asset else None
 
 
-def _requirements(workspace: Workspace, file: DeploymentFile, asset: Asset | None, engine: str) -> Requirements | None:
+def _requirements(workspace: Workspace, file: DeploymentFile, asset: Asset | None, engine: str) -> Spec | None:
     if file.requirements is not None or engine not in SCORING:
         return file.requirements
     if engine == "mlflow" and asset is not None:
-        return conda_files.of_mlflow(workspace.assets.path(asset))
+        return python_environments.of_mlflow(workspace.assets.path(asset))
     return _kept_environment(workspace, file.environment) if file.environment else None
 
 
-def _kept_environment(workspace: Workspace, written: str) -> Requirements | None:
+def _kept_environment(workspace: Workspace, written: str) -> Spec | None:
     """What an environment of this workspace asks for; one of the cloud's own is this Python."""
     try:
         match = _REGISTRY.fullmatch(written)
@@ -234,10 +236,10 @@ def _kept_environment(workspace: Workspace, written: str) -> Requirements | None
         return None
     content = workspace.assets.path(asset)
     conda = next((path for path in (content, *content.rglob("*")) if path.suffix in (".yml", ".yaml")), None)
-    return None if conda is None else conda_files.read(conda)
+    return None if conda is None else python_environments.of_conda_file(conda)
 
 
-def _properties(workspace: Workspace, file: DeploymentFile, requirements: Requirements | None) -> dict[str, Any]:
+def _properties(workspace: Workspace, file: DeploymentFile, requirements: Spec | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "settings": dict(file.settings),
         "environment_variables": dict(file.environment_variables),

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serving import conda_files, yaml_values
-from serving.conda_files import Requirements
+from jobs.environments import conda as conda_files
+from jobs.environments.spec import Spec
+from serving import python_environments, yaml_values
 from serving.deployment_settings import DeploymentSettings
 from serving.endpoints import ENGINES
 from workspace.documents import Document, Step
@@ -90,7 +91,7 @@ class DeploymentFile:
     model: Model | None = None
     code: Code | None = None
     environment: str = ""
-    requirements: Requirements | None = None
+    requirements: Spec | None = None
     environment_variables: Mapping[str, str] = field(default_factory=dict)
     engine: str = ""
     engine_options: Mapping[str, Any] = field(default_factory=dict)
@@ -206,7 +207,7 @@ def _code(document: Document) -> Code | None:
     return Code(folder=folder, script=script)
 
 
-def _environment(document: Document) -> tuple[str, Requirements | None]:
+def _environment(document: Document) -> tuple[str, Spec | None]:
     value = document.get("environment")
     if not isinstance(value, dict):
         return ("" if value is None else str(value)), None
@@ -220,8 +221,8 @@ def _environment(document: Document) -> tuple[str, Requirements | None]:
         return named, None
     at = document.at("environment", "conda_file")
     if isinstance(conda, dict):
-        return named, conda_files.requirements(conda, at=at)
-    return named, conda_files.read(Path(_local(document, str(conda), "environment", "conda_file")))
+        return named, conda_files.spec(conda, document.path.parent, at=at)
+    return named, python_environments.of_conda_file(Path(_local(document, str(conda), "environment", "conda_file")))
 
 
 def _settings(document: Document) -> dict[str, Any]:

@@ -46,20 +46,18 @@ def program(environ: Mapping[str, str]) -> Path | None:
 
 def find(boxed: Boxed, environ: Mapping[str, str]) -> Prepared | None:
     """Return the container of an environment, where its image is there."""
-    with_what = program(environ)
+    image, with_what = _image(boxed), program(environ)
     if with_what is None:
         return None
-    image = _image(boxed)
     there = _answers([str(with_what), "image", "inspect", image], environ)
     return _prepared(boxed, with_what, image) if there else None
 
 
 def prepare(boxed: Boxed, environ: Mapping[str, str]) -> Iterator[Event]:
     """Build or fetch the image; the last event is Prepared. Raises Unavailable where there is no docker or podman."""
-    with_what = program(environ)
+    image, with_what = _image(boxed), program(environ)
     if with_what is None:
         raise _without_program(boxed)
-    image = _image(boxed)
     if not _answers([str(with_what), "image", "inspect", image], environ):
         if boxed.build:
             yield Preparing(f"building an image of {boxed.build.path}")
@@ -76,9 +74,10 @@ def command(container: Container, run: Run) -> list[str]:
 
     Values of variables are not in it, since everybody can read command lines.
     """
-    line = [str(container.program), "run", "--rm", "--init", "--name", run.name, "--network", "host"]
-    if container.program.name == "docker" and os.getuid():
-        line += ["--user", f"{os.getuid()}:{os.getgid()}"]  # what it writes belongs to who started it
+    line = [str(container.program), "run", "--rm", "--name", run.name, "--network", "host"]
+    if container.program.name == "docker":
+        # podman's user is who started it, and its init is a package of its own.
+        line += ["--init", *(["--user", f"{os.getuid()}:{os.getgid()}"] if os.getuid() else [])]
     for folder, writable in run.mounts.items():
         line += ["--volume", f"{folder}:{folder}{'' if writable else ':ro'}"]
     for name in run.variables:

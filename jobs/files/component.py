@@ -100,7 +100,8 @@ class Used:
         if not isinstance(value, Mapping):
             raise place.wrong(f"must be a reference, a file or a component, not {named(value)}")
         if not self.inline:
-            raise place.wrong("must name a file or a component that is kept", hint="write it into a file of its own")
+            hint = "write it into a file of its own"
+            place.lenient("pipeline-in-place", "Azure ML takes no pipeline that is written into another", hint=hint)
         return self._read(place, value)
 
     def schema(self, definitions: Definitions) -> Schema:

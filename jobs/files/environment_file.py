@@ -39,6 +39,8 @@ class CondaFile:
     def read(self, place: Place, value: Any) -> Mapping[str, Any]:
         if isinstance(value, dict):
             return value
+        if value == "":
+            return {}
         if not isinstance(value, str):
             raise place.wrong(f"must be a conda file or its content, not {named(value)}")
         path = (place.folder / value).resolve()

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from jobs.files.ports import Input
-from jobs.files.record import NoEffect, Record
+from jobs.files.reading import Place
+from jobs.files.record import Mark, NoEffect, Record
 from jobs.files.references import Asset, Reference
 from jobs.files.shapes import Anything, ByKind, Choice, Either, Many, Named, Number, Text
 
@@ -28,7 +29,7 @@ class Segment:
 class TopFeatures:
     """The most important features."""
 
-    top_n_feature_importance: int
+    top_n_feature_importance: int = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,12 @@ class Window:
     lookback_window_offset: str | None = None
 
 
+def without_input(place: Place, data: Input | None) -> None:
+    """Warn of data that is not said: it is what the deployment has collected."""
+    if data is None:
+        place.lenient("collected-data", "without `input_data` it is what the deployment has collected")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductionData:
     """Data of the model in service."""
@@ -51,12 +58,16 @@ class ProductionData:
     data_window: Window | None = None
     data_column_names: Mapping[str, str] = field(default_factory=dict)
 
+    def settle(self, place: Place, _: Mapping[str, Any]) -> ProductionData:
+        without_input(place, self.input_data)
+        return self
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceData(ProductionData):
     """Data that is compared with."""
 
-    target_column_name: str | None = None
+    target_column_name: Annotated[str | None, Mark.OURS] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,16 +139,17 @@ class ClassifierThresholds:
 class RegressorThresholds:
     """What a predictor of numbers may be off by."""
 
-    mae: float | None = None
-    mse: float | None = None
-    rmse: float | None = None
+    # The package has a schema for these, and gives them to a class that calls them otherwise.
+    mae: Annotated[float | None, Mark.OURS] = None
+    mse: Annotated[float | None, Mark.OURS] = None
+    rmse: Annotated[float | None, Mark.OURS] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerformanceThresholds:
     """Thresholds of performance."""
 
-    threshold: float | None = None
+    threshold: Annotated[float | None, Mark.OURS] = None
     classification: ClassifierThresholds | None = None
     regression: RegressorThresholds | None = None
 
@@ -147,7 +159,7 @@ class NamedThreshold:
     """A threshold of a metric by its name."""
 
     threshold: float | None = None
-    metric_name: str | None = None
+    metric_name: str
 
 
 def _rates(kind: str) -> Named:
@@ -215,7 +227,7 @@ class PredictionDrift:
     type: Literal["prediction_drift"]
     production_data: ProductionData | None = None
     reference_data: ReferenceData | None = None
-    metric_thresholds: DriftThresholds | None = None
+    metric_thresholds: DriftThresholds
     alert_enabled: bool = False
     properties: Free = field(default_factory=dict)
 
@@ -232,6 +244,10 @@ class AttributionData:
     ] = field(default_factory=dict)
     pre_processing_component: str | None = None
     data_window: Window | None = None
+
+    def settle(self, place: Place, _: Mapping[str, Any]) -> AttributionData:
+        without_input(place, self.input_data)
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +303,10 @@ class LlmData:
     data_column_names: Free = field(default_factory=dict)
     data_window: Window | None = None
 
+    def settle(self, place: Place, _: Mapping[str, Any]) -> LlmData:
+        without_input(place, self.input_data)
+        return self
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationQuality:
@@ -336,8 +356,8 @@ class MonitorCompute:
     """What would measure in the cloud."""
 
     compute_type: str | None = None
-    instance_type: Annotated[str | None, NoEffect("it is measured on this machine")] = None
-    runtime_version: Annotated[str | None, NoEffect("it is measured on this machine")] = None
+    instance_type: Annotated[str, NoEffect("it is measured on this machine")]
+    runtime_version: Annotated[str, NoEffect("it is measured on this machine")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What was read, as plain values again: what a job's row keeps, and what `show -o yaml` prints."""
+"""What was read, as plain values again: what a job's row keeps, and what `show -o yaml` prints. Secrets are in it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from jobs.files.environment import Build, Environment
-from jobs.files.references import DatastorePath, OutputPath, Reference, RunPath, Url
+from jobs.files.record import keys_of
+from jobs.files.references import Reference, Url
 
-LEFT_OUT = frozenset({"origin", "findings"})
 _REQUIREMENT_FILE = re.compile(r"(-r|--requirement|-c|--constraint|-e|--editable)[ =]+(?P<path>\S+)")
+# What a component says and a job written in place does not.
+_OF_COMPONENTS = frozenset({"name", "version", "inputs", "outputs", "type", "is_deterministic"})
 
 
 def plain(value: Any) -> Any:
     """Return a value as a file would say it, without what is as it is anyway. Paths are absolute.
 
-    Reading it gives the same again: `job_of(plain(job), job.folder) == job`.
+    Files that it names are in it. Reading it gives the same again: `job_of(plain(job), job.folder)`.
     """
     if isinstance(value, Environment):
         return _environment(value)
@@ -27,10 +29,8 @@ def plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, Url):
         return value.url
-    if isinstance(value, DatastorePath | OutputPath | RunPath):
-        raise TypeError(f"{value!r} stands in no file")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _record(value)
+        return _step(value) if getattr(value, "inline", False) and hasattr(value, "component") else _record(value)
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
@@ -42,11 +42,18 @@ def plain(value: Any) -> Any:
 
 def _record(value: Any) -> dict[str, Any]:
     found = {}
-    for field in dataclasses.fields(value):
-        given = getattr(value, field.name)
-        if field.name not in LEFT_OUT and (field.name == "type" or given != _default(value.__class__, field.name)):
-            found[field.name] = plain(given)
+    for name in keys_of(value.__class__):
+        given = getattr(value, name)
+        if name == "type" or given != _default(value.__class__, name):
+            found[name] = plain(given)
     return found
+
+
+def _step(value: Any) -> dict[str, Any]:
+    """Return a step whose component was written in place, as it was written."""
+    component = {key: each for key, each in _record(value.component).items() if key not in _OF_COMPONENTS}
+    own = {key: each for key, each in _record(value).items() if key != "component" and each is not None}
+    return component | own
 
 
 @functools.cache
@@ -60,7 +67,9 @@ def _environment(value: Environment) -> Any:
         return f"azureml:{value.name}" + (f":{value.version}" if value.version else "")
     found: dict[str, Any] = {"image": value.image, "conda_file": _conda(value), "build": _build(value.build)}
     if value.inference_config:
-        found["inference_config"] = {key: plain(route) for key, route in value.inference_config.items()}
+        found["inference_config"] = {
+            key: {"port": route.port, "path": route.path} for key, route in value.inference_config.items()
+        }
     return {key: each for key, each in found.items() if each is not None}
 
 

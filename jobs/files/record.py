@@ -95,7 +95,7 @@ class Record:
         return settle(place, value) if settle else made
 
     def schema(self, definitions: Definitions) -> Schema:
-        name = self.made.__name__
+        name = f"{self.made.__module__.rpartition('.')[2]}.{self.made.__name__}"
         if name not in definitions:
             definitions[name] = {}  # a class may hold itself
             definitions[name] = self._schema(definitions)

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
+from jobs.environments import Preparing
 from serving import deploying, endpoint_keys, endpoints
 from serving.batch.deployment_files import BatchDeploymentFile
 from serving.batch.endpoint_files import BatchEndpointFile
 from serving.batch.step_files import Step
 from serving.deploying import Made
 from serving.endpoints import Deployment, Endpoint
-from serving.python_environments import Preparing
 from workspace.errors import Conflict, NotFound, did_you_mean
 from workspace.home import Workspace
 

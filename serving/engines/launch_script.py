@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from serving import python_environments
-from serving.conda_files import Requirements
 from serving.endpoints import Deployment
 from serving.engines.launch import Launch
 from serving.engines.scoring_spec import HERE, ScoringSpec
@@ -90,10 +89,10 @@ def launched(workspace: Workspace, spec: ScoringSpec) -> Launch:
 def _python(kept: Mapping[str, Any] | None) -> Path:
     if not kept:
         return Path(sys.executable)
-    requirements = Requirements(python=kept.get("python", ""), packages=tuple(kept.get("packages", ())))
-    if found := python_environments.find(requirements):
+    asked = python_environments.of_kept(kept)
+    if found := python_environments.find(asked):
         return found
-    missing = ", ".join(python_environments.unsatisfied(requirements)[:5])
+    missing = ", ".join(python_environments.unsatisfied(asked)[:5])
     raise Unavailable(
         f"the environment of the deployment is gone: {missing}", hint="make it anew: studiolo deployment update -f FILE"
     )

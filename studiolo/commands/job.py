@@ -14,6 +14,7 @@ from rich.table import Table
 
 import studiolo
 from jobs import records, submit
+from jobs import replay as replaying
 from jobs.files import read_job
 from jobs.files.command import CommandJob
 from studiolo.services import TRACKING
@@ -22,13 +23,21 @@ from workspace.errors import StudioloError
 app = typer.Typer(help="Submit command jobs, follow them, look at them, cancel them.")
 
 Name = Annotated[str, typer.Argument(help="The job's name.")]
+Stream = Annotated[bool, typer.Option("--stream", "-s", help="Follow the log to the end.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+_SHOWN = (
+    "name", "kind", "status", "exit_code", "error", "run_id", "submitted_at", "started_at", "ended_at", "attempt",
+    "retries", "parent", "display_name", "experiment", "tags", "properties", "usage",
+)  # fmt: skip
 
 
 @app.command()
 def create(
     file: Annotated[Path, typer.Option("--file", "-f", help="The job file.")],
-    stream: Annotated[bool, typer.Option("--stream", "-s", help="Follow the log to the end.")] = False,
+    stream: Stream = False,
+    retries: Annotated[int | None, typer.Option(help="Attempts that may fail and be made again.", min=0)] = None,
 ) -> None:
     """Submit a job; it goes on when this terminal closes."""
     job = read_job(file)
@@ -38,7 +47,7 @@ def create(
     if not isinstance(job, CommandJob):
         raise StudioloError(f"jobs of type {type(job).__name__} cannot be run yet", hint="known: command")
     with studiolo.open_workspace() as workspace:
-        record = submit.submit(workspace, job, submit.Wishes(tracking=TRACKING))
+        record = submit.submit(workspace, job, submit.Wishes(retries=retries, tracking=TRACKING))
         print(record.name)
         if stream:
             _follow(record.name)
@@ -58,13 +67,35 @@ def show(name: Name, as_json: AsJson = False) -> None:
     with studiolo.open_workspace() as workspace:
         job = records.get(workspace, name)
     if as_json:
-        fields = ("name", "kind", "status", "exit_code", "error", "run_id", "submitted_at", "started_at", "ended_at")
-        print(json.dumps({field: getattr(job, field) for field in fields}))
+        print(json.dumps({field: getattr(job, field) for field in _SHOWN}))
         return
+    took = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in job.usage.items())
     for label, value in (("name", job.name), ("status", job.status), ("exit code", job.exit_code), ("error", job.error),
-                         ("run", job.run_id), ("command", job.spec["command"])):  # fmt: skip
+                         ("attempt", job.attempt or None), ("run", job.run_id), ("took", took or None),
+                         ("command", job.spec.get("command"))):  # fmt: skip
         if value is not None:
             print(f"{label:10} {value}")
+
+
+@app.command()
+def replay(name: Name, stream: Stream = False) -> None:
+    """Run a job again as it was; say what differs from then, and with --stream in what it left."""
+    with studiolo.open_workspace() as workspace:
+        again, differences = replaying.replay(workspace, name)
+        print(again.name)
+        for each in differences or ("nothing differs from then",):
+            print(each, file=sys.stderr)
+        if not stream:
+            return
+        for chunk in submit.stream(workspace, again.name):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        ended = submit.wait(workspace, again.name)
+        left = replaying.compare_outputs(workspace, records.get(workspace, name), ended)
+    for difference in left or ("its outputs are the same to the byte",):
+        print(difference, file=sys.stderr)
+    if left:
+        raise StudioloError(f"job {again.name!r} is not what {name!r} was")
 
 
 @app.command("list")

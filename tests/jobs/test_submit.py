@@ -8,53 +8,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from jobs import reconcile, records
-from jobs.files import read_job
-from jobs.files.command import CommandJob
 from jobs.folders import attempt_folder, outputs_of
 from jobs.leftovers import mark, marked
 from jobs.needs import Needs
-from jobs.records import JobRecord
-from jobs.submit import Wishes, cancel, stream, submit, wait
+from jobs.submit import cancel, stream, submit, wait
+from tests.jobs.conftest import LONG, Submit, job_of, says, until
 from workspace.errors import Conflict, Invalid
 from workspace.home import Workspace
 from workspace.settings import Settings
-
-LONG = 60.0
-Submit = Callable[..., JobRecord]
-
-
-@pytest.fixture
-def run(workspace: Workspace, tmp_path: Path) -> Submit:
-    """Submit a command: `run("echo hi", "name: hi\\n", retries=2)`."""
-
-    def submitted(command: str, rest: str = "", **wishes: object) -> JobRecord:
-        path = tmp_path / "job.yml"
-        path.write_text(f"command: >-\n  {command}\n{rest}")
-        job = read_job(path)
-        assert isinstance(job, CommandJob)
-        return submit(workspace, job, Wishes(**wishes))  # type: ignore[arg-type]
-
-    return submitted
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + LONG
-    while not condition():
-        assert time.monotonic() < deadline, "this did not happen"
-        time.sleep(0.02)
-
-
-def says(workspace: Workspace, job: JobRecord, words: bytes) -> None:
-    """Wait until the job has said something."""
-    log = attempt_folder(workspace.home, job.name, 1).logs / "std_log.txt"
-    until(lambda: log.exists() and words in log.read_bytes())
 
 
 def test_a_command_reads_its_inputs_and_its_output_becomes_an_asset(
@@ -239,11 +206,8 @@ def test_the_submitter_may_die_at_once(workspace: Workspace, tmp_path: Path) -> 
 
 @pytest.mark.postgres
 def test_a_job_on_postgres(postgres_url: str, tmp_path: Path) -> None:
-    (tmp_path / "job.yml").write_text("name: pg\ncommand: echo hi > ${{outputs.o}}/x; echo hi\noutputs:\n  o: {}\n")
     with Workspace.open(settings=Settings(home=tmp_path / "home", database_url=postgres_url)) as workspace:
-        job = read_job(tmp_path / "job.yml")
-        assert isinstance(job, CommandJob)
-        submit(workspace, job)
+        submit(workspace, job_of(tmp_path, "echo hi > ${{outputs.o}}/x; echo hi", "name: pg\noutputs:\n  o: {}\n"))
         assert b"".join(stream(workspace, "pg")) == b"hi\n"
         ended = wait(workspace, "pg", seconds=LONG)
         assert ended.status == "Completed", ended.error

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from jobs.environments import Preparing
 from serving import deploying, deployment_files, endpoint_files, endpoints
 from serving.deployment_files import DeploymentFile
-from serving.python_environments import Preparing
 from tests.serving.test_endpoint_files import DEPLOYMENT, ENDPOINT, minimal
 from workspace.errors import Denied, Invalid, NotFound
 from workspace.home import Workspace

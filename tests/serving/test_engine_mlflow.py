@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,9 +14,11 @@ from typing import Any
 import httpx
 import pytest
 
+from jobs.environments import Prepared, Preparing, store
+from jobs.environments.spec import Spec, key
 from serving import consent, endpoints, python_environments
-from serving.conda_files import Requirements, of_mlflow, requirements
 from serving.engines.launches import kind
+from serving.python_environments import of_mlflow
 from tests.serving.scoring_engine import engine
 from workspace.assets import Asset
 from workspace.errors import Denied, Invalid, NotFound
@@ -215,27 +218,29 @@ def test_this_python_is_used_where_it_has_what_the_model_asks_for(models: Callab
     asked = of_mlflow(models("xgboost"))
     assert any(line.startswith("mlflow==") for line in asked.packages)
     assert python_environments.unsatisfied(asked) == []
-    assert list(python_environments.prepare(asked))[-1] == python_environments.Ready(python_environments.find(asked))  # type: ignore[arg-type]
+    last = list(python_environments.prepare(asked))[-1]
+    assert isinstance(last, Prepared)
+    assert last.python == python_environments.find(asked) == Path(sys.executable)
 
 
 def test_what_is_missing_is_named() -> None:
-    asked = Requirements(python="2.7", packages=("packaging<1", "no-such-thing", "rich; python_version < '3'", "-e ."))
+    asked = Spec(python="2.7", packages=("packaging<1", "no-such-thing", "rich; python_version < '3'", "-e ."))
     assert python_environments.unsatisfied(asked) == ["python 2.7", "packaging<1", "no-such-thing", "-e ."]
 
 
 def test_an_environment_is_made_once_and_has_the_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     wheel = tiny_wheel(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    asked = Requirements(packages=(str(wheel),))
+    asked = Spec(packages=(str(wheel),))
     assert python_environments.find(asked) is None
     events = list(python_environments.prepare(asked))
-    assert isinstance(events[0], python_environments.Preparing)
+    assert isinstance(events[0], Preparing)
     ready = events[-1]
-    assert isinstance(ready, python_environments.Ready)
+    assert isinstance(ready, Prepared)
     assert list((tmp_path / "cache").rglob("tinything.py"))
     assert list(python_environments.prepare(asked)) == [ready]
-    (python_environments.folder(asked) / python_environments.READY).unlink()
-    assert python_environments.find(asked) is None  # one that was interrupted is not used
+    store.remove(tmp_path / "cache" / "studiolo", key(asked))
+    assert python_environments.find(asked) is None
 
 
 def tiny_wheel(folder: Path) -> Path:
@@ -256,7 +261,7 @@ def test_a_script_runs_by_the_python_of_its_requirements(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    asked = Requirements(packages=(str(tiny_wheel(tmp_path)),))
+    asked = Spec(packages=(str(tiny_wheel(tmp_path)),))
     list(python_environments.prepare(asked))
     (tmp_path / "code").mkdir()
     text = "import tinything\n\ndef run(raw):\n    try:\n        import typer\n    except ImportError:\n"
@@ -267,11 +272,3 @@ def test_a_script_runs_by_the_python_of_its_requirements(
     deployment = endpoints.put_deployment(workspace, "bot", "blue", engine="script", properties=properties)
     with engine(workspace, deployment) as client:
         assert client.post("/score", content="x").json() == "tiny"
-
-
-def test_a_conda_file_becomes_packages_of_pip() -> None:
-    conda = {"dependencies": ["python=3.10.4", "pip", "conda-forge::numpy=1.26.4=py310_0", "pytorch", "scipy>=1.2",
-                              {"pip": ["mlflow>=3", "azureml-defaults"]}]}  # fmt: skip
-    found = requirements(conda)
-    assert found.python == "3.10"
-    assert found.packages == ("numpy==1.26.4", "torch", "scipy>=1.2", "mlflow>=3", "azureml-defaults")

@@ -1,0 +1,54 @@
+"""Write docs/job-files.md: which files are read, and which of their keys have no effect on this machine."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from jobs import schemas
+
+PAGE = Path(__file__).parent / "job-files.md"
+MARK = "Has no effect here: "
+HEAD = """# Job files, and the files beside them
+
+Files of Azure ML CLI v2 are read as they are. `jobs.files` has a door for each kind; a file is read into frozen
+dataclasses, or refused with `file:line:column` and a hint. This page is written by `make docs`.
+
+- **`--set a.b=c`** puts values into a file before it is read; lists count from 0: `--set inputs.rows.path=rows.csv`.
+- **Unknown keys** are refused with a did-you-mean, and only warned of where Azure ML takes them: in `settings`, in steps
+  with a component, in components.
+- **Words** are read in any case, numbers where text is meant are written out, and text where a number is meant is read.
+- **Azure ML refuses it, we do not**: a warning says so. `strict=True` refuses it too.
+- **What Azure ML takes and cannot be right** is refused: names nobody declared, steps that wait for each other, searches
+  that cannot be done, ports that do not fit, data that is not there.
+
+## Schemas for editors
+
+In `docs/schemas/` and in the wheel, one a kind. Put this on a file's first line:
+`# yaml-language-server: $schema=https://example.test/schemas/job.command.schema.json`, with the place where you keep them.
+
+## Keys without an effect here
+
+They are read, kept, and each that a file uses is told in one line.
+
+| file | keys | why |
+|---|---|---|
+"""
+
+
+def page() -> str:
+    """Return the page as its file says it."""
+    rows = []
+    for name in schemas.SHAPES:
+        found: dict[str, list[str]] = defaultdict(list)
+        for part, definition in schemas.schema(name)["$defs"].items():
+            for key, value in definition.get("properties", {}).items():
+                about = value.get("description", "")
+                if MARK in about:
+                    found[about.split(MARK)[1].rstrip(".")].append(f"`{part.partition('.')[2]}.{key}`")
+        rows += [f"| {name} | {', '.join(sorted(keys))} | {why} |" for why, keys in sorted(found.items())]
+    return HEAD + "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
