@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 MARKER = "STUDIOLO_ATTEMPT"  # in the environment of every descendant
 SHIM = "studiolo-shim"  # what a shim calls itself: the shim of another job is nobody's leftover
+_OURS = (b"-m\0jobs.shim\0", b"-m\0jobs.reconcile\0")  # and how it is started, before it can say so
 PATIENCE = 5.0  # seconds for processes to be gone that were killed
 
 
@@ -44,7 +45,7 @@ def descendants(root: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for pid in _numbers():
         parent, state, name = _status(pid)
-        if name != SHIM and state not in "ZX":
+        if state not in "ZX" and not _is_ours(pid, name):
             children.setdefault(parent, []).append(pid)
     found, waiting = [], [root]
     while waiting:
@@ -88,6 +89,17 @@ def _environment(pid: int) -> list[bytes]:
             return file.read().split(b"\0")
     except OSError:  # it has ended, or is somebody else's
         return []
+
+
+def _is_ours(pid: int, name: str) -> bool:
+    if name == SHIM or not name.startswith("python"):
+        return name == SHIM
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123
+            line = file.read()
+    except OSError:
+        return False
+    return any(words in line for words in _OURS)
 
 
 def _status(pid: int) -> tuple[int, str, str]:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from workspace.paths import writing
+
 PART = 50_000_000  # bytes after which the next part begins
 KEPT = 20  # parts: the first, and the newest of the others
 LONGEST = 1_000_000  # bytes of one line; what it has more is left out
@@ -30,7 +32,8 @@ class LogWriter:
     """A log that grows: lines are cut at LONGEST, parts follow each other, and a full disk costs words, not the job."""
 
     def __init__(self, folder: Path, *, largest: int = PART, longest: int = LONGEST) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with writing(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._largest = largest
         self._longest = longest
@@ -39,7 +42,8 @@ class LogWriter:
         self._line = 0  # bytes of the line that is being said
         self._cut = 0  # how many of them were left out
         self._lost = 0  # bytes that a full disk has cost
-        self._file = self._opened(0)
+        self._file = -1
+        self._append(b"")
 
     def write(self, chunk: bytes) -> None:
         """Add what was said."""

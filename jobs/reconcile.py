@@ -6,13 +6,15 @@ import fcntl
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs import idle, states
 from jobs.ending import end_attempt
 from jobs.folders import AttemptFolder, attempt_folder, place_of, read_record
-from jobs.leftovers import MARKER, end_marked, mark
+from jobs.leftovers import MARKER, SHIM, end_marked, mark
+from jobs.linux import call_itself
 from jobs.needs import Capacity
 from jobs.spec import Spec
 from jobs.states import LOST, Ending
@@ -44,7 +46,11 @@ def settle(workspace: Workspace, name: str) -> bool:
     """Settle one job if its shim died; return whether anything changed."""
     rows = workspace.light.rows(f"{_OWNED} AND j.name = :name", name=name)
     place = place_of(workspace.home)
-    changed = [_settle(workspace.settings, workspace.light, row) for row in rows if row["place"] in (place, "")]
+    changed = [
+        _settle(workspace.settings, workspace.light, row)
+        for row in rows
+        if row["place"] in (place, "") and not _lives(workspace.settings, row)
+    ]
     if any(changed):
         start_shim_if_room(workspace.settings, workspace.light, place)
     return any(changed)
@@ -52,11 +58,16 @@ def settle(workspace: Workspace, name: str) -> bool:
 
 def tend(settings: Settings, database: LightDatabase) -> int:
     """As `look`, for those who have no more of a workspace than its records."""
-    place = place_of(settings.home)
-    rows = database.rows(f"{_OWNED} AND j.place = :place", place=place)
-    settled = sum(_settle(settings, database, row) for row in rows)
-    start_shim_if_room(settings, database, place)
+    settled = sum(_settle(settings, database, row) for row in _dead(settings, database))
+    start_shim_if_room(settings, database, place_of(settings.home))
     return settled
+
+
+def see_to_others(settings: Settings, database: LightDatabase) -> None:
+    """As `look`, for a shim whose own job does not wait: what takes time is done by another process."""
+    if _dead(settings, database):
+        start(settings, "jobs.reconcile", "once")
+    start_shim_if_room(settings, database, place_of(settings.home))
 
 
 def supervise(workspace: Workspace, stop: threading.Event) -> None:
@@ -80,17 +91,17 @@ def start_shim_if_room(settings: Settings, database: LightDatabase, place: str) 
     """Start a shim where a queued job could run now."""
     capacity = Capacity.of(settings, visible=os.environ.get(DEVICES))
     if states.is_room(database, place, capacity) and not idle.wake(settings.home):
-        start_shim(settings)
+        start(settings, "jobs.shim")
 
 
-def start_shim(settings: Settings) -> None:
-    """Start a process that takes the next job, in a session of its own; it ends at once where there is none."""
+def start(settings: Settings, module: str, *arguments: str) -> None:
+    """Start a module as a process that lives on, in a session of its own: `jobs.shim` takes the next job."""
     import subprocess  # here: a shim seldom starts another one so, and must be light
 
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED}
     with (_made(settings.home / "logs") / "shims.log").open("ab") as log:
         subprocess.Popen(
-            [sys.executable, "-P", "-m", "jobs.shim"],
+            [sys.executable, "-P", "-m", module, *arguments],
             env=environment | settings.environment(),
             cwd=settings.home,
             stdin=subprocess.DEVNULL,
@@ -115,15 +126,20 @@ def settle_dead(settings: Settings, database: LightDatabase, name: str, number: 
 
 
 def _settle(settings: Settings, database: LightDatabase, row: Row) -> bool:
-    if _lives(row, attempt_folder(settings.home, row["name"], row["number"])):
-        return False
     return settle_dead(settings, database, row["name"], row["number"], Spec.of(from_json(row["spec"])))
 
 
-def _lives(row: Row, folder: AttemptFolder) -> bool:
+def _dead(settings: Settings, database: LightDatabase) -> list[Row]:
+    """Return the attempts of this place whose shims have died."""
+    rows = database.rows(f"{_OWNED} AND j.place = :place", place=place_of(settings.home))
+    return [row for row in rows if not _lives(settings, row)]
+
+
+def _lives(settings: Settings, row: Row) -> bool:
     """Whether the shim of an attempt lives; on this machine its identity tells, never the time alone."""
     if row["host"] == host():
         return row["boot"] == boot() and is_alive(Identity(row["shim_pid"], row["shim_started_at"]))
+    folder = attempt_folder(settings.home, row["name"], row["number"])
     return _seconds_since_sign(folder) < STALE
 
 
@@ -152,13 +168,17 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def main() -> None:
-    """Be a supervisor of the workspace that the environment names, until killed."""
+def main(arguments: Sequence[str]) -> None:
+    """Be a supervisor of the workspace that the environment names, until killed; with `once`, look once."""
     from workspace.home import Workspace
 
+    call_itself(SHIM)
     with Workspace.open(settings=Settings.from_environment()) as workspace:
-        supervise(workspace, threading.Event())
+        if "once" in arguments:
+            look(workspace)
+        else:
+            supervise(workspace, threading.Event())
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

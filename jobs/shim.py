@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from jobs import ending, idle, reconcile, states
 from jobs.command_process import CannotMount, Command, CommandProcess, shell
@@ -32,6 +33,7 @@ from workspace.paths import write_atomically, writing
 from workspace.processes import boot, host, own_identity
 from workspace.settings import Settings
 
+T = TypeVar("T")
 LONGEST_PAUSE = 5.0  # seconds between two tries to record the end
 
 
@@ -49,7 +51,7 @@ def main() -> None:
             if not idle.wait(settings.home):
                 return
         # The job has taken its place; who fits beside it need not wait for its end.
-        elif not states.is_room(database, place, capacity) or not _is_copy(database):
+        elif not states.is_room(database, place, capacity) or idle.wake(settings.home) or not _is_copy(database):
             Shim(settings, database, claimed).run()
 
 
@@ -76,7 +78,7 @@ class Shim:
 
     def run(self) -> None:
         """Run the attempt to its end, once in the life of the world."""
-        if _claims(self._folder):
+        if self._keep_on(lambda: _claims(self._folder)):
             self._attempt()
             self._keep_on(self._close)
         else:  # the records were restored from a backup: what has become of the attempt is on the disk
@@ -138,9 +140,11 @@ class Shim:
             self._written_down(process.pid)
             try:
                 process.go()
-            except CannotMount as problem:
+            except (CannotMount, StudioloError) as problem:
                 os.close(read)
                 os.waitpid(process.pid, 0)
+                if isinstance(problem, StudioloError):
+                    raise
                 _remove_targets(laid)
                 log.note(f"inputs are copies: the kernel does not show them read-only ({problem})")
                 continue
@@ -200,7 +204,7 @@ class Shim:
     def _duty(self) -> None:
         """See to other jobs, as every living shim does now and then."""
         try:
-            reconcile.tend(self._settings, self._database)
+            reconcile.see_to_others(self._settings, self._database)
         except Unavailable as problem:
             print(f"other jobs are seen to later: {problem}", file=sys.stderr)  # noqa: T201  our log
 
@@ -210,18 +214,16 @@ class Shim:
     def _settle(self) -> None:
         reconcile.settle_dead(self._settings, self._database, self._job.name, self._job.number, self._spec)
 
-    def _keep_on(self, act: Callable[[], None]) -> None:
+    def _keep_on(self, act: Callable[[], T]) -> T:
         """Do what must be done, again where the disk is full or the database does not answer."""
         pause = 0.1
         while True:
             try:
-                act()
+                return act()
             except Unavailable as problem:
                 print(f"tried again: {problem}", file=sys.stderr, flush=True)  # noqa: T201
                 time.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
-            else:
-                return
 
 
 def _claims(folder: AttemptFolder) -> bool:
@@ -233,9 +235,14 @@ def _claims(folder: AttemptFolder) -> bool:
         except FileExistsError:
             return False
         own = own_identity()
-        os.write(handle, json.dumps({"pid": own.pid, "started_at": own.started_at, "boot": boot()}).encode())
-        os.fsync(handle)
-        os.close(handle)
+        try:
+            os.write(handle, json.dumps({"pid": own.pid, "started_at": own.started_at, "boot": boot()}).encode())
+            os.fsync(handle)
+        except OSError:  # nothing has begun: it may be tried again
+            folder.claim.unlink()
+            raise
+        finally:
+            os.close(handle)
         log = os.open(folder.path / "shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         os.dup2(log, 1)
         os.dup2(log, 2)

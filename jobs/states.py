@@ -77,18 +77,32 @@ def claim(database: LightDatabase, place: str, capacity: Capacity) -> Claimed | 
     """Take the next job that there is room for and begin an attempt; None where nothing is to be done now."""
     with database.write(hold=(_SUBJECT, "events")) as statements:
         taken = _taken(statements, place)
-        found = _next(statements, place, _room(statements, place, capacity))
-        if found is None:
+        while found := _next(statements, place, _room(statements, place, capacity)):
+            name, needs = found["name"], _needs(found)
+            row = statements.rows("SELECT attempt, spec FROM jobs WHERE name = :name", name=name)[0]
+            if (spec := _readable(statements, name, row)) is not None:
+                break
+        else:
             return None
-        name, needs = found["name"], _needs(found)
-        row = statements.rows("SELECT attempt, run_id, spec FROM jobs WHERE name = :name", name=name)[0]
-        spec, number = Spec.of(from_json(row["spec"])), row["attempt"] + 1
+        number = row["attempt"] + 1
         held = [from_json(each["devices"]) for each in taken]
         devices = devices_for(needs, capacity, held)
         _begin(statements, name, number, devices)
         _begin_run(statements, name, spec)
         visible = devices or (capacity.without(held) if any(held) else None)
         return Claimed(name=name, number=number, spec=spec, devices=devices, visible=visible)
+
+
+def _readable(statements: Statements, name: str, row: Row) -> Spec | None:
+    """Return what the job is told; one that nobody can read fails, and does not stand in the others' way."""
+    try:
+        return Spec.of(from_json(row["spec"]))
+    except (TypeError, ValueError, AttributeError) as problem:
+        statements.change(
+            "UPDATE jobs SET status = 'Failed', error = :error, ended_at = :now WHERE name = :name",
+            name=name, error=f"its record cannot be read: {problem}", now=time.time(),
+        )  # fmt: skip
+        return None
 
 
 def move(database: LightDatabase, name: str, number: int, *, old: tuple[str, ...], new: str) -> bool:

@@ -169,7 +169,7 @@ class Watch:
             self._reap()
         self._reap()
         try:
-            while chunk := os.read(self._output, _CHUNK):
+            while time.monotonic() < deadline and (chunk := os.read(self._output, _CHUNK)):
                 self._sink.write(chunk)
         except BlockingIOError:
             return  # somebody outside still has it, and says nothing now

@@ -164,6 +164,16 @@ def test_a_run_that_has_the_name_already_is_no_hindrance(workspace: Workspace) -
     assert claimed(workspace) == ["a"]
 
 
+def test_a_record_that_nobody_can_read_fails_and_stands_in_nobodys_way(any_workspace: Workspace) -> None:
+    queue(any_workspace, "broken", priority=-1)
+    queue(any_workspace, "whole")
+    with any_workspace.light.write() as statements:
+        statements.change("UPDATE jobs SET spec = :spec WHERE name = 'broken'", spec=to_json({"inputs": {"a": {}}}))
+    assert claimed(any_workspace) == ["whole"]
+    job = get(any_workspace, "broken")
+    assert (job.status, "cannot be read" in str(job.error)) == ("Failed", True)
+
+
 _CLAIMING = """
 import sys
 from pathlib import Path
