@@ -14,18 +14,19 @@ HEAD = """# Job files, and the files beside them
 Files of Azure ML CLI v2 are read as they are. `jobs.files` has a door for each kind; a file is read into frozen
 dataclasses, or refused with `file:line:column` and a hint. This page is written by `make docs`.
 
-- **`--set a.b=c`** puts values into a file before it is read; lists count from 0: `--set inputs.rows.path=rows.csv`.
-- **Unknown keys** are refused with a did-you-mean, and only warned of where Azure ML takes them: in `settings`, in steps
-  with a component, in components.
-- **Words** are read in any case, numbers where text is meant are written out, and text where a number is meant is read.
+- **`--set a.b=c`** puts values into a file before it is read; lists count from 0: `--set inputs.rows.path=a.csv`.
+- **Unknown keys** are refused with a did-you-mean, and only warned of where Azure ML takes them: in `settings`, in
+  steps with a component, in components.
+- **Words** are read in any case; numbers where text is meant are written out, and text where a number is meant is
+  read.
 - **Azure ML refuses it, we do not**: a warning says so. `strict=True` refuses it too.
-- **What Azure ML takes and cannot be right** is refused: names nobody declared, steps that wait for each other, searches
-  that cannot be done, ports that do not fit, data that is not there.
+- **What Azure ML takes and cannot be right** is refused: names nobody declared, steps that wait for each other,
+  searches that cannot be done, ports that do not fit, data that is not there.
 
 ## Schemas for editors
 
 In `docs/schemas/` and in the wheel, one a kind. Put this on a file's first line:
-`# yaml-language-server: $schema=https://example.test/schemas/job.command.schema.json`, with the place where you keep them.
+`# yaml-language-server: $schema=schemas/job.command.schema.json`, with the place where you keep them.
 
 ## Keys without an effect here
 

@@ -12,7 +12,7 @@ from jobs.environments.spec import Spec
 from serving import python_environments, yaml_values
 from serving.deployment_settings import DeploymentSettings
 from serving.endpoints import ENGINES
-from workspace.documents import Document, Step
+from workspace.documents import Document, Step, told_of_placeholders
 from workspace.errors import Invalid, Location
 
 KEYS = (
@@ -113,7 +113,7 @@ def read(path: Path, *, name: str = "", endpoint: str = "", changes: Mapping[str
     try:
         return read_document(document)
     except Invalid as error:
-        raise yaml_values.told_of_placeholders(path, error) from None
+        raise told_of_placeholders(path, error) from None
 
 
 def read_again(written: Mapping[str, Any], changes: Mapping[str, str]) -> DeploymentFile:

@@ -10,7 +10,7 @@ from typing import Any
 
 from serving import yaml_values
 from serving.endpoints import MOST_MIRRORED, Endpoint
-from workspace.documents import Document
+from workspace.documents import Document, told_of_placeholders
 from workspace.errors import Invalid
 
 KEYS = (
@@ -108,5 +108,5 @@ def _name(document: Document) -> str:
         hint = "letters, digits and '-', a letter first"
         what = "an endpoint needs `name`" if name is None else f"{name!r} cannot name an endpoint"
         error = Invalid(what, hint=hint, at=document.at("name"))
-        raise yaml_values.told_of_placeholders(document.path, error)
+        raise told_of_placeholders(document.path, error)
     return name

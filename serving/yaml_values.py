@@ -9,10 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from workspace.documents import Document, Step, parse_yaml, read_yaml
-from workspace.errors import Invalid, StudioloError, did_you_mean
-
-PLACEHOLDER = re.compile(r"(?<!\$)\{\{\s*[\w.-]+\s*\}\}|<[A-Z][A-Z0-9_]{2,}>")
+from workspace.documents import Document, Step, parse_yaml, read_yaml, told_of_placeholders
+from workspace.errors import Invalid, did_you_mean
 
 
 def read(path: Path, changes: Mapping[str, str]) -> Document:
@@ -38,14 +36,6 @@ def changed(document: Document, changes: Mapping[str, str]) -> Document:
             place = place[step]
         place[last] = parse_yaml(text, path=Path(f"<--set {dotted}>")).root
     return replace(document, root=root)
-
-
-def told_of_placeholders(path: Path, error: StudioloError) -> StudioloError:
-    """Return the error with the hint that fits a file whose placeholders nobody has filled in."""
-    found = PLACEHOLDER.search(path.read_text(errors="replace"))
-    if found is None:
-        return error
-    return type(error)(error.message, hint=f"replace the placeholder {found[0]} first", at=error.at)
 
 
 def text(document: Document, *steps: Step, default: str = "") -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workspace.errors import Invalid, Location, NotFound, did_you_mean
+from workspace.errors import Invalid, Location, NotFound, StudioloError, did_you_mean
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node
@@ -16,6 +17,7 @@ LARGEST = 1_000_000  # bytes
 DEEPEST = 50  # levels
 MOST_ALIASES = 100
 MOST_VALUES = 100_000  # a small file with aliases can stand for very many
+PLACEHOLDER = re.compile(r"(?<!\$)\{\{\s*[\w.-]+\s*\}\}|<[A-Z][A-Z0-9_]{2,}>")
 
 Step = str | int
 Steps = tuple[Step, ...]
@@ -99,6 +101,17 @@ def parse_yaml(text: str, *, path: Path = Path("<text>")) -> Document:
         raise Invalid(what, at=at) from None
     except (YAMLError, ValueError) as error:
         raise Invalid(f"not YAML: {str(error).splitlines()[0]}", at=Location(path)) from None
+
+
+def told_of_placeholders(path: Path, error: StudioloError) -> StudioloError:
+    """Return the error with the hint that fits a file whose placeholders nobody has filled in."""
+    try:
+        found = PLACEHOLDER.search(path.read_text(errors="replace"))
+    except OSError:
+        return error
+    if found is not None:
+        error.hint = f"replace the placeholder {found[0]} first"
+    return error
 
 
 class _Reading:

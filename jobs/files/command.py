@@ -53,6 +53,11 @@ class Job:
         return self.origin.folder
 
     @property
+    def experiment(self) -> str:
+        """What it is shown among: what it says, or the name of its folder."""
+        return self.experiment_name or self.folder.name or "Default"
+
+    @property
     def unused(self) -> tuple[str, ...]:
         """What is written in the file and has no effect on this machine, one sentence each."""
         return tuple(str(found.what) for found in self.findings if found.weight == "note")

@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs.files.overrides import Override, apply
 from jobs.files.reading import Place, Reading
-from workspace.documents import Document, read_yaml
+from workspace.documents import Document, read_yaml, told_of_placeholders
 from workspace.errors import Invalid, NotFound
 
 DEEPEST = 20  # files that name files
@@ -16,7 +16,10 @@ DEEPEST = 20  # files that name files
 
 def start(path: Path, overrides: tuple[Override, ...] = (), *, strict: bool = False) -> Place:
     """Return the place where the reading of a file begins; its root is a mapping."""
-    document = read_yaml(path)
+    try:
+        document = read_yaml(path)
+    except Invalid as error:
+        raise told_of_placeholders(path, error) from None
     if document.root is None:
         raise Invalid("the file is empty", at=document.at())
     if not isinstance(document.root, dict):

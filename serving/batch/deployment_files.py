@@ -12,7 +12,7 @@ from serving.batch import step_files
 from serving.batch.settings import ACTIONS, BatchSettings
 from serving.batch.step_files import Step
 from serving.deployment_files import DeploymentFile
-from workspace.documents import Document
+from workspace.documents import Document, told_of_placeholders
 from workspace.documents import Step as Key
 from workspace.errors import Invalid
 
@@ -57,7 +57,7 @@ def read(
     try:
         return _read(document)
     except Invalid as error:
-        raise yaml_values.told_of_placeholders(path, error) from None
+        raise told_of_placeholders(path, error) from None
 
 
 def read_again(written: Mapping[str, Any], changes: Mapping[str, str]) -> BatchDeploymentFile:

@@ -10,7 +10,7 @@ from typing import Any
 from serving import yaml_values
 from serving.endpoint_files import LONGEST, NAME
 from serving.endpoints import Endpoint
-from workspace.documents import Document
+from workspace.documents import Document, told_of_placeholders
 from workspace.errors import Invalid
 
 KEYS = (
@@ -42,7 +42,7 @@ def read(path: Path, *, name: str = "", changes: Mapping[str, str] | None = None
     try:
         return read_document(document)
     except Invalid as error:
-        raise yaml_values.told_of_placeholders(path, error) from None
+        raise told_of_placeholders(path, error) from None
 
 
 def read_document(document: Document) -> BatchEndpointFile:

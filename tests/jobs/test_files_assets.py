@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-
-
 import pytest
 
 from jobs.files import (
-    read_component, read_compute, read_connection, read_data, read_data_import, read_datastore, read_environment,
-    read_job, read_mltable, read_model, read_model_package, read_registry, read_schedule, read_workspace,
+    read_component,
+    read_compute,
+    read_connection,
+    read_data,
+    read_data_import,
+    read_datastore,
+    read_environment,
+    read_job,
+    read_mltable,
+    read_model,
+    read_model_package,
+    read_registry,
+    read_schedule,
+    read_workspace,
 )  # fmt: skip
 from jobs.files.command import CommandJob
 from jobs.files.compute import Cluster
@@ -170,5 +180,3 @@ def test_what_is_wrong_says_what_and_where(name: str, what: str) -> None:
     assert what in f"{caught.value.message} {caught.value.hint}"
     assert caught.value.at is not None
     assert caught.value.at.path == path
-
-

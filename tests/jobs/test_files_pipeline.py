@@ -30,7 +30,8 @@ def test_a_job_written_in_place_becomes_a_step_with_a_component_without_a_name()
     train = pipeline("inline").jobs["train"]
     assert isinstance(train, CommandNode)
     assert isinstance(train.component, CommandComponent)
-    assert (train.key, train.inline, train.component.name, train.compute) == ("train", True, None, "azureml:gpu-cluster")
+    assert (train.key, train.inline, train.component.name) == ("train", True, None)
+    assert train.compute == "azureml:gpu-cluster"
     assert train.component.command.startswith("python main.py --rows ${{inputs.rows}}")
     assert train.inputs["rows"] == "${{parent.jobs.prepare.outputs.rows}}"
     assert train.outputs["model"] == Output(path="${{parent.outputs.model}}")

@@ -87,4 +87,5 @@ def _is_about_a_word(error: Any) -> bool:
 
 
 def _is_about_a_word_inside(error: Any) -> bool:
-    return bool(error.context) and any(_is_about_a_word(each) or _is_about_a_word_inside(each) for each in error.context)
+    inside = error.context or ()
+    return any(_is_about_a_word(each) or _is_about_a_word_inside(each) for each in inside)

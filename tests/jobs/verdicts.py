@@ -1,4 +1,4 @@
-"""The corpus of files, small mutations of them, and what the real azure-ai-ml says of each: asked once, kept as JSON."""
+"""The corpus of files, small mutations of them, and what the real azure-ai-ml says of each: asked once, then kept."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MUTATIONS = 4  # recorded ones of each file
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """What we say of a file, strictly: nothing, an error, or findings; `rules` are what the error or they are called."""
+    """What we say of a file, strictly: nothing, an error, or findings; `rules` are what those are called."""
 
     refused: bool
     rules: frozenset[str] = frozenset()

@@ -1,1 +1,1 @@
-print("spark")
+"""A script of the corpus."""

@@ -1,1 +1,1 @@
-print("main")
+"""A script of the corpus."""
