@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from serving import deployment_files, endpoint_files, schemas
+from serving import deployment_files, endpoint_files
+from serving.schemas import SCHEMAS
 from workspace.errors import Invalid
 
 Draft202012Validator: Any = importlib.import_module("jsonschema").Draft202012Validator
@@ -185,27 +186,27 @@ def test_a_name_or_a_timeout_that_azure_would_refuse_is_only_warned_of(write: Ca
 # Schemas
 
 
-@pytest.mark.parametrize("name", schemas.MADE_BY)
+@pytest.mark.parametrize("name", SCHEMAS.made_by)
 def test_a_schema_is_one_and_its_files_are_up_to_date(name: str) -> None:
-    Draft202012Validator.check_schema(schemas.schema(name))
-    for folder in (schemas.FOLDER, ROOT / "docs" / "schemas"):
-        written = (folder / schemas.file_name(name)).read_text(encoding="utf-8")
-        assert written == schemas.text(name), "run `python docs/write_schemas.py`"
+    Draft202012Validator.check_schema(SCHEMAS.schema(name))
+    for folder in (SCHEMAS.folder, ROOT / "docs" / "schemas"):
+        written = (folder / SCHEMAS.file_name(name)).read_text(encoding="utf-8")
+        assert written == SCHEMAS.text(name), "run `python docs/write_schemas.py`"
 
 
 def test_the_schemas_take_what_is_read_and_refuse_unknown_keys(write: Callable[[str], Path]) -> None:
     from workspace.documents import read_yaml
 
     for name, text in (("endpoint", ENDPOINT), ("deployment", DEPLOYMENT)):
-        validator = Draft202012Validator(schemas.schema(name))
+        validator = Draft202012Validator(SCHEMAS.schema(name))
         root = read_yaml(write(text)).root
         assert not list(validator.iter_errors(root))
         assert list(validator.iter_errors({**root, "bogus": 1}))
 
 
 def test_the_keys_of_the_schemas_are_those_that_are_read() -> None:
-    assert tuple(schemas.schema("endpoint")["properties"]) == endpoint_files.KEYS
-    assert tuple(schemas.schema("deployment")["properties"]) == deployment_files.KEYS
+    assert tuple(SCHEMAS.schema("endpoint")["properties"]) == endpoint_files.KEYS
+    assert tuple(SCHEMAS.schema("deployment")["properties"]) == deployment_files.KEYS
 
 
 # Azure's own package
