@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from serving import endpoints
 from serving.call import Limits
 from serving.downstream import Bounds, Server
 from serving.gateway import Door, create_app
+from tests.serving.azure_files import lay_out
 from workspace.home import Workspace
 
 BOUNDS = Bounds(head_seconds=2.0, body_seconds=2.0, reading=2.0)
@@ -157,6 +159,19 @@ async def scripted(script: Script) -> AsyncIterator[Scripted]:
     upstream.port = server.sockets[0].getsockname()[1]
     async with server:
         yield upstream
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    """Write a file beside what files refer to."""
+    lay_out(tmp_path)
+
+    def to(text: str) -> Path:
+        path = tmp_path / "file.yml"
+        path.write_text(text)
+        return path
+
+    return to
 
 
 @pytest.fixture
