@@ -66,12 +66,12 @@ async def _answer_once(visit: Visit, prepare: Prepare) -> None:
     recorder = visit.send = Recorder(visit.send)
     send = await prepare(visit)
     request = call.path.encode() + b"\0" + call.body
-    with visit.house.replays.first(call.token_id, visit.headers[HEADER], request, recorder) as kept:
+    async with visit.house.replays.first(call.token_id, visit.headers[HEADER], request, recorder) as kept:
         if kept is None:
             await _answer(visit, send)
         else:
             call.status = kept.status
-            await visit.answer_bytes(kept.body or b"", status=kept.status, headers=kept.told, kind=kept.kind)
+            await visit.answer_bytes(kept.body, status=kept.status, headers=kept.told, kind=kept.kind)
 
 
 async def _answer(visit: Visit, send: Send) -> None:

@@ -109,9 +109,10 @@ async def _until_told(workspace: Workspace, listener: socket.socket, *, private:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     sys.setswitchinterval(0.0005)  # a thread that reads the database gives way to answers after 0.5 ms, not 5
-    tending = loop.create_task(tend_on(workspace))
+    tending = [loop.create_task(tend_on(workspace)), loop.create_task(app.house.replays.tend_on())]
     await server.serve(listener, patience=DRAIN)
-    tending.cancel()
+    for task in tending:
+        task.cancel()
     app.close()
 
 
