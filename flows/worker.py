@@ -146,6 +146,8 @@ def main() -> None:
     """Run as `python -m flows.worker`: the results leave where standard output was."""
     results = os.dup(1)
     os.dup2(2, 1)
+    from flows import images, python_tools  # noqa: F401 - most flows need them, and the parent is not ready yet
+
     start = json.loads(sys.stdin.buffer.readline() or "null")
     if start is None:
         return
