@@ -59,6 +59,7 @@ class Call:
     first_byte: float | None = None
     usage: Usage | None = None
     finish: str | None = None  # why the answer ended: "stop"
+    dropped: int = 0  # items of its conversation that its model could not read
     begun: bool = False  # the headers are out
     answered: bool = False
 
@@ -116,6 +117,8 @@ def headers_of(call: Call) -> list[tuple[bytes, bytes]]:
         found += [(b"x-studiolo-deployment", _bytes(way.path)), (b"x-studiolo-model", _bytes(way.model))]
         if way.engine == "flow":
             found.append((b"x-studiolo-flow-version", _bytes(way.model.rpartition(":")[2])))
+    if call.dropped:
+        found.append((b"x-studiolo-dropped-items", b"%d" % call.dropped))
     if call.cohort:
         found.append((b"x-studiolo-cohort", call.cohort.encode()))
     found += [(name.encode(), _bytes(value)) for name, value in rate_limits(call).items()]

@@ -14,7 +14,7 @@ from starlette.types import Send
 from serving.call import Call, Limits, headers_of
 from serving.course import AGAIN, RETRIES, Course, Failed, Whole
 from serving.events import Events, answer_id, finish, usage, wants_counts
-from serving.openai_errors import Refusal, refusal
+from serving.openai_errors import Refusal, refusal, with_code
 from serving.plane import Plane
 from serving.routing import Way
 from serving.upstream import Address, Answer, Broken, Slow, Stale, Unreachable
@@ -72,7 +72,8 @@ async def _attempt(course: Course, plane: Plane, send: Send) -> None:
         if answer.headers.get(b"content-type", b"").startswith(b"text/event-stream"):
             good = await _stream(call, answer, send, plane.limits, first)
         else:
-            whole = Whole(answer.status, answer.headers, await answer.body(call.patience(plane.limits.total)))
+            body = await answer.body(call.patience(plane.limits.total))
+            whole = Whole(answer.status, answer.headers, with_code(body) if answer.status == 400 else body)
             good = True
             await _relay(call, whole, send)
     except Slow as error:

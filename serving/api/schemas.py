@@ -102,7 +102,7 @@ RESPONSE_ASK = body(
         "metadata": {"type": "object", "additionalProperties": TEXT, "maxProperties": 16},
         "store": FLAG,
         "stream": FLAG,
-        "truncation": {"const": "disabled"},
+        "truncation": {"enum": ["auto", "disabled"]},
         "user": TEXT,
     },
 )
