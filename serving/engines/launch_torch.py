@@ -33,6 +33,8 @@ def launch(workspace: Workspace, deployment: Deployment) -> Launch:
     # What "auto" comes to is found out by the engine: importing torch to ask takes seconds.
     memory = sizes.weights(content, "bfloat16" if chat and found["dtype"] == "bfloat16" else "float32") + OVERHEAD
     memory += sizes.positions(content, READ_AHEAD) if chat else 0
+    if chat and found["dtype"] not in ("bfloat16", "float32") and sizes.is_narrow(content):
+        memory += sizes.weights(content, "float16")  # for a lone row
     return Launch(command=command, memory=memory, adapters=named(deployment) if chat else None)
 
 
