@@ -40,7 +40,7 @@ class Made:
 
 def put_endpoint(workspace: Workspace, file: EndpointFile) -> Endpoint:
     """Make the endpoint that a file describes, or bring it to what the file says."""
-    before = {endpoint.name: endpoint for endpoint in endpoints.listed(workspace)}.get(file.name)
+    before = endpoints.find(workspace, file.name)
     properties = {
         **(before.properties if before else {}),
         "auth_mode": file.auth_mode,

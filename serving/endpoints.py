@@ -151,6 +151,11 @@ def get(workspace: Workspace, name: str) -> Endpoint:
     return known[name]
 
 
+def find(workspace: Workspace, name: str) -> Endpoint | None:
+    """Return an endpoint that was made, None where there is none of that name."""
+    return next((endpoint for endpoint in listed(workspace) if endpoint.name == name), None)
+
+
 def deployment(workspace: Workspace, endpoint: str, name: str) -> Deployment:
     """Return a deployment of an endpoint that was made."""
     known = get(workspace, endpoint).deployments

@@ -22,7 +22,7 @@ STEP = "step"  # the property that keeps the command of a pipeline
 
 def put_endpoint(workspace: Workspace, file: BatchEndpointFile) -> Endpoint:
     """Make the batch endpoint that a file describes, or bring it to what the file says."""
-    before = {endpoint.name: endpoint for endpoint in endpoints.listed(workspace)}.get(file.name)
+    before = endpoints.find(workspace, file.name)
     known = before.deployments if before else {}
     if file.default and file.default not in known:
         hint = did_you_mean(file.default, known) or "make it first, then: studiolo batch-endpoint update --set-default"

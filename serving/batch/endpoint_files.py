@@ -38,11 +38,7 @@ class BatchEndpointFile:
 
 def read(path: Path, *, name: str = "", changes: Mapping[str, str] | None = None) -> BatchEndpointFile:
     """Read a batch endpoint file, or raise Invalid with `file:line:column`; `name` goes before the file's."""
-    document = yaml_values.read(path, {**({"name": name} if name else {}), **(changes or {})})
-    try:
-        return read_document(document)
-    except Invalid as error:
-        raise yaml_values.told_of_placeholders(path, error) from None
+    return yaml_values.read_as(path, {**({"name": name} if name else {}), **(changes or {})}, read_document)
 
 
 def read_document(document: Document) -> BatchEndpointFile:
