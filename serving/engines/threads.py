@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOOK = 1.0  # seconds between two looks
-SPARE = 0.8  # of a core must lie idle for one thread more
+SPARE = 0.7  # of a core must lie idle for one thread more
 LEFT = 0.7  # of each core but the first must come to us for the threads to stay as many
 
 
