@@ -13,13 +13,14 @@ from starlette.types import Send
 
 from serving.call import Call, Limits, headers_of
 from serving.course import AGAIN, RETRIES, Course, Failed, Whole
-from serving.events import Events, answer_id, finish, usage, wants_counts
+from serving.events import Events, answer_id, error_code, finish, usage, wants_counts
 from serving.openai_errors import Refusal, refusal, with_code
 from serving.plane import Plane
 from serving.routing import Way
 from serving.upstream import Address, Answer, Broken, Slow, Stale, Unreachable
 from workspace.errors import Unavailable
 
+FINAL = b"x-should-retry"  # OpenAI's own header: "false" where asking again is no use, or may do harm
 _READING = 5.0  # seconds for the text of an error
 # Of the headers of an answer to /score these are told by the gateway itself; the others are the script's own.
 _OURS = frozenset(
@@ -63,7 +64,7 @@ async def _attempt(course: Course, plane: Plane, send: Send) -> None:
         )  # fmt: skip
         first = time.monotonic() + plane.limits.first_token
         await answer.head(call.patience(plane.limits.first_token if call.stream else plane.limits.total))
-        if answer.status in AGAIN:
+        if answer.status in AGAIN and answer.headers.get(FINAL) != b"false":
             good = answer.status == 429  # it lives, and says so
             failed = await _failed(answer, call)
             if failed.wait:
@@ -118,11 +119,12 @@ async def _relay(call: Call, whole: Whole, send: Send) -> None:
     body = whole.body
     call.status, call.first_byte, call.usage = whole.status, time.monotonic(), usage(body)
     call.answer_id, call.finish = call.answer_id or answer_id(body), finish(body)
+    if whole.status >= 400:
+        call.error = error_code(body) or ("engine_failed" if whole.status >= 500 else None)
     headers = headers_of(call)
     headers.append((b"content-type", whole.headers.get(b"content-type", b"application/json")))
     headers.append((b"content-length", b"%d" % len(body)))
-    if b"retry-after" in whole.headers:
-        headers.append((b"retry-after", whole.headers[b"retry-after"]))
+    headers += [(name, whole.headers[name]) for name in (b"retry-after", FINAL) if name in whole.headers]
     if call.scored:
         headers += [(name, value) for name, value in whole.headers.items() if name not in _OURS]
     call.begun = call.answered = True
@@ -131,7 +133,7 @@ async def _relay(call: Call, whole: Whole, send: Send) -> None:
 
 
 async def _stream(call: Call, answer: Answer, send: Send, limits: Limits, first: float) -> bool:
-    """Pass the events on; return whether the engine ended them well."""
+    """Pass the events on; return whether the engine ended them well. One that tells itself what failed is alive."""
     events = Events(counts_wanted=wants_counts(call.request))
     ready = b""
     while not ready:  # the status goes out with the first event, so that until then an error can have its own
@@ -156,7 +158,8 @@ async def _stream(call: Call, answer: Answer, send: Send, limits: Limits, first:
     except (Broken, Slow, ValueError) as error:
         failure = Refusal(500, str(error), code="timeout" if isinstance(error, Slow) else "engine_failed")
         call.error, ending = failure.code, failure.event
-    call.usage, call.finish = events.usage, events.finish
+    good = call.error is None
+    call.usage, call.finish, call.error = events.usage, events.finish, call.error or events.error
     call.answered = True
     await send({"type": "http.response.body", "body": ending})
-    return call.error is None
+    return good

@@ -138,6 +138,14 @@ class App:
         """Return the headers of an answer: what it is, whose it is, and which version of the flow gave it."""
         return [(b"content-type", kind), (b"x-request-id", call.id.encode("latin-1")), self._digest]
 
+    def failed(self, call: Call, message: str) -> bytes:
+        """Return how a failure in the middle of a stream is told."""
+        return self._said(call, serve_openai.failed(message) if _is_chat(call) else Refused(400, message))
+
+    def _said(self, call: Call, refused: Refused) -> bytes:
+        message = self.mask.text(refused.message)
+        return serve_openai.error(refused, message) if _is_chat(call) else error_body(refused.code, message)
+
     def _admit(self, call: Call) -> None:
         host = call.headers.get(b"host", b"")
         if self.terms.loopback and not _LOOPBACK.fullmatch(host):
@@ -153,11 +161,7 @@ class App:
 
     async def _refuse(self, call: Call, refused: Refused, send: Send) -> None:
         headers = [*self.headers(call), *refused.headers]
-        if call.path.startswith("/v1/"):
-            body = serve_openai.error(refused, self.mask.text(refused.message))
-        else:
-            body = error_body(refused.code, self.mask.text(refused.message))
-        await answer(call, send, body, headers, status=refused.status)
+        await answer(call, send, self._said(call, refused), headers, status=refused.status)
 
     # /score
 
@@ -228,7 +232,7 @@ class App:
         await answer(call, send, self._page, headers)
 
     async def _nothing(self, call: Call, _receive: Receive, send: Send) -> None:
-        if call.path.startswith("/v1/"):
+        if _is_chat(call):
             raise Refused(404, f"no route {call.method} {call.path}")
         said = (
             f"The requested api {call.path[1:]!r} with {call.method} is not supported by current app, if you entered "
@@ -236,6 +240,11 @@ class App:
         )
         headers = self.headers(call, b"text/plain; charset=utf-8")
         await answer(call, send, said.encode("utf-8", "replace"), headers, status=404)
+
+
+def _is_chat(call: Call) -> bool:
+    """Whether it is OpenAI's clients that read the answer, and not prompt flow's."""
+    return call.path.startswith("/v1/")
 
 
 def _not_acceptable(accepts: frozenset[str], supported: str) -> Refused:
