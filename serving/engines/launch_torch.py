@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from serving import sizes
 from serving.endpoints import Deployment
-from serving.engines.launch import Launch, option
+from serving.engines.launch import Launch, asked, option
 from serving.engines.launch_adapters import adapters, named, owned
 from workspace.home import Workspace
 
@@ -22,7 +23,7 @@ def launch(workspace: Workspace, deployment: Deployment) -> Launch:
     task = str(model.properties.get("task", "chat"))
     settings = workspace.settings
     given = deployment.properties
-    found = {name: given.get(name) or getattr(settings, name) for name in ("threads", "dtype")}
+    found = {name: given.get(name) or getattr(settings, name) for name in OPTIONS}
     command = [sys.executable, "-P", "-m", "serving.engines.torch", "--model", str(content)]
     command += ["--name", model.name, "--task", task]
     for name, value in found.items():
@@ -38,8 +39,6 @@ def launch(workspace: Workspace, deployment: Deployment) -> Launch:
     return Launch(command=command, memory=memory, adapters=named(deployment) if chat else None)
 
 
-def options(deployment: Deployment) -> dict[str, object]:
+def options(deployment: Deployment) -> dict[str, Any]:
     """Return what of the properties makes it another engine."""
-    return {name: deployment.properties[name] for name in OPTIONS if deployment.properties.get(name)} | owned(
-        deployment
-    )
+    return asked(deployment.properties, OPTIONS) | owned(deployment)
