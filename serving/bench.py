@@ -281,6 +281,11 @@ class Summary:
     latency: Mapping[float, float]
     errors: Mapping[str, int]
 
+    @property
+    def times(self) -> Mapping[str, Mapping[float, float]]:
+        """The three that are timed, by what people call them."""
+        return {"first token": self.first_token, "between tokens": self.inter_token, "whole answer": self.latency}
+
 
 def summary(load: Load) -> Summary:
     """Return what was measured so far."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from serving.backends import Backends
@@ -21,7 +19,6 @@ class Plane:
     backends: Backends
     limits: Limits
     lines: Lines = field(default_factory=Lines)
-    clock: Callable[[], float] = time.monotonic
     _budgets: dict[str, Budget] = field(default_factory=dict)
 
     def budget(self, path: str) -> Budget:

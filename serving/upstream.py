@@ -334,13 +334,11 @@ class Lines:
         return self._secure if address.secure else None
 
 
-async def send(address: Address, method: str, path: str, *, body: bytes = b"", request_id: str = "") -> Answer:
+async def send(address: Address, method: str, path: str, *, body: bytes = b"") -> Answer:
     """Send one request over a connection of its own and return its answer. Close it in any case."""
     line = await _connect(address, ssl.create_default_context() if address.secure else None, bytearray(READ))
-    head = f"content-length: {len(body)}\r\nconnection: close\r\n" + (
-        f"x-request-id: {request_id}\r\n" if request_id else ""
-    )
-    return line.ask(b"%b %b%b\r\n%b" % (method.encode(), _head(address, path), head.encode("latin-1"), body))
+    head = b"%b %bcontent-length: %d\r\nconnection: close\r\n\r\n" % (method.encode(), _head(address, path), len(body))
+    return line.ask(head + body)
 
 
 def _head(address: Address, path: str) -> bytes:
