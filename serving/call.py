@@ -49,7 +49,7 @@ class Call:
     deployment: Deployment | None = None
     cohort: str | None = None
     key: TokenRecord | None = None  # who asks
-    limits: Mapping[str, str] = field(default_factory=dict)  # what is left to its key, as headers
+    limits: Mapping[str, str] = field(default_factory=dict)  # what is left to its token, as headers x-ratelimit-…
     cost: float | None = None
     answer_id: str | None = None  # what the answer calls itself: "chatcmpl-…"
     mirror_of: str | None = None  # the request that this is a copy of
@@ -103,6 +103,7 @@ class Call:
             "duration_ms": round((now - self.started) * 1e3, 2),
             "traceparent": self.trace.traceparent if self.trace else None,
             "parent_span": self.trace.parent if self.trace else None,
+            "asked_by": self.trace.asked_by if self.trace else None,
         }
 
 
@@ -121,13 +122,8 @@ def headers_of(call: Call) -> list[tuple[bytes, bytes]]:
         found.append((b"x-studiolo-dropped-items", b"%d" % call.dropped))
     if call.cohort:
         found.append((b"x-studiolo-cohort", call.cohort.encode()))
-    found += [(name.encode(), _bytes(value)) for name, value in rate_limits(call).items()]
+    found += [(name.encode(), _bytes(value)) for name, value in call.limits.items()]
     return found
-
-
-def rate_limits(call: Call) -> Mapping[str, str]:
-    """Return the headers x-ratelimit-… that tell a client how much its token may still ask for."""
-    return call.limits
 
 
 def _bytes(value: str) -> bytes:

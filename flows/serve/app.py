@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from flows import line_trace
 from flows.masking import Mask
+from flows.results import LineRecord
 from flows.runner import Runner
 from flows.serve import openai_chat as serve_openai
 from flows.serve import page as serve_page
@@ -79,6 +81,7 @@ class App:
         self.version = version("studiolo")
         self.largest_body = LARGEST_BODY
         folder = kit.home / "spool" / FOLDER if kit.home else None
+        self._keeps = folder is not None
         self._runner = Runner(kit, concurrency=AT_ONCE, line_timeout=LINE_TIMEOUT)
         self.mask = Mask(kit.connections.values())
         self._log = RequestLog(folder, flow=kit.flow.name, digest=terms.digest, mask=self.mask)
@@ -134,6 +137,11 @@ class App:
             self._lines = Lines(self._runner, most=MOST)
         return self._lines
 
+    async def run(self, call: Call, inputs: Mapping[str, Any], receive: Receive, *, stream: bool) -> LineRecord:
+        """Run the flow for a request; what its models record belongs to the caller's trace."""
+        trace = line_trace.of_request(call.headers, kept=self._keeps)
+        return await self.lines.run(inputs, receive, stream=stream, trace=trace)
+
     def headers(self, call: Call, kind: bytes = b"application/json") -> Pairs:
         """Return the headers of an answer: what it is, whose it is, and which version of the flow gave it."""
         return [(b"content-type", kind), (b"x-request-id", call.id.encode("latin-1")), self._digest]
@@ -172,7 +180,7 @@ class App:
         if not wants_events and not takes_json:
             raise _not_acceptable(accepts, "application/json")
         inputs = serve_score.inputs_of(self.flow, raw)
-        call.line = record = await self.lines.run(inputs, receive, stream=wants_events)
+        call.line = record = await self.run(call, inputs, receive, stream=wants_events)
         if (failed := serve_score.failure(record)) is not None:
             raise failed
         made = self._made(record.outputs or {})

@@ -50,7 +50,7 @@ async def complete(app: App, call: Call, receive: Receive, send: Send) -> None:
     asked = _asked(app.flow, await read(call, receive, largest=app.largest_body))
     streams = asked.get("stream") is True
     inputs = serve_score.checked(app.flow, inputs_of(app.flow, asked["messages"], asked.get("inputs") or {}))
-    call.line = record = await app.lines.run(inputs, receive, stream=streams)
+    call.line = record = await app.run(call, inputs, receive, stream=streams)
     if (refused := failure(record)) is not None:
         raise refused
     made = (record.outputs or {}).get(said_by(app.flow, record))
