@@ -150,6 +150,11 @@ def engine_for(workspace: Workspace, asset: Asset | None, *, code: bool, model: 
     )
 
 
+def asset_name(file: DeploymentFile) -> str:
+    """Return what the content of a deployment is called where the file gives it no name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{file.endpoint}-{file.name}")
+
+
 def _asset(workspace: Workspace, file: DeploymentFile) -> Asset | None:
     model = file.model
     if model is None or (file.engine == "openai" and not model.path):
@@ -171,7 +176,7 @@ def _referred(workspace: Workspace, written: str, *, flow: bool) -> Asset:
 
 def _registered(workspace: Workspace, file: DeploymentFile, model: Model) -> Asset:
     content = _content(workspace, model.path)
-    name = model.name or re.sub(r"[^A-Za-z0-9._-]+", "-", f"{file.endpoint}-{file.name}")
+    name = model.name or asset_name(file)
     if content.is_dir() and any((content / each).is_file() for each in FLOW_FILES):
         return snapshot.keep(workspace, name, content)
     properties: dict[str, Any] = {"type": model.type or _type(content), FILENAME: content.name}
@@ -249,8 +254,7 @@ def _properties(workspace: Workspace, file: DeploymentFile, requirements: Requir
         "written": dict(file.written),
     }
     if file.code:
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{file.endpoint}-{file.name}-code")
-        found["code"] = workspace.assets.put("component", name, file.code.folder).ref
+        found["code"] = workspace.assets.put("component", f"{asset_name(file)}-code", file.code.folder).ref
         found["scoring_script"] = file.code.script
     if requirements:
         found["requirements"] = asdict(requirements)

@@ -11,6 +11,7 @@ import time
 
 from starlette.types import Send
 
+from serving.backends import Place
 from serving.call import Call, Limits, headers_of
 from serving.course import AGAIN, RETRIES, Course, Failed, Whole
 from serving.events import Events, answer_id, error_code, finish, usage, wants_counts
@@ -47,14 +48,7 @@ async def forward(call: Call, way: Way, plane: Plane, send: Send, *, retries: in
 async def _attempt(course: Course, plane: Plane, send: Send) -> None:
     call, deployment = course.call, course.deployment
     call.deployment = deployment
-    try:
-        course.addresses = addresses = await plane.engines.addresses(deployment)
-        course.loaded()
-        place = plane.backends.free(deployment, addresses, avoid=course.tried)
-        if place is None:
-            place = await plane.backends.place(deployment, addresses, avoid=course.tried)
-    except (Refusal, Unavailable) as error:
-        raise Failed(refusal(error), elsewhere=True) from error
+    place = await _placed(course, plane)
     address, answer, good = place.address, None, None
     course.tried.append(address)
     try:
@@ -95,12 +89,24 @@ async def _attempt(course: Course, plane: Plane, send: Send) -> None:
         place.leave(good=good)
 
 
+async def _placed(course: Course, plane: Plane) -> Place:
+    """Return a place at one of the replicas, waited for where all are busy."""
+    deployment = course.deployment
+    try:
+        course.addresses = await plane.engines.addresses(deployment)
+        course.loaded()
+        free = plane.backends.free(deployment, course.addresses, avoid=course.tried)
+        return free or await plane.backends.place(deployment, course.addresses, avoid=course.tried)
+    except (Refusal, Unavailable) as error:
+        raise Failed(refusal(error), elsewhere=True) from error
+
+
 def _broken(course: Course, plane: Plane, address: Address, error: Broken) -> Failed | Refusal:
     deployment = course.deployment
     told = Refusal(502, f"{error}: {deployment.path} could not answer", code="engine_failed")
     plane.engines.lost(deployment, address)
     # What somebody else's server has done with the request is not known; of ours, another may do it over.
-    return told if deployment.engine == "openai" else Failed(told, free=False)
+    return told if deployment.engine == "openai" else Failed(told)
 
 
 async def _failed(answer: Answer, call: Call) -> Failed:

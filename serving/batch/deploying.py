@@ -102,7 +102,7 @@ def _deploy_step(workspace: Workspace, file: BatchDeploymentFile, step: Step) ->
     kept: dict[str, Any] = asdict(step)
     kept["code"] = None
     if step.code:
-        kept["code"] = workspace.assets.put("component", f"{parts.endpoint}-{parts.name}-code", step.code).ref
+        kept["code"] = workspace.assets.put("component", f"{deploying.asset_name(parts)}-code", step.code).ref
     properties = {
         STEP: kept,
         "description": parts.description,

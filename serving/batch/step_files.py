@@ -13,6 +13,7 @@ from typing import Any
 
 from jobs.command import EXPRESSION, Literal
 from serving import yaml_values
+from serving.batch.inputs import LITERAL_TYPES
 from workspace.documents import Document, read_yaml
 from workspace.errors import Invalid
 
@@ -115,7 +116,7 @@ def _declared(name: str, value: Any, pipeline: Document) -> StepInput:
     if not isinstance(value, dict):
         return StepInput(source=name, value=value if isinstance(value, Literal) else None)
     kind = str(value.get("type", "uri_folder")).lower()
-    is_path = kind not in ("string", "number", "integer", "boolean")
+    is_path = kind not in LITERAL_TYPES
     found = value.get("path", value.get("value", value.get("default")))
     if is_path and isinstance(found, str) and not found.startswith("azureml:"):
         local = (pipeline.path.parent / found.removeprefix("file:")).resolve()
