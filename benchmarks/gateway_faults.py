@@ -14,10 +14,12 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import gateway_speed as speed
 import httptools
+import psutil
 import uvloop
 from mock_upstream import DELTA, HEAD
 
@@ -28,7 +30,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200_000, help="of the soak")
     parser.add_argument("--leaving", type=int, default=100, help="clients that leave, of each kind")
     parser.add_argument("--split", type=int, default=20_000)
-    parser.add_argument("--litellm", type=speed.Path, help="soak LiteLLM's proxy too")
+    parser.add_argument("--litellm", type=Path, help="soak LiteLLM's proxy too")
     given = parser.parse_args()
     with ExitStack() as stack:
         server = stack.enter_context(speed.mock())
@@ -184,5 +186,5 @@ async def connected(target: speed.Target, request: bytes) -> Any:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"load": speed.psutil.getloadavg()}))
+    print(json.dumps({"load": psutil.getloadavg()}))
     main()
