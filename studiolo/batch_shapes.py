@@ -21,7 +21,7 @@ from workspace.home import Workspace
 
 def endpoints(workspace: Workspace) -> list[Endpoint]:
     """Return the batch endpoints."""
-    return [each for each in records.listed(workspace) if each.kind == "batch"]
+    return records.listed(workspace, kind="batch")
 
 
 def endpoint(workspace: Workspace, found: Endpoint) -> dict[str, Any]:

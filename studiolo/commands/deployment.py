@@ -105,7 +105,7 @@ def list_command(
     from studiolo import endpoint_shapes
 
     with open_workspace() as workspace:
-        found = [endpoints.get(workspace, endpoint)] if endpoint else endpoints.listed(workspace)
+        found = [endpoints.get(workspace, endpoint)] if endpoint else endpoints.listed(workspace, kind="online")
         ways = [way for each in found for way in each.deployments.values()]
         print_many([endpoint_shapes.deployment(workspace, way) for way in ways], COLUMNS, output, as_json=as_json)
 

@@ -119,8 +119,7 @@ def list_command(as_json: AsJson = False, output: As = None) -> None:
     from studiolo import endpoint_shapes
 
     with open_workspace() as workspace:
-        online = [each for each in endpoints.listed(workspace) if each.kind == "online"]
-        found = [endpoint_shapes.endpoint(workspace, each) for each in online]
+        found = [endpoint_shapes.endpoint(workspace, each) for each in endpoints.listed(workspace, kind="online")]
     print_many(found, COLUMNS, output, as_json=as_json)
     if not found:
         typer.echo("next: studiolo endpoint create -n NAME", err=True)
