@@ -110,7 +110,7 @@ def _check_paths(visit: Visit, asked: Invocation) -> None:
     """Files of this machine are for who owns it: any other key names data of the workspace."""
     if visit.call.key and visit.call.key.role == "admin":
         return
-    if asked.output_path or any(each.path and not each.is_asset for each in asked.inputs.values()):
+    if invoking.names_paths(asked):
         message = "this key may name data of the workspace only, as azureml:NAME:VERSION"
         raise Refusal(403, message, code="path_not_allowed", param="properties.InputData")
 
