@@ -98,7 +98,7 @@ def finish(text: bytes) -> str | None:
 def error_code(text: bytes) -> str | None:
     """Return what an error calls itself: "flow_failed"; None where it has no name."""
     try:
-        found, _ = _DECODER.raw_decode(text.decode("utf-8", "replace"))
+        found, _ = _DECODER.raw_decode(text.decode("utf-8", "replace").lstrip())
         code = (found.get("error") or found).get("code")
     except (ValueError, AttributeError):
         code = None
