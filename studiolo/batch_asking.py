@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from jobs.command import Literal
-from serving import service
 from serving.batch import deploying, endpoint_files, invoking
 from serving.batch.inputs import Given
 from serving.batch.invoking import Invocation
 from serving.endpoints import Deployment, Endpoint
 from studiolo import batch_activity
 from studiolo.batch_activity import Job
+from studiolo.endpoint_shapes import address
 from workspace.errors import Denied, Invalid
 from workspace.home import Workspace
 from workspace.tokens import TokenRecord
@@ -146,11 +146,9 @@ def as_request(workspace: Workspace, endpoint: str, asked: Invocation) -> str:
     if asked.output_path:
         properties["OutputData"] = {invoking.OUTPUT: {"JobOutputType": "UriFile", "Uri": asked.output_path}}
     body = json.dumps({"properties": properties}, indent=2, ensure_ascii=False).replace("'", "'\\''")
-    running = service.running(workspace.home)
-    port = running.port if running else workspace.settings.gateway_port
     way = f"  -H 'azureml-model-deployment: {asked.deployment}' \\\n" if asked.deployment else ""
     return (
-        f"curl http://127.0.0.1:{port}/endpoints/{endpoint}/jobs \\\n"
+        f"curl {address(workspace, endpoint)}/jobs \\\n"
         '  -H "Authorization: Bearer $(cat .studiolo/token)" \\\n'
         f"{way}  -H 'Content-Type: application/json' \\\n  -d '{body}'"
     )

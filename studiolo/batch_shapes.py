@@ -29,7 +29,7 @@ def endpoint(workspace: Workspace, found: Endpoint) -> dict[str, Any]:
     return {
         **endpoint_files.shown(found),
         "kind": found.kind,
-        "invoke_uri": f"{address(workspace, found)}/jobs",
+        "invoke_uri": f"{address(workspace, found.name)}/jobs",
         "provisioning_state": "Succeeded",
         "deployments": sorted(found.deployments),
     }

@@ -14,11 +14,11 @@ from serving.batch import invoking
 from serving.batch.inputs import Given
 from serving.batch.invoking import Invocation
 from serving.openai_errors import Refusal
+from serving.routing import NAMED
 from serving.table import Route
 from serving.visit import Visit
 from workspace.home import Workspace
 
-DEPLOYMENT = b"azureml-model-deployment"  # the header that names a deployment, as for online endpoints
 _TYPES: Mapping[str, str] = {
     "urifile": "uri_file", "urifolder": "uri_folder", "uri_file": "uri_file", "uri_folder": "uri_folder",
     "mltable": "mltable",
@@ -31,7 +31,7 @@ async def begin(visit: Visit) -> None:
     name = _endpoint(visit)
     properties = fields.record((await visit.read()).get("properties") or {}, "properties")
     asked = Invocation(
-        deployment=visit.headers.get(DEPLOYMENT, b"").decode("latin-1"),
+        deployment=visit.headers.get(NAMED, b"").decode("latin-1"),
         inputs=_inputs(properties),
         output_path=_output(properties),
         mini_batch_size=_count(properties, "MiniBatchSize"),

@@ -21,6 +21,7 @@ from serving.batch.invoking import Invocation
 from serving.batch.progress import Failure
 from serving.endpoints import addressable
 from tests.serving.conftest import House
+from tests.serving.test_batch_files import PIPELINE
 from tests.serving.test_engine_mlflow import saved
 from workspace.documents import parse_yaml
 from workspace.errors import Conflict, Denied, Invalid, NotFound
@@ -280,8 +281,6 @@ def test_a_model_of_mlflow_sees_images_as_arrays(workspace: Workspace, tmp_path:
 
 
 def test_a_pipeline_of_one_command_runs_as_a_job(batch: Batch) -> None:
-    from tests.serving.test_batch_files import PIPELINE
-
     path = batch.folder / "line.yml"
     path.write_text(PIPELINE)
     list(deploying.deploy(batch.workspace, deployment_files.read(path), default=True))
