@@ -52,7 +52,7 @@ async def _attempt(course: Course, plane: Plane, send: Send) -> None:
     address, answer, good = place.address, None, None
     course.tried.append(address)
     try:
-        answer = await plane.lines.send(
+        answer = await plane.pool.send(
             address, "POST", call.asks or call.path, body=course.body, request_id=call.id,
             told=call.told + call.trace.lines if call.trace else call.told, fresh=course.fresh,
         )  # fmt: skip

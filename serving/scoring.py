@@ -48,7 +48,7 @@ async def describe(visit: Visit) -> None:
     _check_engine(chosen)
     addresses = await house.engines.addresses(chosen)
     query = f"?{visit.query.decode('latin-1')}" if visit.query else ""
-    answer = await house.plane.lines.send(addresses[0], "GET", f"/swagger.json{query}", request_id=call.id)
+    answer = await house.plane.pool.send(addresses[0], "GET", f"/swagger.json{query}", request_id=call.id)
     try:
         await answer.head(house.limits.first_token)
         body = await answer.body(house.limits.first_token)
