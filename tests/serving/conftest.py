@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -201,3 +202,12 @@ async def listening(app: Any, bounds: Bounds | None = None) -> AsyncIterator[str
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.drain()
         await task
+
+
+async def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """Return what something comes to, once it is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        await asyncio.sleep(0.05)
+    return found

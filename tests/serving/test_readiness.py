@@ -18,6 +18,7 @@ from serving.endpoints import Deployment
 from serving.group import address_of
 from serving.openai_errors import Refusal
 from serving.readiness import Engines
+from tests.serving.conftest import until
 from workspace.errors import Invalid
 from workspace.home import Workspace
 from workspace.settings import Settings
@@ -50,15 +51,6 @@ def echo(workspace: Workspace, tmp_path: Path) -> Iterator[Callable[..., Deploym
 
     yield make
     replicas.stop_all(workspace.home)
-
-
-async def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """Return what something comes to, once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        await asyncio.sleep(0.05)
-    return found
 
 
 def pids(workspace: Workspace) -> set[int]:

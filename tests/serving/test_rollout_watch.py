@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from serving import endpoints
 from serving.rollouts import records
 from serving.rollouts.records import Plan, Quality, Rollout
-from tests.serving.conftest import answer, scripted
+from tests.serving.conftest import answer, scripted, until
 
 if TYPE_CHECKING:
     from tests.serving.conftest import House, Wire
@@ -64,11 +64,9 @@ async def test_a_sound_candidate_takes_over_and_leaves_a_run(house: House) -> No
     rollout = await begun(house, PLAN, house.upstream.port)
     found, _ = await ended(house, rollout)
     assert (found.state, found.percent) == ("COMPLETED", 100)
-    for _ in range(100):  # the run is written once the rollout has ended
-        if any(run.ended for run in house.workspace.runs.list(kind="rollout")):
-            break
-        await asyncio.sleep(0.05)
-    run = house.workspace.runs.get(f"rollout-{rollout.id}")
+    # The run is written once the rollout has ended.
+    run = await until(lambda: next((run for run in house.workspace.runs.list(kind="rollout") if run.ended), None))
+    assert run.name == f"rollout-{rollout.id}"
     assert run.tags["state"] == "COMPLETED"
     upstream = house.workspace.lineage.upstream("deployment:mock:green")
     assert f"run:{run.run_id}" in {edge.source for edge in upstream}
@@ -111,10 +109,7 @@ async def test_a_gateway_that_comes_back_goes_on_with_what_was_known(house: Hous
 async def test_traffic_changed_by_hand_pauses_the_rollout(house: House) -> None:
     rollout = await begun(house, replace(PLAN, requests=1_000), house.upstream.port)
     await house.changed(traffic={"blue": 50, "green": 50})
-    for _ in range(100):
-        if records.get(house.workspace, rollout.id).state == "PAUSED":
-            break
-        await asyncio.sleep(0.05)
+    await until(lambda: records.get(house.workspace, rollout.id).state == "PAUSED")
     assert records.get(house.workspace, rollout.id).reason == "somebody changed the traffic"
     assert endpoints.get(house.workspace, "mock").traffic == {"blue": 50, "green": 50}
 
