@@ -172,7 +172,7 @@ def test_a_pipeline_of_two_steps_is_refused_naming_what_it_waits_for(write: Call
     two = PIPELINE.replace("settings:", "    more: {type: command, command: echo}\nsettings:")
     with pytest.raises(Invalid, match="the pipeline has 2 steps: count, more") as caught:
         deployment_files.read(write(two))
-    assert "issue 5" in str(caught.value.hint)
+    assert "a single command step" in str(caught.value.hint)
 
 
 def test_a_component_may_be_a_file_and_its_step_another(write: Callable[[str], Path], tmp_path: Path) -> None:
