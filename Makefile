@@ -16,7 +16,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export UV_HTTP_TIMEOUT ?= 180
 INSTALL := $(BIN)/uv pip install --python .venv --quiet --constraint requirements.lock
 
-.PHONY: help up test test-vllm lint types fmt bench faults docs slow gpu lock clean
+.PHONY: help up test test-vllm lint types fmt bench faults docs screens slow gpu lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -51,6 +51,9 @@ faults: .venv/.dev  ## the long versions of the gateway's fault tests, with figu
 docs: .venv/.dev  ## write docs/commands.md and the schemas from the code
 	$(BIN)/python docs/write_commands.py
 	$(BIN)/python docs/write_schemas.py
+
+screens: .venv/.dev  ## take the pictures of docs/screens anew, in Chromium; minutes
+	$(BIN)/python docs/take_screens.py
 
 slow: .venv/.dev  ## tests that take minutes
 	$(BIN)/pytest -m slow

@@ -137,6 +137,11 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
+def many(count: int, word: str) -> str:
+    """Return how many there are of something: "1 file", "1,200 files"."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
 def size(count: float | None) -> str:
     """Return a number of bytes in the unit that suits it: "1.2 MB"."""
     if count is None:

@@ -64,7 +64,7 @@ def _card(summary: Summary) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             places.link("batch", parts.plain(endpoint.name), icon="dynamic_feed", endpoint=endpoint.name)
-            said = f":blue[{summary.running:,} running]" if summary.running else f"{summary.jobs:,} jobs"
+            said = f":blue[{summary.running:,} running]" if summary.running else parts.many(summary.jobs, "job")
             st.markdown(f":small[{said if summary.jobs else 'no job yet'}]", width="content")
         if newest:
             with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
@@ -142,7 +142,7 @@ def _jobs(endpoint: Endpoint) -> None:
     goes_on = not all(job.ended for job in jobs)
     with rows:
         st.fragment(_rows, run_every=3 if goes_on else None)(endpoint.name, page, goes_on)
-    st.caption(f"{len(jobs):,} jobs, the newest first.")
+    st.caption(f"{parts.many(len(jobs), 'job')}, the newest first.")
 
 
 def _rows(endpoint: str, page: int, went_on: bool) -> None:

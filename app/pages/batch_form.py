@@ -55,7 +55,7 @@ def _given(takes: Sequence[batch_asking.Input]) -> tuple[Mapping[str, Given], Up
     )
     uploads = [(each.name, each.getvalue()) for each in chosen]
     if uploads:
-        st.caption(f"{len(uploads):,} files, {parts.size(sum(len(content) for _, content in uploads))}")
+        st.caption(f"{parts.many(len(uploads), 'file')}, {parts.size(sum(len(content) for _, content in uploads))}")
     return batch_asking.stand_in(uploads), uploads
 
 

@@ -54,7 +54,7 @@ def counted(job: Job) -> str:
     if not counts.files:
         return ""
     failed = f", {counts.files_failed:,} failed" if counts.files_failed else ""
-    return f"{counts.files_done:,} of {counts.files:,} files{failed}, {counts.rows:,} rows"
+    return f"{counts.files_done:,} of {parts.many(counts.files, 'file')}{failed}, {parts.many(counts.rows, 'row')}"
 
 
 def _live(before: Job) -> None:
@@ -95,7 +95,7 @@ def _failures(job: Job) -> None:
         return
     found = batch_activity.failures(parts.workspace(), job, most=_FAILED)
     named = sum(len(failure.files) for failure in found)
-    with st.expander(f"{job.counts.files_failed:,} files failed", icon=":material/error:", expanded=True):
+    with st.expander(f"{parts.many(job.counts.files_failed, 'file')} failed", icon=":material/error:", expanded=True):
         for failure in found:
             st.markdown(f"**{parts.plain(', '.join(failure.files))}**  \n{parts.plain(failure.reason)}")
         if named < job.counts.files_failed:

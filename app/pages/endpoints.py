@@ -57,7 +57,9 @@ def _card(endpoint: studiolo.Endpoint, lately: Mapping[str, studiolo.Activity]) 
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             places.link("endpoints", parts.plain(endpoint.name), icon="dns", endpoint=endpoint.name)
             requests, failed = sum(each.requests for each in mine), sum(each.failed for each in mine)
-            said = f"{requests:,} requests in the last hour" + (f", :red[{failed:,} failed]" if failed else "")
+            said = f"{parts.many(requests, 'request')} in the last hour" + (
+                f", :red[{failed:,} failed]" if failed else ""
+            )
             st.markdown(f":small[{said if requests else 'no request in the last hour'}]", width="content")
         _bar(endpoint)
 

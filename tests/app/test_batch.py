@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from app import parts
+from jobs import records
+from serving.batch import deploying, invoking
+from serving.batch.endpoint_files import BatchEndpointFile
 from studiolo import batch_activity
 from tests.app.conftest import EVIL
 
@@ -37,8 +42,8 @@ def test_a_job_shows_its_rows_what_failed_and_why(studio: Any, visit: Visit) -> 
     page = visit(studio, "/batch?endpoint=letters&job=letters-count")
     page.get_by_text("! Completed, 1 failed").wait_for()
     page.get_by_text("2 of 3 files, 1 failed, 2 rows").wait_for()
-    page.get_by_text("1 files failed").wait_for()
-    failed = page.get_by_test_id("stExpander").filter(has_text="1 files failed")
+    page.get_by_text("1 file failed").wait_for()
+    failed = page.get_by_test_id("stExpander").filter(has_text="1 file failed")
     failed.get_by_text("ValueError: no letters in 1.txt <img src=x onerror='window.pwned=1'>").wait_for()
     assert page.locator("img[src=x]").count() == 0
     page.get_by_test_id("stDataFrame").locator("canvas").first.wait_for()
@@ -163,6 +168,25 @@ def test_the_files_that_make_an_endpoint_are_shown_without_the_values_of_variabl
     assert "hush" not in page.content()
 
 
+def test_many_jobs_are_turned_over_like_pages(studio: Any, visit: Visit) -> None:
+    deploying.put_endpoint(studio.workspace, BatchEndpointFile(name="busy"))
+    spec = {"tags": {invoking.ENDPOINT: "busy", invoking.DEPLOYMENT: "gone"}, "environment_variables": {}}
+    for number in range(25):
+        name = f"busy-{number:02d}"
+        records.add(studio.workspace, name, "command", spec | {"inputs": {}, "outputs": []})
+        records.move(studio.workspace, name, old=("Queued",), new="Failed", ended_at=time.time())
+    page = visit(studio, "/batch?endpoint=busy")
+    page.get_by_role("link", name="busy-24", exact=True).wait_for()
+    page.get_by_text("25 jobs, the newest first.").wait_for()
+    page.get_by_role("button", name="Page 2").click()
+    page.get_by_role("link", name="busy-04", exact=True).wait_for()
+    page.get_by_role("link", name="busy-24", exact=True).wait_for(state="detached")
+    page.wait_for_url("**page=2**")
+    page.reload()
+    page.get_by_role("link", name="busy-00", exact=True).click()
+    page.get_by_role("heading", name="busy-00").wait_for()
+
+
 @pytest.mark.parametrize(
     ("path", "says"),
     [
@@ -196,4 +220,5 @@ def _upload(page: Page, files: Sequence[tuple[str, str]]) -> None:
     """Choose files, and wait until the page has them all."""
     given = [{"name": name, "mimeType": "text/plain", "buffer": text.encode()} for name, text in files]
     page.get_by_test_id("stFileUploader").locator("input[type=file]").set_input_files(given)
-    page.get_by_text(f"{len(files)} files, {sum(len(text) for _, text in files)} B", exact=True).wait_for()
+    size = sum(len(text) for _, text in files)
+    page.get_by_text(f"{parts.many(len(files), 'file')}, {size} B", exact=True).wait_for()
