@@ -42,7 +42,7 @@ fmt: .venv/.dev  ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 bench: .venv/.dev  ## measure; figures go into benchmarks/README.md as seen
-	@for script in $(filter-out %/mock_upstream.py %/gateway_faults.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
+	@for script in $(filter-out %/mock_upstream.py %/gateway_faults.py %/gateway_latency.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
 
 faults: .venv/.dev  ## the long versions of the gateway's fault tests, with figures
 	$(BIN)/pytest -m slow tests/serving
