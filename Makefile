@@ -16,7 +16,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export UV_HTTP_TIMEOUT ?= 180
 INSTALL := $(BIN)/uv pip install --python .venv --quiet --constraint requirements.lock
 
-.PHONY: help up test test-vllm lint types fmt bench faults docs verdicts slow gpu lock clean
+.PHONY: help up test test-vllm lint types fmt bench faults docs screens verdicts slow gpu lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -42,7 +42,7 @@ fmt: .venv/.dev  ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 bench: .venv/.dev  ## measure; figures go into benchmarks/README.md as seen
-	@for script in $(filter-out %/mock_upstream.py %/gateway_faults.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
+	@for script in $(filter-out %/mock_upstream.py %/gateway_faults.py %/gateway_latency.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
 
 faults: .venv/.dev  ## the long versions of the gateway's fault tests, with figures
 	$(BIN)/pytest -m slow tests/serving
@@ -55,6 +55,9 @@ docs: .venv/.dev  ## write docs/commands.md and the schemas from the code
 
 verdicts: .venv/.dev  ## ask the real azure-ai-ml about the files of tests/jobs/corpus anew (it gets an environment of its own)
 	$(BIN)/python tests/jobs/record_verdicts.py .pytest_cache/d/azure-ai-ml
+
+screens: .venv/.dev  ## take the pictures of docs/screens anew, in Chromium; minutes
+	$(BIN)/python docs/take_screens.py
 
 slow: .venv/.dev  ## tests that take minutes
 	$(BIN)/pytest -m slow

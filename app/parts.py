@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import streamlit as st
 
 import studiolo
 from studiolo import StudioloError, Workspace
+from studiolo.sessions import Sessions
+from workspace.tokens import TokenRecord
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:&])")
 TONES = {"FINISHED": "green", "RUNNING": "blue", "FAILED": "red", "KILLED": "orange", "PAUSED": "violet"}
@@ -50,10 +53,35 @@ def problem(error: StudioloError) -> None:
     st.error(f"**{plain(str(error))}**{hint}", icon=":material/error:")
 
 
-def command(line: str, *, language: str = "bash") -> None:
-    """Show the command that does the same as the page."""
-    with st.expander("The same from the command line", icon=":material/terminal:"):
-        st.code(line, language=language)
+def command(line: str, *, title: str = "", files: Mapping[str, str] | None = None, request: str = "") -> None:
+    """Show the command that does the same as the page, the files that it reads and the HTTP request, if any."""
+    with st.expander(title or "The same from the command line", icon=":material/terminal:"):
+        st.code(line, language="bash")
+        for name, text in (files or {}).items():
+            st.caption(plain(name))
+            st.code(text, language="yaml")
+        if request:
+            st.caption("Over HTTP")
+            st.code(request, language="bash")
+
+
+def acts(name: str) -> None:
+    """Show what was done to an endpoint, by whom and when."""
+    found = studiolo.acts_of(workspace(), name)
+    with st.expander("What was done to it", icon=":material/receipt_long:"):
+        st.dataframe(
+            [
+                {"when": datetime.fromtimestamp(act.ts, UTC), "who": act.actor, "what": act.action, "to": act.subject}
+                for act in found
+            ],
+            hide_index=True,
+            column_config={"when": st.column_config.DatetimeColumn(format="distance")},
+        )
+
+
+def visitor() -> TokenRecord:
+    """Return whose token opened this session."""
+    return Sessions(workspace()).holder(st.context.cookies.get(f"studiolo_{st.get_option('server.port')}", ""))
 
 
 def empty(title: str, text: str, line: str | None = None) -> None:
@@ -107,6 +135,11 @@ def duration(seconds: float | None) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def many(count: int, word: str) -> str:
+    """Return how many there are of something: "1 file", "1,200 files"."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def size(count: float | None) -> str:

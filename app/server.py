@@ -40,6 +40,7 @@ def create_app(workspace: Workspace, *, port: int) -> streamlit.App:
             Route("/login", login.enter, methods=["GET", "POST"]),
             Route("/logout", login.leave),
             Route("/files/{run_id}/{name:path}", files.serve),
+            Route("/data/{ref}/{name:path}", files.serve_data),
         ],
         middleware=[Middleware(Door, sessions=sessions, cookie=cookie, policy=policy)],
     )

@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,7 @@ def our_doors(name: str, workspace: Workspace, gateway: Gateway) -> list[Door]:
     through = Door(f"{name}, through the gateway", port, SMOLLM2.name, 0, gateway.token)
     client(through, 1, 5)
     [engine] = replicas.living(workspace.home)
-    return [Door(name, engine.socket, SMOLLM2.name, engine.pid), Door(*list_of(through, engine.pid))]
+    return [Door(name, engine.socket, SMOLLM2.name, engine.pid), replace(through, pid=engine.pid)]
 
 
 def their_doors(name: str, workspace: Workspace, gateway: Gateway, port: int, pid: int, model: str) -> list[Door]:
@@ -174,10 +174,6 @@ def their_doors(name: str, workspace: Workspace, gateway: Gateway, port: int, pi
         Door(name, str(port), model, pid),
         Door(f"{name}, through the gateway", own, "peer", pid, gateway.token),
     ]
-
-
-def list_of(door: Door, pid: int) -> tuple[str, str, str, int, str]:
-    return door.name, door.address, door.model, pid, door.key
 
 
 @contextmanager

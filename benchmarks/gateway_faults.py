@@ -1,7 +1,8 @@
 """The long versions of the gateway's fault tests, with figures: `python benchmarks/gateway_faults.py`.
 
-A gateway process of its own in front of a server that answers at once: a split of 20,000 requests, clients that leave,
-500 streams, clients that do not read, and a soak in which one in twenty leaves and one in a hundred is refused.
+A gateway process of its own in front of a server that answers at once: how soon it answers where something is wrong; a
+split of 20,000 requests, clients that leave, 500 streams, clients that do not read, and a soak in which one in twenty
+leaves and one in a hundred is refused.
 """
 
 from __future__ import annotations
@@ -14,12 +15,18 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import gateway_speed as speed
 import httptools
+import psutil
 import uvloop
+from gateway_latency import latency
 from mock_upstream import DELTA, HEAD
+
+from serving import endpoints
+from workspace.home import Workspace
 
 
 def main() -> None:
@@ -28,8 +35,13 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200_000, help="of the soak")
     parser.add_argument("--leaving", type=int, default=100, help="clients that leave, of each kind")
     parser.add_argument("--split", type=int, default=20_000)
-    parser.add_argument("--litellm", type=speed.Path, help="soak LiteLLM's proxy too")
+    parser.add_argument("--only", choices=["latency", "load"], help="how soon it answers, or what it bears")
+    parser.add_argument("--litellm", type=Path, help="soak LiteLLM's proxy too")
     given = parser.parse_args()
+    if given.only != "load":
+        latency()
+    if given.only == "latency":
+        return
     with ExitStack() as stack:
         server = stack.enter_context(speed.mock())
         target = stack.enter_context(speed.ours(server.port, ways=2))
@@ -120,12 +132,19 @@ async def leaving(times: int) -> None:
         server.close()
 
 
-async def deaf(number: int = 40) -> None:
-    """Let clients not read streams of 7 MB; print what that costs the gateway and the others."""
-    with speed.mock(events=50_000, pause=0) as server, speed.ours(server.port) as target:
-        await asyncio.to_thread(speed.client, target, kind="open", rate=100, seconds=4)
+async def deaf(number: int = 100) -> None:
+    """Let clients not read streams of 7 MB; print what that costs the gateway and others, who ask another server."""
+    with ExitStack() as stack:
+        loud, server = stack.enter_context(speed.mock(events=50_000, pause=0)), stack.enter_context(speed.mock())
+
+        def with_loud(workspace: Workspace, _: int) -> None:
+            properties = {"base_url": f"http://127.0.0.1:{loud.port}/v1"}
+            endpoints.put_deployment(workspace, "mock", "loud", engine="openai", model="m", properties=properties)
+
+        target = stack.enter_context(speed.ours(server.port, more=with_loud))
+        quiet = await asyncio.to_thread(speed.client, target, kind="open", rate=100, seconds=4)
         before = speed.rss_of(target.process)
-        request = speed.request_to(target.port, target.token, stream=True)
+        request = speed.request_to(target.port, target.token, model="mock/loud", stream=True)
         clients = []
         for _ in range(number):
             connection = socket.create_connection(("127.0.0.1", target.port))
@@ -134,7 +153,7 @@ async def deaf(number: int = 40) -> None:
             clients.append(connection)
         found = await asyncio.to_thread(speed.client, target, kind="open", rate=100, seconds=4)
         each = (speed.rss_of(target.process) - before) / number
-        others = f"the others' p99 {found['p99']:.1f} ms, {found['bad']:.0f} of them failed"
+        others = f"the others' p99 {found['p99']:.1f} ms, before {quiet['p99']:.1f} ms, {found['bad']:.0f} failed"
         print(f"{number} clients that do not read: {each:.2f} MiB for each of them; {others}")
         for connection in clients:
             connection.close()
@@ -184,5 +203,5 @@ async def connected(target: speed.Target, request: bytes) -> Any:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"load": speed.psutil.getloadavg()}))
+    print(json.dumps({"load": psutil.getloadavg()}))
     main()

@@ -20,10 +20,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import psutil
@@ -32,6 +33,9 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parent))
 
 from flow_serve import cpu_of, rss_of, slowdown
+
+if TYPE_CHECKING:
+    from workspace.home import Workspace
 
 START = 300.0  # seconds that a server may take to answer for the first time
 OVERWHELMED = 200  # requests under way with which the client asks for no more
@@ -184,9 +188,9 @@ class Asker(asyncio.Protocol):
             self.done.set_result(good)
 
 
-def request_to(port: int, token: str, *, stream: bool = False) -> bytes:
+def request_to(port: int, token: str, *, model: str = "mock", stream: bool = False) -> bytes:
     """Return a chat request."""
-    asked_for: dict[str, object] = {"model": "mock", "messages": MESSAGES, "max_tokens": 16}
+    asked_for: dict[str, object] = {"model": model, "messages": MESSAGES, "max_tokens": 16}
     body = json.dumps({**asked_for, "stream": True} if stream else asked_for).encode()
     return (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
@@ -265,8 +269,11 @@ def mock(*, events: int = 20, pause: float = 0.1) -> Iterator[Target]:
 
 
 @contextmanager
-def ours(upstream: int, *, ways: int = 1) -> Iterator[Target]:
-    """Run our gateway in front of it, on a workspace of its own; with two ways green gets a tenth."""
+def ours(upstream: int, *, ways: int = 1, more: Callable[[Workspace, int], None] = lambda *_: None) -> Iterator[Target]:
+    """Run our gateway in front of it, on a workspace of its own; with two ways green gets a tenth.
+
+    `more` makes what else the workspace shall have.
+    """
     from serving import endpoints
     from workspace.home import Workspace
 
@@ -278,6 +285,7 @@ def ours(upstream: int, *, ways: int = 1) -> Iterator[Target]:
             for name in ("blue", "green")[:ways]:
                 endpoints.put_deployment(workspace, "mock", name, engine="openai", model="m", properties=properties)
             endpoints.put(workspace, "mock", traffic={"blue": 100} if ways == 1 else {"blue": 90, "green": 10})
+            more(workspace, upstream)
             token = workspace.tokens.local()
         command = [sys.executable, "-m", "serving.gateway", "--home", home, "--port", str(port)]
         with running(command, port) as process:

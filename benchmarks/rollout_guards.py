@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import random
 from collections import Counter
+from collections.abc import Mapping
 from statistics import quantiles
 
 from serving.rollouts.guards import MARGINS, Guards, Seen
 from serving.rollouts.wager import Wager
 
 ALPHA = 0.05
-CASES = {
+CASES: Mapping[str, Mapping[str, float]] = {
     "A/A: the same on both sides": {},
     "a fifth of requests fail": {"errors": 0.2},
     "first tokens take twice as long": {"slower": 2.0},
@@ -23,7 +24,9 @@ CASES = {
 }
 
 
-def simulate(seed: int, *, share: float, most: int, wrong: dict[str, float]) -> tuple[str | None, int]:
+def simulate(
+    seed: int, wrong: Mapping[str, float], *, share: float = 0.1, most: int = 20_000
+) -> tuple[str | None, int]:
     """Return which guard ended a rollout, if any did, and how many requests the candidate had by then."""
     rng = random.Random(seed)  # noqa: S311  a simulation
     guards, had = Guards(MARGINS, alpha=ALPHA), 0
@@ -70,7 +73,7 @@ def main() -> None:
     for name, wrong in CASES.items():
         most = given.requests if not wrong else 20 * given.requests
         rollouts = given.rollouts if not wrong else max(40, given.rollouts // 5)
-        found = [simulate(seed, share=given.share, most=most, wrong=wrong) for seed in range(rollouts)]
+        found = [simulate(seed, wrong, share=given.share, most=most) for seed in range(rollouts)]
         ended = sorted(had for alarm, had in found if alarm)
         cuts = quantiles(ended, n=10) if len(ended) > 1 else [0] * 9
         by = ", ".join(

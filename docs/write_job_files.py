@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from jobs import schemas
+from jobs.schemas import SCHEMAS
 
 PAGE = Path(__file__).parent / "job-files.md"
 MARK = "Has no effect here: "
@@ -40,9 +40,9 @@ They are read, kept, and each that a file uses is told in one line.
 def page() -> str:
     """Return the page as its file says it."""
     rows = []
-    for name in schemas.SHAPES:
+    for name in SCHEMAS.made_by:
         found: dict[str, list[str]] = defaultdict(list)
-        for part, definition in schemas.schema(name)["$defs"].items():
+        for part, definition in SCHEMAS.schema(name)["$defs"].items():
             for key, value in definition.get("properties", {}).items():
                 about = value.get("description", "")
                 if MARK in about:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import flows.schemas
-import jobs.schemas
-import serving.schemas
+from flows import schemas as of_flows
+from jobs import schemas as of_jobs
+from serving import schemas as of_serving
 
 FOLDER = Path(__file__).parent / "schemas"
 
 
 if __name__ == "__main__":
-    for schemas in (flows.schemas, jobs.schemas, serving.schemas):
-        schemas.write()
-        schemas.write(FOLDER)
+    for package in (of_flows, of_jobs, of_serving):
+        package.SCHEMAS.write()
+        package.SCHEMAS.write(FOLDER)

@@ -29,7 +29,7 @@ Outcome = tuple[Any, BaseException | None]
 def call(line: Line, job: Job, span: Span, values: dict[str, Any], kit: Kit) -> Outcome:
     """Call a node here and now; what it raises is returned."""
     token, kit_token = CURRENT.set(span), KIT.set(kit)
-    span.started_at = time.time()
+    span.started_at, span.trace = time.time(), line.trace
     try:
         return _value(line, job, job.step.call(**readers(values))), None
     except BaseException as problem:  # noqa: BLE001 - the flow's own code may raise anything, SystemExit too
@@ -44,7 +44,7 @@ async def call_async(line: Line, job: Job, span: Span, values: dict[str, Any], k
     """Call an async node on this loop; what it raises is returned."""
     CURRENT.set(span)
     KIT.set(kit)
-    span.started_at = time.time()
+    span.started_at, span.trace = time.time(), line.trace
     try:
         made = job.step.call(**readers(values))
         if not inspect.isasyncgen(made):

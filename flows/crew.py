@@ -32,7 +32,8 @@ class Conditions:
     """How lines are run: `workers` processes with `concurrency` lines each, `line_timeout` seconds a line.
 
     `log` is the run's log, or None where the one line's record is wanted at once. `environment` goes over the flow's
-    own variables; `init` makes a flex class; `cassette` is (path, "record" | "replay").
+    own variables; `init` makes a flex class; `cassette` is (path, "record" | "replay"); `traces` is whether the lines
+    will be told as traces, so that requests to models can hang under them.
     """
 
     concurrency: int = LINES
@@ -46,6 +47,7 @@ class Conditions:
     init: Mapping[str, Any] = field(default_factory=dict)
     cassette: tuple[Path, str] | None = None
     revisions: Mapping[str, str] = field(default_factory=dict)  # of models, for what is kept of their answers
+    traces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class Crew:
                 "images": _text(conditions.images),
                 "init": dict(conditions.init),
                 "revisions": dict(conditions.revisions),
+                "traces": conditions.traces,
                 "cassette": [str(conditions.cassette[0].resolve()), conditions.cassette[1]]
                 if conditions.cassette
                 else None,

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from flows.flow import Node
+from flows.line_trace import LineTrace
 from flows.plan import SKIPPED, Job, Plan
 from flows.results import BYPASSED, COMPLETED, FAILED, SCALARS, WAITING, LineRecord, NodeRecord, plain, strict
 from flows.spans import Span
@@ -23,7 +24,7 @@ class Line:
 
     __slots__ = (
         "deadline", "done", "inputs", "left", "number", "outputs", "over", "plan", "records", "repeats", "running",
-        "started_at", "stream", "tolerant", "values", "waits",
+        "started_at", "stream", "tolerant", "trace", "values", "waits",
         "within",
     )  # fmt: skip
 
@@ -38,7 +39,9 @@ class Line:
         stream: bool = False,
         within: bool = False,
         tolerant: bool = False,
+        trace: LineTrace | None = None,
     ) -> None:
+        self.trace = trace
         self.plan, self.number, self.inputs, self.done = plan, number, inputs, done
         self.values = inputs  # as nodes see them: images for what names them
         self.stream, self.within, self.tolerant = stream, within, tolerant
@@ -100,6 +103,7 @@ class Line:
             error=error,
             nodes=tuple(record for record in self.records if record is not None),
             duration=time.time() - self.started_at,
+            trace=self.trace.id if self.trace else "",
         )
 
     def _made(self) -> dict[str, Any]:

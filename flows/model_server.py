@@ -259,7 +259,8 @@ async def _sent(
 async def _tried(client: httpx.AsyncClient, asked: Request, *, stream: bool) -> tuple[httpx.Response | None, str]:
     import httpx
 
-    made = client.build_request("POST", asked.url, json=dict(asked.body), headers=dict(asked.headers))
+    headers = {**asked.headers, **spans.headers()}
+    made = client.build_request("POST", asked.url, json=dict(asked.body), headers=headers)
     try:
         response = await client.send(made, stream=stream)
         if stream and response.status_code >= 300:

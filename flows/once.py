@@ -25,6 +25,7 @@ class FlowResult:
     error: str | None
     nodes: tuple[NodeRecord, ...]
     metrics: Mapping[str, float]
+    trace: str = ""
 
 
 def test(
@@ -53,7 +54,9 @@ def test(
         if line.status == COMPLETED and has_aggregation(flow):
             more, metrics = running.aggregate(line)
             nodes += more
-    return FlowResult(status=line.status, outputs=line.outputs or {}, error=line.error, nodes=nodes, metrics=metrics)
+    return FlowResult(
+        status=line.status, outputs=line.outputs or {}, error=line.error, nodes=nodes, metrics=metrics, trace=line.trace
+    )
 
 
 def test_node(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from flows.line_trace import PARENT
 from flows.results import FAILED, LineRecord, NodeRecord, SpanRecord
 
 SERVICE = "studiolo"
@@ -35,7 +35,6 @@ _PATHS = {
     "/v1/chat/completions": ("chat", "CHAT_MODEL"), "/v1/responses": ("chat", "CHAT_MODEL"),
     "/v1/messages": ("chat", "CHAT_MODEL"),
 }  # fmt: skip
-_PARENT = re.compile(r"^[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}$")
 _LONGEST = 32_000  # characters of one attribute
 
 
@@ -107,12 +106,12 @@ def spans_of(told: Told) -> Iterator[Span]:
 
 def recorded(traceparent: str) -> bool:
     """Whether a W3C trace context wants its trace to be recorded; one that says nothing does."""
-    return not _PARENT.match(traceparent) or bool(int(traceparent[-2:], 16) & 1)
+    return not PARENT.match(traceparent) or bool(int(traceparent[-2:], 16) & 1)
 
 
 def asked_span(asked: Asked) -> Span:
     """Return the span of a request at a gateway."""
-    found = _PARENT.match(asked.traceparent)
+    found = PARENT.match(asked.traceparent)
     operation, kind = _PATHS.get(asked.path, (asked.path.rpartition("/")[2] or "ask", "UNKNOWN"))
     span = Span(
         trace_id=bytes.fromhex(found["trace"]) if found else _digest(asked.id)[:16],
@@ -145,18 +144,18 @@ def asked_span(asked: Asked) -> Span:
     return span
 
 
-def trace_id(origin: Origin) -> bytes:
-    """Return the 16 bytes of a line's trace: the caller's where a caller said so."""
-    if found := _PARENT.match(origin.traceparent):
+def trace_id(origin: Origin, line: LineRecord) -> bytes:
+    """Return the 16 bytes of a line's trace: the caller's where a caller said so, else what servers were told."""
+    if found := PARENT.match(origin.traceparent):
         return bytes.fromhex(found["trace"])
-    return _digest(origin.id)[:16]
+    return bytes.fromhex(line.trace) if line.trace else _digest(origin.id)[:16]
 
 
 def spans(origin: Origin, line: LineRecord) -> Iterator[Span]:
     """Yield the spans of one line, the root first."""
-    trace = trace_id(origin)
+    trace = trace_id(origin, line)
     root = _root(origin, line, trace)
-    if found := _PARENT.match(origin.traceparent):
+    if found := PARENT.match(origin.traceparent):
         root.parent_span_id = bytes.fromhex(found["span"])
     yield root
     for index, node in enumerate(line.nodes):
@@ -208,7 +207,8 @@ def _inner(origin: Origin, record: SpanRecord, trace: bytes, parent: bytes, plac
     operation = record.attributes.get("gen_ai.operation.name") or _OPERATIONS.get(record.kind, record.kind)
     calls = record.kind in ("llm", "embedding")
     span = Span(
-        trace_id=trace, span_id=_digest(f"{origin.id}/{place}")[:8], parent_span_id=parent,
+        trace_id=trace, parent_span_id=parent,
+        span_id=bytes.fromhex(record.id) if record.id else _digest(f"{origin.id}/{place}")[:8],
         name=_text(f"{operation} {model}" if calls and model else record.name),
         kind=Span.SPAN_KIND_CLIENT if calls else Span.SPAN_KIND_INTERNAL,
         start_time_unix_nano=_nano(record.started_at),

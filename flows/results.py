@@ -34,6 +34,7 @@ class SpanRecord:
     cost: float | None = None
     model: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""  # in the line's trace, where a server was told of it
     spans: tuple[SpanRecord, ...] = ()
 
 
@@ -60,7 +61,10 @@ class NodeRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineRecord:
-    """One line: `number` counts the rows of the data from 0. A line that waits has nodes that a person must decide."""
+    """One line: `number` counts the rows of the data from 0. A line that waits has nodes that a person must decide.
+
+    `trace` is the id of its own trace, where a server was told of it.
+    """
 
     number: int
     status: str
@@ -69,6 +73,7 @@ class LineRecord:
     error: str | None
     nodes: tuple[NodeRecord, ...]
     duration: float  # seconds
+    trace: str = ""
 
     def summary(self) -> tuple[str, float, str | None, tuple[int, int], float | None, tuple[str, ...]]:
         """Return status, duration, error, tokens, cost and the models that answered."""
@@ -94,6 +99,8 @@ def to_json(line: LineRecord) -> bytes:
         "nodes": [_fields(node) for node in line.nodes],
         "duration": round(line.duration, 6),
     }
+    if line.trace:
+        written["trace"] = line.trace
     try:
         text = orjson.dumps(written, option=_QUICKLY)
     except TypeError:  # a number or a text that it does not know, or no JSON at all

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.calls import SLOW, STUCK, NodeTimeout, call, call_async, learn, shown
 from flows.line import Done, Line, Repeat
+from flows.line_trace import LineTrace
 from flows.plan import SKIPPED, Job, Plan, compile_aggregation, compile_lines
 from flows.results import LineRecord, NodeRecord
 from flows.spans import Span
@@ -74,12 +75,13 @@ class Runner:
         *,
         given: Mapping[str, Any] | None = None,
         stream: bool = False,
+        trace: LineTrace | None = None,
     ) -> Line:
         """Have a line run; `done` gets its record on the leading thread. `given` are outputs that are known already.
 
         With `stream`, outputs that come piece by piece are given as they are, an iterator of pieces.
         """
-        line = Line(self.plan, number, inputs, done, stream=stream)
+        line = Line(self.plan, number, inputs, done, stream=stream, trace=trace)
         if self.plan.may_load and _holds_images(inputs):
             self._pool.submit(self._load, line, given)
         else:
@@ -101,9 +103,9 @@ class Runner:
         """End a line that nobody waits for: it fails, no further node of it starts, and what runs is left."""
         self._events.put((_GONE, line, why))
 
-    def start_within(self, plan: Plan, inputs: Mapping[str, Any], done: Done) -> None:
+    def start_within(self, plan: Plan, inputs: Mapping[str, Any], done: Done, trace: LineTrace | None) -> None:
         """Have a line of another plan run: the flow that is a node of this one. It takes no slot of its own."""
-        self._events.put((_BEGIN, Line(plan, 0, inputs, done, within=True), None))
+        self._events.put((_BEGIN, Line(plan, 0, inputs, done, within=True, trace=trace), None))
 
     def run(self, inputs: Mapping[str, Any], *, given: Mapping[str, Any] | None = None) -> LineRecord:
         """Run one line and wait for it."""

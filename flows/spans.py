@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from flows.line_trace import LineTrace, new_span
 from flows.prices import Prices
 from flows.results import SpanRecord, plain
 
@@ -38,6 +39,8 @@ class Span:
     model: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     children: list[Span] = field(default_factory=list)
+    trace: LineTrace | None = None  # of the line
+    id: str = ""  # in that trace, where somebody was told of the span
 
     def set(self, **attributes: Any) -> None:
         """Add attributes, by their `gen_ai.*` or other names with dots written as keyword `a__b`."""
@@ -78,7 +81,7 @@ class Span:
             kind=self.kind, name=self.name, inputs=plain(self.inputs), output=plain(self.output), error=self.error,
             started_at=self.started_at, ended_at=self.ended_at or self.started_at,
             tokens=(self.prompt_tokens, self.completion_tokens), cost=self.own_cost(), model=self.model,
-            attributes=plain(self.attributes), spans=tuple(child.record() for child in self.children),
+            attributes=plain(self.attributes), id=self.id, spans=tuple(child.record() for child in self.children),
         )  # fmt: skip
 
 
@@ -93,6 +96,15 @@ def current() -> Span | None:
     return CURRENT.get()
 
 
+def headers() -> dict[str, str]:
+    """Return the headers by which a server hears of the current span: the W3C trace context. Outside a flow none."""
+    span = CURRENT.get()
+    if span is None or span.trace is None:
+        return {}
+    span.id = span.id or new_span()
+    return span.trace.headers(span.id)
+
+
 @contextmanager
 def child(kind: Kind, name: str, *, inputs: Any = None, attributes: Mapping[str, Any] | None = None) -> Iterator[Span]:
     """Open a span under the current one; an exception that passes through is kept as its error.
@@ -102,6 +114,7 @@ def child(kind: Kind, name: str, *, inputs: Any = None, attributes: Mapping[str,
     span = Span(kind, name, inputs=inputs, started_at=time.time(), attributes=dict(attributes or {}))
     if (parent := CURRENT.get()) is not None:
         parent.children.append(span)
+        span.trace = parent.trace
     token = CURRENT.set(span)
     try:
         yield span

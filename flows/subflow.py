@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from flows.flow import Node
 from flows.graph import load
 from flows.mapping import converted
 from flows.plan import compile_lines
 from flows.references import Reference
-from flows.results import COMPLETED, LineRecord
-from flows.spans import CURRENT, Span
+from flows.results import COMPLETED, LineRecord, NodeRecord, SpanRecord
+from flows.spans import CURRENT, Kind, Span
 from flows.steps import Kit, Step
 from workspace.errors import Invalid
 
@@ -35,7 +35,10 @@ def make(node: Node, kit: Kit) -> Step:
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[LineRecord] = loop.create_future()
         span = CURRENT.get()
-        kit.within(inner, converted(flow, values), lambda line: loop.call_soon_threadsafe(ended.set_result, line))
+        trace = span.trace if span is not None else None
+        kit.within(
+            inner, converted(flow, values), lambda line: loop.call_soon_threadsafe(ended.set_result, line), trace
+        )
         line = await ended
         if span is not None:
             span.children += [_span(record) for record in line.nodes]
@@ -47,9 +50,25 @@ def make(node: Node, kit: Kit) -> Step:
     return Step(node=node, call=call, is_async=True, accepts=frozenset(flow.inputs), constants=constants)
 
 
-def _span(record: Any) -> Span:
+def _span(record: NodeRecord) -> Span:
+    """Return what a node of the inner flow did; what happened inside it counts for itself."""
+    inside = [_inner(each) for each in record.spans]
+    spent = [each.tokens() for each in inside]
+    costs = [cost for each in inside if (cost := each.total_cost()) is not None]
     return Span(
         "chain", record.name, inputs=dict(record.inputs), output=record.output, error=record.error,
-        started_at=record.started_at, ended_at=record.ended_at,
-        prompt_tokens=record.tokens[0], completion_tokens=record.tokens[1], cost=record.cost, model=record.model,
+        started_at=record.started_at, ended_at=record.ended_at, children=inside,
+        prompt_tokens=record.tokens[0] - sum(prompt for prompt, _ in spent),
+        completion_tokens=record.tokens[1] - sum(completion for _, completion in spent),
+        cost=None if record.cost is None else record.cost - sum(costs), model=None if inside else record.model,
+    )  # fmt: skip
+
+
+def _inner(record: SpanRecord) -> Span:
+    prompt, completion = record.tokens
+    return Span(
+        cast("Kind", record.kind), record.name, inputs=record.inputs, output=record.output, error=record.error,
+        started_at=record.started_at, ended_at=record.ended_at, prompt_tokens=prompt, completion_tokens=completion,
+        cost=record.cost, model=record.model, attributes=dict(record.attributes), id=record.id,
+        children=[_inner(each) for each in record.spans],
     )  # fmt: skip

@@ -6,6 +6,7 @@ and the process ends when its parent does.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ from flows import source_file, spans
 from flows.aggregation import gather, over_outputs
 from flows.connections import Connection
 from flows.flow import Flow
+from flows.line_trace import of_row
 from flows.masking import Mask
 from flows.prices import FILE, Prices
 from flows.promptflow import names as promptflow_names
@@ -26,6 +28,7 @@ from flows.steps import Kit
 from flows.wire import unpack
 from workspace.errors import StudioloError
 
+MANY = 50_000  # objects made before they are gone through; most of a line's are gone by then
 HELD = 1 << 16  # bytes of finished lines that may wait to be written together
 DISK_FULL = 74
 
@@ -38,6 +41,7 @@ class Worker:
         self._log = os.open(start["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) if start["log"] else None
         self._held = bytearray()
         self._told: list[tuple[Any, ...]] = []
+        self._told_on = bool(start.get("traces"))
         kit = make_kit(unpack(start["flow"]), start)
         self._mask = Mask(kit.connections.values())
         self._runner = Runner(
@@ -53,7 +57,7 @@ class Worker:
             message = json.loads(raw)
             if "lines" in message:
                 for number, inputs, given in message["lines"]:
-                    self._runner.start(number, inputs, self._ended, given=given)
+                    self._runner.start(number, inputs, self._ended, given=given, trace=of_row(told=self._told_on))
             else:
                 self._aggregate(message)
 
@@ -144,8 +148,11 @@ def send(results: int, message: Mapping[str, Any]) -> None:
 
 def main() -> None:
     """Run as `python -m flows.worker`: the results leave where standard output was."""
+    gc.set_threshold(MANY)
     results = os.dup(1)
     os.dup2(2, 1)
+    from flows import images, python_tools  # noqa: F401 - most flows need them, and the parent is not ready yet
+
     start = json.loads(sys.stdin.buffer.readline() or "null")
     if start is None:
         return

@@ -99,7 +99,7 @@ async def read_json(headers: Headers, receive: Receive, *, limit: int) -> tuple[
     kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     if kind != b"application/json":
         raise Refusal(415, "the body must be JSON: content-type application/json", code="unsupported_media_type")
-    raw = await _read(headers, receive, limit)
+    raw = await read_raw(headers, receive, limit=limit)
     try:
         value = orjson.loads(raw)
     except ValueError:  # or a number or half an emoji that only the standard library takes
@@ -114,10 +114,6 @@ async def read_json(headers: Headers, receive: Receive, *, limit: int) -> tuple[
 
 async def read_raw(headers: Headers, receive: Receive, *, limit: int) -> bytes:
     """Return the body as it came, of whatever kind."""
-    return await _read(headers, receive, limit)
-
-
-async def _read(headers: Headers, receive: Receive, limit: int) -> bytes:
     stated = headers.get(b"content-length", b"0")
     too_large = Refusal(
         413, f"the body may have {limit:,} bytes at most", code="body_too_large", headers={"connection": "close"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.types import Send
@@ -66,12 +66,12 @@ async def _answer_once(visit: Visit, prepare: Prepare) -> None:
     recorder = visit.send = Recorder(visit.send)
     send = await prepare(visit)
     request = call.path.encode() + b"\0" + call.body
-    with visit.house.replays.first(call.token_id, visit.headers[HEADER], request, recorder) as kept:
+    async with visit.house.replays.first(call.token_id, visit.headers[HEADER], request, recorder) as kept:
         if kept is None:
             await _answer(visit, send)
         else:
             call.status = kept.status
-            await visit.answer_bytes(kept.body or b"", status=kept.status, headers=kept.told, kind=kept.kind)
+            await visit.answer_bytes(kept.body, status=kept.status, headers=kept.told, kind=kept.kind)
 
 
 async def _answer(visit: Visit, send: Send) -> None:
@@ -87,6 +87,10 @@ async def _answer(visit: Visit, send: Send) -> None:
         call.trace = trace_context.at(call.trace, known[chosen.deployment.endpoint].properties)
     await house.meters.ready(call.key)
     with house.meters.admitted(call, call.key, chosen.deployment.endpoint):
+        if visit.fit:
+            await _unless_gone(visit, visit.fit(chosen.deployment))
+            if call.status == LEFT:
+                return
         if chosen.mirror:
             house.mirror.copy(call, chosen.mirror)
         if PROPERTY in chosen.deployment.properties:
@@ -108,7 +112,7 @@ async def _watched(visit: Visit, chosen: Way, send: Send) -> None:
             watch.observe(call, chosen.deployment, heard)
 
 
-async def _unless_gone(visit: Visit, work: Coroutine[Any, Any, None]) -> None:
+async def _unless_gone(visit: Visit, work: Awaitable[None]) -> None:
     """Do the work, but end it at once wherever it stands when the client hangs up."""
     call, task = visit.call, asyncio.current_task()
     left = False

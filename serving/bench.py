@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from serving.local import Gateway
-from serving.upstream import Address, Answer, Lines
+from serving.upstream import Address, Answer, Pool
 from workspace.errors import Invalid, Unavailable
 
 LOOK = 0.5  # seconds between two looks at how it goes
@@ -80,7 +80,7 @@ class Load:
     outcomes: list[Outcome] = field(default_factory=list)
     gaps: array[float] = field(default_factory=lambda: array("d"))  # seconds between arrivals of tokens
     seconds: float = 0.0  # for which it has lasted
-    _lines: Lines = field(default_factory=Lines)
+    _pool: Pool = field(default_factory=Pool)
     _began: float = 0.0
     _active: set[asyncio.Task[None]] = field(default_factory=set)
     _over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -174,7 +174,7 @@ class Load:
         address = Address.parse(self.gateway.base_url, key=self.gateway.token)
         answer: Answer | None = None
         try:
-            answer = await self._lines.send(address, "POST", self.plan.path, body=body)
+            answer = await self._pool.send(address, "POST", self.plan.path, body=body)
             await answer.head(PATIENCE)
             while chunk := await answer.chunk(PATIENCE):
                 arrivals.feed(chunk)
@@ -280,6 +280,11 @@ class Summary:
     inter_token: Mapping[float, float]
     latency: Mapping[float, float]
     errors: Mapping[str, int]
+
+    @property
+    def times(self) -> Mapping[str, Mapping[float, float]]:
+        """The three that are timed, by what people call them."""
+        return {"first token": self.first_token, "between tokens": self.inter_token, "whole answer": self.latency}
 
 
 def summary(load: Load) -> Summary:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 
 from serving.bench import SHARES, Load, Summary, at
@@ -42,7 +42,7 @@ def page(load: Load, found: Summary, *, title: str) -> str:
         "<h2>Times</h2>",
         _table(("milliseconds", *(f"p{share * 100:g}" for share in SHARES)), [
             (name, *(f"{times[share] * 1e3:,.1f}" for share in SHARES))
-            for name, times in _times(found) if times
+            for name, times in found.times.items() if times
         ]),
     ]  # fmt: skip
     if found.errors:
@@ -56,11 +56,6 @@ def page(load: Load, found: Summary, *, title: str) -> str:
         )
         parts += ["<h2>Latency over time</h2>", key, _over_time(load), "<h2>Percentiles</h2>", _percentiles(load)]
     return "".join(parts)
-
-
-def _times(found: Summary) -> list[tuple[str, Mapping[float, float]]]:
-    named = (("first token", found.first_token), ("between tokens", found.inter_token), ("whole answer", found.latency))
-    return list(named)
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

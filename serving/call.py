@@ -49,7 +49,7 @@ class Call:
     deployment: Deployment | None = None
     cohort: str | None = None
     key: TokenRecord | None = None  # who asks
-    limits: Mapping[str, str] = field(default_factory=dict)  # what is left to its key, as headers
+    limits: Mapping[str, str] = field(default_factory=dict)  # what is left to its token, as headers x-ratelimit-…
     cost: float | None = None
     answer_id: str | None = None  # what the answer calls itself: "chatcmpl-…"
     mirror_of: str | None = None  # the request that this is a copy of
@@ -59,6 +59,7 @@ class Call:
     first_byte: float | None = None
     usage: Usage | None = None
     finish: str | None = None  # why the answer ended: "stop"
+    dropped: int = 0  # items of its conversation that its model could not read
     begun: bool = False  # the headers are out
     answered: bool = False
 
@@ -102,6 +103,7 @@ class Call:
             "duration_ms": round((now - self.started) * 1e3, 2),
             "traceparent": self.trace.traceparent if self.trace else None,
             "parent_span": self.trace.parent if self.trace else None,
+            "asked_by": self.trace.asked_by if self.trace else None,
         }
 
 
@@ -116,15 +118,12 @@ def headers_of(call: Call) -> list[tuple[bytes, bytes]]:
         found += [(b"x-studiolo-deployment", _bytes(way.path)), (b"x-studiolo-model", _bytes(way.model))]
         if way.engine == "flow":
             found.append((b"x-studiolo-flow-version", _bytes(way.model.rpartition(":")[2])))
+    if call.dropped:
+        found.append((b"x-studiolo-dropped-items", b"%d" % call.dropped))
     if call.cohort:
         found.append((b"x-studiolo-cohort", call.cohort.encode()))
-    found += [(name.encode(), _bytes(value)) for name, value in rate_limits(call).items()]
+    found += [(name.encode(), _bytes(value)) for name, value in call.limits.items()]
     return found
-
-
-def rate_limits(call: Call) -> Mapping[str, str]:
-    """Return the headers x-ratelimit-… that tell a client how much its token may still ask for."""
-    return call.limits
 
 
 def _bytes(value: str) -> bytes:

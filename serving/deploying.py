@@ -40,7 +40,7 @@ class Made:
 
 def put_endpoint(workspace: Workspace, file: EndpointFile) -> Endpoint:
     """Make the endpoint that a file describes, or bring it to what the file says."""
-    before = {endpoint.name: endpoint for endpoint in endpoints.listed(workspace)}.get(file.name)
+    before = endpoints.find(workspace, file.name)
     properties = {
         **(before.properties if before else {}),
         "auth_mode": file.auth_mode,
@@ -152,6 +152,11 @@ def engine_for(workspace: Workspace, asset: Asset | None, *, code: bool, model: 
     )
 
 
+def asset_name(file: DeploymentFile) -> str:
+    """Return what the content of a deployment is called where the file gives it no name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{file.endpoint}-{file.name}")
+
+
 def _asset(workspace: Workspace, file: DeploymentFile) -> Asset | None:
     model = file.model
     if model is None or (file.engine == "openai" and not model.path):
@@ -173,7 +178,7 @@ def _referred(workspace: Workspace, written: str, *, flow: bool) -> Asset:
 
 def _registered(workspace: Workspace, file: DeploymentFile, model: Model) -> Asset:
     content = _content(workspace, model.path)
-    name = model.name or re.sub(r"[^A-Za-z0-9._-]+", "-", f"{file.endpoint}-{file.name}")
+    name = model.name or asset_name(file)
     if content.is_dir() and any((content / each).is_file() for each in FLOW_FILES):
         return snapshot.keep(workspace, name, content)
     properties: dict[str, Any] = {"type": model.type or _type(content), FILENAME: content.name}
@@ -251,8 +256,7 @@ def _properties(workspace: Workspace, file: DeploymentFile, requirements: Spec |
         "written": dict(file.written),
     }
     if file.code:
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{file.endpoint}-{file.name}-code")
-        found["code"] = workspace.assets.put("component", name, file.code.folder).ref
+        found["code"] = workspace.assets.put("component", f"{asset_name(file)}-code", file.code.folder).ref
         found["scoring_script"] = file.code.script
     if requirements:
         found["requirements"] = asdict(requirements)

@@ -12,7 +12,7 @@ from jobs.environments.spec import Spec
 from serving import python_environments, yaml_values
 from serving.deployment_settings import DeploymentSettings
 from serving.endpoints import ENGINES
-from workspace.documents import Document, Step, told_of_placeholders
+from workspace.documents import Document, Step
 from workspace.errors import Invalid, Location
 
 KEYS = (
@@ -109,11 +109,7 @@ class DeploymentFile:
 def read(path: Path, *, name: str = "", endpoint: str = "", changes: Mapping[str, str] | None = None) -> DeploymentFile:
     """Read a deployment file, or raise Invalid with `file:line:column`; names that are given go before the file's."""
     given = {key: value for key, value in {"name": name, "endpoint_name": endpoint}.items() if value}
-    document = yaml_values.read(path, given | dict(changes or {}))
-    try:
-        return read_document(document)
-    except Invalid as error:
-        raise told_of_placeholders(path, error) from None
+    return yaml_values.read_as(path, given | dict(changes or {}), read_document)
 
 
 def read_again(written: Mapping[str, Any], changes: Mapping[str, str]) -> DeploymentFile:

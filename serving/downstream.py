@@ -42,6 +42,7 @@ class Bounds:
     linger: float = 2.0  # for the rest of a request that was refused
     unread: int = 262_144  # bytes of a body that wait for the application
     unsent: int = 65_536  # bytes of an answer that wait for the client
+    kernel: int = 262_144  # and in the kernel, which would take megabytes: a hundred who do not read would be a flood
     connections: int = 8_192
     requests: int = 4_096  # at once
 
@@ -62,6 +63,7 @@ class Server:
     async def serve(self, listener: socket.socket, *, patience: float) -> None:
         """Answer until told to drain; then end what is under way, for `patience` seconds at most."""
         loop = asyncio.get_running_loop()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.bounds.kernel)  # connections inherit it
         server = await loop.create_server(lambda: Connection(self, loop), sock=listener, backlog=2_048)
         sweeper = asyncio.create_task(self._sweep())
         try:

@@ -10,7 +10,7 @@ from typing import Any
 
 from serving import yaml_values
 from serving.endpoints import MOST_MIRRORED, Endpoint
-from workspace.documents import Document, told_of_placeholders
+from workspace.documents import Document
 from workspace.errors import Invalid
 
 KEYS = (
@@ -46,15 +46,15 @@ class EndpointFile:
 
 def read(path: Path, *, name: str = "", changes: Mapping[str, str] | None = None) -> EndpointFile:
     """Read an endpoint file, or raise Invalid with `file:line:column`; `name` goes before the file's."""
-    return read_document(yaml_values.read(path, {**({"name": name} if name else {}), **(changes or {})}))
+    return yaml_values.read_as(path, {**({"name": name} if name else {}), **(changes or {})}, read_document)
 
 
 def read_document(document: Document) -> EndpointFile:
     """Read what a file holds, or what `shown` gives with changes."""
     document.refuse_unknown(KEYS)
     found = _name(document)
-    kind = yaml_values.choice(document, ("online", "managed", "kubernetes"), "kind", default="online")
-    del kind  # all are processes of this machine
+    # All are processes of this machine: the kind is looked at for mistakes only.
+    yaml_values.choice(document, ("online", "managed", "kubernetes"), "kind", default="online")
     traffic = yaml_values.shares(document, "traffic") if document.get("traffic") is not None else None
     if traffic is not None and sum(traffic.values()) not in (0, 100):
         total = f"{sum(traffic.values()):g}"
@@ -107,6 +107,5 @@ def _name(document: Document) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         hint = "letters, digits and '-', a letter first"
         what = "an endpoint needs `name`" if name is None else f"{name!r} cannot name an endpoint"
-        error = Invalid(what, hint=hint, at=document.at("name"))
-        raise told_of_placeholders(document.path, error)
+        raise Invalid(what, hint=hint, at=document.at("name"))
     return name

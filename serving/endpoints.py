@@ -151,6 +151,11 @@ def get(workspace: Workspace, name: str) -> Endpoint:
     return known[name]
 
 
+def find(workspace: Workspace, name: str) -> Endpoint | None:
+    """Return an endpoint that was made, None where there is none of that name."""
+    return next((endpoint for endpoint in listed(workspace) if endpoint.name == name), None)
+
+
 def deployment(workspace: Workspace, endpoint: str, name: str) -> Deployment:
     """Return a deployment of an endpoint that was made."""
     known = get(workspace, endpoint).deployments
@@ -159,10 +164,11 @@ def deployment(workspace: Workspace, endpoint: str, name: str) -> Deployment:
     return known[name]
 
 
-def listed(workspace: Workspace) -> list[Endpoint]:
-    """Return the endpoints that were made, by name."""
+def listed(workspace: Workspace, *, kind: str | None = None) -> list[Endpoint]:
+    """Return the endpoints that were made, by name; those of a kind only where one is given."""
+    query = select(endpoints).order_by(endpoints.c.name)
     with workspace.database.read() as connection:
-        rows = connection.execute(select(endpoints).order_by(endpoints.c.name)).all()
+        rows = connection.execute(query if kind is None else query.filter_by(kind=kind)).all()
         ways = connection.execute(select(deployments).order_by(deployments.c.name)).all()
     return [_endpoint(row, [way for way in ways if way.endpoint == row.name]) for row in rows]
 
@@ -194,7 +200,7 @@ def addressable(workspace: Workspace) -> dict[str, Endpoint]:
         if model.name not in found:  # versions come newest first
             names += [model.name, f"{model.name}@{LATEST}"]
         found |= {name: _of_model(name, model) for name in names}
-    return found | {endpoint.name: endpoint for endpoint in listed(workspace) if endpoint.kind == "online"}
+    return found | {endpoint.name: endpoint for endpoint in listed(workspace, kind="online")}
 
 
 def served(workspace: Workspace) -> dict[str, Endpoint]:

@@ -22,6 +22,9 @@ _NO_COUNTS = re.compile(rb',\s*"usage"\s*:\s*null')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _ID = re.compile(rb'"id"\s*:\s*"([A-Za-z0-9._:-]{1,128})"')
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"([a-z_]{1,32})"')
+# An error event of OpenAI's, vLLM's or ours: its data is an error and nothing besides.
+_ERROR = re.compile(rb'^data:\s*\{\s*"error"\s*:\s*(?=\{)', re.MULTILINE)
+_CODE = re.compile(r"[a-z_]{1,64}")
 _USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(?=\{)')
 
 
@@ -38,6 +41,7 @@ class Events:
 
     def __init__(self, *, counts_wanted: bool) -> None:
         self.usage: Usage | None = None
+        self.error: str | None = None  # the code of a failure that the engine told
         self._counts_wanted = counts_wanted
         self._rest = b""
         self._last: deque[bytes] = deque(maxlen=4)  # the end of the stream says why it ended
@@ -57,6 +61,8 @@ class Events:
             raise ValueError(f"an event longer than {LONGEST:,} bytes")
         if whole:
             self._last.append(whole[-_TAIL:])
+            if b'"error"' in whole and (told := _ERROR.search(whole)):
+                self.error = error_code(whole[told.end() :]) or "engine_failed"
         return self._read(whole) if b'"usage"' in whole else whole
 
     def _read(self, events: bytes) -> bytes:
@@ -87,6 +93,16 @@ def finish(text: bytes) -> str | None:
             return found[1].decode()
         place = text.rfind(b'"finish_reason"', 0, place)
     return None
+
+
+def error_code(text: bytes) -> str | None:
+    """Return what an error calls itself: "flow_failed"; None where it has no name."""
+    try:
+        found, _ = _DECODER.raw_decode(text.decode("utf-8", "replace").lstrip())
+        code = (found.get("error") or found).get("code")
+    except (ValueError, AttributeError):
+        code = None
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else None
 
 
 def usage(text: bytes) -> Usage | None:

@@ -11,15 +11,17 @@ import time
 
 from starlette.types import Send
 
+from serving.backends import Place
 from serving.call import Call, Limits, headers_of
 from serving.course import AGAIN, RETRIES, Course, Failed, Whole
-from serving.events import Events, answer_id, finish, usage, wants_counts
-from serving.openai_errors import Refusal, refusal
+from serving.events import Events, answer_id, error_code, finish, usage, wants_counts
+from serving.openai_errors import Refusal, refusal, with_code
 from serving.plane import Plane
 from serving.routing import Way
 from serving.upstream import Address, Answer, Broken, Slow, Stale, Unreachable
 from workspace.errors import Unavailable
 
+FINAL = b"x-should-retry"  # OpenAI's own header: "false" where asking again is no use, or may do harm
 _READING = 5.0  # seconds for the text of an error
 # Of the headers of an answer to /score these are told by the gateway itself; the others are the script's own.
 _OURS = frozenset(
@@ -46,24 +48,17 @@ async def forward(call: Call, way: Way, plane: Plane, send: Send, *, retries: in
 async def _attempt(course: Course, plane: Plane, send: Send) -> None:
     call, deployment = course.call, course.deployment
     call.deployment = deployment
-    try:
-        course.addresses = addresses = await plane.engines.addresses(deployment)
-        course.loaded()
-        place = plane.backends.free(deployment, addresses, avoid=course.tried)
-        if place is None:
-            place = await plane.backends.place(deployment, addresses, avoid=course.tried)
-    except (Refusal, Unavailable) as error:
-        raise Failed(refusal(error), elsewhere=True) from error
+    place = await _placed(course, plane)
     address, answer, good = place.address, None, None
     course.tried.append(address)
     try:
-        answer = await plane.lines.send(
+        answer = await plane.pool.send(
             address, "POST", call.asks or call.path, body=course.body, request_id=call.id,
             told=call.told + call.trace.lines if call.trace else call.told, fresh=course.fresh,
         )  # fmt: skip
         first = time.monotonic() + plane.limits.first_token
         await answer.head(call.patience(plane.limits.first_token if call.stream else plane.limits.total))
-        if answer.status in AGAIN:
+        if answer.status in AGAIN and answer.headers.get(FINAL) != b"false":
             good = answer.status == 429  # it lives, and says so
             failed = await _failed(answer, call)
             if failed.wait:
@@ -72,7 +67,8 @@ async def _attempt(course: Course, plane: Plane, send: Send) -> None:
         if answer.headers.get(b"content-type", b"").startswith(b"text/event-stream"):
             good = await _stream(call, answer, send, plane.limits, first)
         else:
-            whole = Whole(answer.status, answer.headers, await answer.body(call.patience(plane.limits.total)))
+            body = await answer.body(call.patience(plane.limits.total))
+            whole = Whole(answer.status, answer.headers, with_code(body) if answer.status == 400 else body)
             good = True
             await _relay(call, whole, send)
     except Slow as error:
@@ -93,12 +89,24 @@ async def _attempt(course: Course, plane: Plane, send: Send) -> None:
         place.leave(good=good)
 
 
+async def _placed(course: Course, plane: Plane) -> Place:
+    """Return a place at one of the replicas, waited for where all are busy."""
+    deployment = course.deployment
+    try:
+        course.addresses = await plane.engines.addresses(deployment)
+        course.loaded()
+        free = plane.backends.free(deployment, course.addresses, avoid=course.tried)
+        return free or await plane.backends.place(deployment, course.addresses, avoid=course.tried)
+    except (Refusal, Unavailable) as error:
+        raise Failed(refusal(error), elsewhere=True) from error
+
+
 def _broken(course: Course, plane: Plane, address: Address, error: Broken) -> Failed | Refusal:
     deployment = course.deployment
     told = Refusal(502, f"{error}: {deployment.path} could not answer", code="engine_failed")
     plane.engines.lost(deployment, address)
     # What somebody else's server has done with the request is not known; of ours, another may do it over.
-    return told if deployment.engine == "openai" else Failed(told, free=False)
+    return told if deployment.engine == "openai" else Failed(told)
 
 
 async def _failed(answer: Answer, call: Call) -> Failed:
@@ -117,11 +125,12 @@ async def _relay(call: Call, whole: Whole, send: Send) -> None:
     body = whole.body
     call.status, call.first_byte, call.usage = whole.status, time.monotonic(), usage(body)
     call.answer_id, call.finish = call.answer_id or answer_id(body), finish(body)
+    if whole.status >= 400:
+        call.error = error_code(body) or ("engine_failed" if whole.status >= 500 else None)
     headers = headers_of(call)
     headers.append((b"content-type", whole.headers.get(b"content-type", b"application/json")))
     headers.append((b"content-length", b"%d" % len(body)))
-    if b"retry-after" in whole.headers:
-        headers.append((b"retry-after", whole.headers[b"retry-after"]))
+    headers += [(name, whole.headers[name]) for name in (b"retry-after", FINAL) if name in whole.headers]
     if call.scored:
         headers += [(name, value) for name, value in whole.headers.items() if name not in _OURS]
     call.begun = call.answered = True
@@ -130,7 +139,7 @@ async def _relay(call: Call, whole: Whole, send: Send) -> None:
 
 
 async def _stream(call: Call, answer: Answer, send: Send, limits: Limits, first: float) -> bool:
-    """Pass the events on; return whether the engine ended them well."""
+    """Pass the events on; return whether the engine ended them well. One that tells itself what failed is alive."""
     events = Events(counts_wanted=wants_counts(call.request))
     ready = b""
     while not ready:  # the status goes out with the first event, so that until then an error can have its own
@@ -155,7 +164,8 @@ async def _stream(call: Call, answer: Answer, send: Send, limits: Limits, first:
     except (Broken, Slow, ValueError) as error:
         failure = Refusal(500, str(error), code="timeout" if isinstance(error, Slow) else "engine_failed")
         call.error, ending = failure.code, failure.event
-    call.usage, call.finish = events.usage, events.finish
+    good = call.error is None
+    call.usage, call.finish, call.error = events.usage, events.finish, call.error or events.error
     call.answered = True
     await send({"type": "http.response.body", "body": ending})
-    return call.error is None
+    return good

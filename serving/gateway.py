@@ -17,6 +17,7 @@ from serving.api.anthropic_errors import AnthropicErrors
 from serving.backends import Backends
 from serving.call import Call, Limits
 from serving.exchange import GONE
+from serving.idempotency import FILE as REPLAYS
 from serving.idempotency import Replays
 from serving.kept_calls import KeptCalls
 from serving.meters import Meters
@@ -63,7 +64,7 @@ class Door:
             plane=plane,
             rows=rows,
             mirror=Mirror(plane, rows),
-            replays=Replays(),
+            replays=Replays(workspace.home / REPLAYS),
             kept=KeptCalls(workspace.home),
             watch=Watch(workspace),
             meters=Meters(workspace),
@@ -103,6 +104,7 @@ class Door:
         self.house.meters.flush()
         self.house.rows.flush()
         self.house.kept.close()
+        self.house.replays.close()
 
     async def _answer(self, visit: Visit) -> None:
         call = visit.call

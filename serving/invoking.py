@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 from serving import endpoints, scoring
 from serving.endpoints import Deployment
 from serving.local import Gateway, local_gateway
+from serving.routing import NAMED
 from workspace.errors import Invalid, NotFound, Unavailable
 from workspace.home import Workspace
 
 LOOK = 0.3  # seconds between looks at what the answer waits for
 PATIENCE = 900.0  # seconds
 KNOWN = 3.0  # seconds after which a gateway knows what was made
+_NAMED = NAMED.decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def invoke(
     path, body = _request(ways[0], endpoint, body)
     headers = {"content-type": kind}
     if deployment:
-        headers["azureml-model-deployment"] = deployment
+        headers[_NAMED] = deployment
     with local_gateway(workspace) as gateway, ThreadPoolExecutor(1) as pool:
         yield from _waited(gateway, pool.submit(_ask, gateway, path, body, headers))
 
@@ -61,7 +63,7 @@ def invoke(
 def load(workspace: Workspace, deployment: Deployment) -> Iterator[Waiting | Answered]:
     """Have the gateway bring up the engine of a scoring deployment by asking what it takes."""
     path = f"/endpoints/{deployment.endpoint}/swagger.json"
-    headers = {"azureml-model-deployment": deployment.name}
+    headers = {_NAMED: deployment.name}
     with local_gateway(workspace) as gateway, ThreadPoolExecutor(1) as pool:
         yield from _waited(gateway, pool.submit(_ask_once_known, gateway, path, headers))
 

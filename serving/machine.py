@@ -16,16 +16,14 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 def free(device: str) -> int:
     """Return the bytes that nobody uses: of the GPUs together, or of what this machine or container may use."""
-    return _free_of_gpus() if device == CUDA else min(psutil.virtual_memory().available, _free_of_container())
+    if device == CUDA:
+        return sum(_asked("memory.free"))
+    return min(int(psutil.virtual_memory().available), _free_of_container())
 
 
 def total_of_gpu() -> int:
     """Return the bytes of the smallest GPU; 0 where there is none."""
     return min(_asked("memory.total"), default=0)
-
-
-def _free_of_gpus() -> int:
-    return sum(_asked("memory.free"))
 
 
 def _asked(what: str) -> list[int]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from workspace.errors import Conflict, Denied, Invalid, NotFound, StudioloError, Unavailable
 
+TOO_LONG = "context_length_exceeded"
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -66,3 +68,26 @@ def refusal(error: StudioloError) -> Refusal:
     status, code = next((found for kind, found in _STATUS.items() if isinstance(error, kind)), (500, "server_error"))
     message = f"{error} ({error.hint})" if error.hint else str(error)
     return Refusal(status, message, code=code, headers={"retry-after": "2"} if status == 503 else None)
+
+
+def with_code(body: bytes) -> bytes:
+    """Return an engine's 400 with the code that clients look for where a prompt is too long; vLLM has words for it."""
+    if b"maximum context length" not in body:
+        return body
+    return _changed(body, lambda error: {} if isinstance(error.get("code"), str) else {"code": TOO_LONG})
+
+
+def renamed(body: bytes, names: Mapping[str, str]) -> bytes:
+    """Return an error that names a field as its client calls it."""
+    return _changed(body, lambda error: {"param": names[error["param"]]} if error.get("param") in names else {})
+
+
+def _changed(body: bytes, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> bytes:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return body
+    error = value.get("error") if isinstance(value, dict) else None
+    if not isinstance(error, dict) or not (changed := change(error)):
+        return body
+    return json.dumps({**value, "error": {**error, **changed}}).encode()

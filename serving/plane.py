@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from serving.backends import Backends
 from serving.breaker import Budget
 from serving.call import Limits
 from serving.readiness import Engines
-from serving.upstream import Lines
+from serving.upstream import Pool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +18,7 @@ class Plane:
     engines: Engines
     backends: Backends
     limits: Limits
-    lines: Lines = field(default_factory=Lines)
-    clock: Callable[[], float] = time.monotonic
+    pool: Pool = field(default_factory=Pool)
     _budgets: dict[str, Budget] = field(default_factory=dict)
 
     def budget(self, path: str) -> Budget:

@@ -85,10 +85,6 @@ class Engines:
             loading = f"the engine of {deployment.model} is still loading"
             raise Unavailable(loading, hint="try again in a moment") from None
 
-    async def address(self, deployment: Deployment) -> Address:
-        """Return where one replica of the deployment answers."""
-        return (await self.addresses(deployment))[0]
-
     def lost(self, deployment: Deployment, address: Address | None = None) -> None:
         """Note that nobody answered there: the next request looks again, and starts the engine if it is dead."""
         if deployment.engine == "openai":
@@ -125,7 +121,7 @@ class Engines:
                 "since": round(each.since, 3),
                 "memory": await asyncio.to_thread(replicas.memory, each),
                 "reserved": each.memory,
-                "queue": self._queue(self._groups.get(each.group)),
+                "queue": dict(zip(("active", "waiting"), self.demand(self._groups.get(each.group)), strict=True)),
             }
             for each in running
         ]
@@ -321,16 +317,12 @@ class Engines:
 
     def _busy(self, group: Group) -> bool:
         asked = group.idle < JUST_NOW and not group.held_by
-        return bool(group.starting) or asked or any(self._queue(group).values())
+        return bool(group.starting) or asked or any(self.demand(group))
 
-    def _queue(self, group: Group | None) -> dict[str, int]:
-        loads = [self._load(each) for each in group.deployments.values()] if group and self._load else []
-        return {"active": sum(each.active for each in loads), "waiting": sum(each.waiting for each in loads)}
-
-    def demand(self, group: Group) -> tuple[int, int]:
+    def demand(self, group: Group | None) -> tuple[int, int]:
         """Return how many requests of a group are worked on, and how many wait."""
-        found = self._queue(group)
-        return found["active"], found["waiting"]
+        loads = [self._load(each) for each in group.deployments.values()] if group and self._load else []
+        return sum(each.active for each in loads), sum(each.waiting for each in loads)
 
 
 def _numbered(key: str, index: int) -> str:

@@ -199,11 +199,32 @@ def read(path: Path) -> Replica | None:
 def _start(
     home: Path, key: str, deployment: Deployment, launch: Launch
 ) -> tuple[Replica, subprocess.Popen[bytes] | None]:
-    log = home / "logs" / f"engine-{key}.log"
-    log.parent.mkdir(mode=0o700, exist_ok=True)
-    if log.exists() and log.stat().st_size > LONGEST_LOG:
-        log.replace(log.with_suffix(".log.old"))
-    found = Replica(
+    found = _planned(home, key, deployment, launch)
+    if found.socket:
+        Path(found.socket).unlink(missing_ok=True)
+    with Path(found.log).open("ab") as output:
+        process = subprocess.Popen(
+            [*launch.command, *_place(found, launch)],
+            cwd=home,
+            env=_environment(found, launch),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    who = identity_of(process.pid) or Identity(process.pid, 0.0)  # gone already: its log says why
+    replica = replace(found, pid=who.pid, started_at=who.started_at)
+    try:
+        return kept(home, replica), process
+    except Unavailable:
+        stop(replica)  # nobody would find it again
+        raise
+
+
+def _planned(home: Path, key: str, deployment: Deployment, launch: Launch) -> Replica:
+    """The replica before its process is there."""
+    log = _log(home, key)
+    return Replica(
         key=key,
         pid=0,
         started_at=0.0,
@@ -225,32 +246,24 @@ def _start(
         adapters=None if launch.adapters is None else dict(launch.adapters),
         since=time.time(),
     )
-    if found.socket:
-        Path(found.socket).unlink(missing_ok=True)
-        place = [launch.socket_option, found.socket]
-    else:
-        place = [launch.port_option, str(found.port)]
-    key_given = {launch.key_variable: found.secret} if launch.key_variable else {}
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [*launch.command, *place],
-            cwd=home,
-            env={name: os.environ[name] for name in _PASSED if name in os.environ}
-            | _QUIET
-            | dict(launch.environment)
-            | key_given,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    who = identity_of(process.pid) or Identity(process.pid, 0.0)  # gone already: its log says why
-    replica = replace(found, pid=who.pid, started_at=who.started_at)
-    try:
-        return kept(home, replica), process
-    except Unavailable:
-        stop(replica)  # nobody would find it again
-        raise
+
+
+def _log(home: Path, key: str) -> Path:
+    log = home / "logs" / f"engine-{key}.log"
+    log.parent.mkdir(mode=0o700, exist_ok=True)
+    if log.exists() and log.stat().st_size > LONGEST_LOG:
+        log.replace(log.with_suffix(".log.old"))
+    return log
+
+
+def _place(replica: Replica, launch: Launch) -> list[str]:
+    return [launch.socket_option, replica.socket] if replica.socket else [launch.port_option, str(replica.port)]
+
+
+def _environment(replica: Replica, launch: Launch) -> dict[str, str]:
+    passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
+    key = {launch.key_variable: replica.secret} if launch.key_variable else {}
+    return passed | _QUIET | dict(launch.environment) | key
 
 
 def _sweep(replica: Replica) -> None:

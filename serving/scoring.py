@@ -21,7 +21,7 @@ from serving.call import MODEL_ERROR, Call
 from serving.deployment_settings import SCORING
 from serving.endpoints import Endpoint
 from serving.openai_errors import Refusal
-from serving.routing import way
+from serving.routing import NAMED, way
 from serving.table import Route
 from serving.visit import Visit
 
@@ -48,7 +48,7 @@ async def describe(visit: Visit) -> None:
     _check_engine(chosen)
     addresses = await house.engines.addresses(chosen)
     query = f"?{visit.query.decode('latin-1')}" if visit.query else ""
-    answer = await house.plane.lines.send(addresses[0], "GET", f"/swagger.json{query}", request_id=call.id)
+    answer = await house.plane.pool.send(addresses[0], "GET", f"/swagger.json{query}", request_id=call.id)
     try:
         await answer.head(house.limits.first_token)
         body = await answer.body(house.limits.first_token)
@@ -92,7 +92,7 @@ def _endpoint(visit: Visit, known: Mapping[str, Endpoint]) -> Endpoint:
 
 def _reachable(endpoint: Endpoint, headers: Headers) -> list[endpoints.Deployment]:
     """The deployments that may be chosen; a Refusal 404 where none gets traffic."""
-    if headers.get(b"azureml-model-deployment"):
+    if headers.get(NAMED):
         return [way({endpoint.name: endpoint}, endpoint.name, request={}, headers=headers).deployment]
     ways = endpoint.deployments
     found = [ways[name] for name, part in endpoint.traffic.items() if part and name in ways]
@@ -129,7 +129,7 @@ class _Told:
         if message["type"] == "http.response.start":
             headers = [*message["headers"], (b"x-ms-request-id", self._call.id.encode())]
             if way := self._call.deployment:
-                headers.append((b"azureml-model-deployment", way.name.encode("latin-1", "replace")))
+                headers.append((NAMED, way.name.encode("latin-1", "replace")))
             status = 408 if message["status"] == 504 else message["status"]
             if status == 408:
                 self._call.status = status

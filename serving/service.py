@@ -50,8 +50,7 @@ def running(home: Path) -> Record | None:
 
 def another(home: Path) -> bool:
     """Whether a gateway besides this process serves this workspace, and may use its engines."""
-    found = [_read(path) for path in (home / "services").glob("gateway*.json")]
-    return any(record and record.alive and record.pid != os.getpid() for record in found)
+    return any(record.pid != os.getpid() for record in _all_running(home))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,9 +108,10 @@ async def _until_told(workspace: Workspace, listener: socket.socket, *, private:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     sys.setswitchinterval(0.0005)  # a thread that reads the database gives way to answers after 0.5 ms, not 5
-    tending = loop.create_task(tend_on(workspace))
+    tending = [loop.create_task(tend_on(workspace)), loop.create_task(app.house.replays.tend_on())]
     await server.serve(listener, patience=DRAIN)
-    tending.cancel()
+    for task in tending:
+        task.cancel()
     app.close()
 
 
@@ -146,13 +146,14 @@ def _recorded(home: Path, port: int, *, private: bool) -> Iterator[None]:
     finally:
         with locked(folder / "gateway.lock"):
             path.unlink(missing_ok=True)
-            if private and not _others(folder):
+            if private and not _all_running(home):
                 replicas.stop_all(home)  # nobody is left who would use the engines
 
 
-def _others(folder: Path) -> bool:
-    found = [_read(path) for path in folder.glob("gateway*.json")]
-    return any(record and record.alive for record in found)
+def _all_running(home: Path) -> list[Record]:
+    """The shared gateway and the private ones."""
+    found = [_read(path) for path in (home / "services").glob("gateway*.json")]
+    return [record for record in found if record and record.alive]
 
 
 def _read(path: Path) -> Record | None:

@@ -22,6 +22,12 @@ def weights(folder: Path, dtype: str | None = None) -> int:
     return sum(_tensor(each, width) for path in files for each in _header(path))
 
 
+def is_narrow(folder: Path) -> bool:
+    """Whether the weights were published in 16 bits a number, so that float16 keeps them."""
+    wide = weights(folder, "float32")
+    return weights(folder) * 2 <= wide
+
+
 def positions(folder: Path, count: int, width: int = 2) -> int:
     """Return the bytes of the keys and values of `count` positions; 0 where the model's configuration does not tell."""
     config = _json(folder / "config.json")

@@ -1,8 +1,8 @@
 """The W3C trace context of a request: the trace it belongs to, what it hangs under, whether it becomes a span.
 
-A caller that says `traceparent` is gone on with; engines are told of it with the request itself as their parent, so
-that what they record hangs under it. Of all traces a share is kept, chosen by the trace's id: whoever keeps the same
-share keeps the same traces.
+A caller that says `traceparent` is gone on with, unless it says too that its own spans are told to nobody. Engines are
+told of it with the request itself as their parent, so that what they record hangs under it. Of all traces a share is
+kept, chosen by the trace's id: whoever keeps the same share keeps the same traces.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flows.line_trace import UNTOLD
 from workspace.errors import Invalid
 
 PROPERTY = "traces"  # of an endpoint: the percent of its requests that become spans
 _PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _TRACE = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _LONGEST = 512  # bytes of `tracestate`: what everybody passes on
+_UNTOLD = UNTOLD.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class TraceContext:
     wanted: bool = True  # False: the caller records nothing of this trace, and neither do we
     percent: float = 100.0
     state: bytes = b""
+    asked_by: str | None = None  # the caller's `traceparent` where its spans are told to nobody: no parent, but a trail
 
     @property
     def sampled(self) -> bool:
@@ -59,11 +62,15 @@ def begin(headers: Mapping[bytes, bytes], request_id: str, *, percent: float) ->
     """Return the context of a request that has come in; without a caller's, its trace is named after it."""
     if found := _PARENT.fullmatch(headers.get(b"traceparent", b"")):
         trace, parent, flags = (each.decode() for each in found.groups())
-        state = headers.get(b"tracestate", b"")
-        return TraceContext(
-            trace, _span(), parent, wanted=bool(int(flags, 16) & 1), percent=percent,
-            state=state if len(state) <= _LONGEST else b"",
-        )  # fmt: skip
+        state, wanted = headers.get(b"tracestate", b""), bool(int(flags, 16) & 1)
+        if state == _UNTOLD:  # a trace whose root never comes would be under way for ever
+            return replace(_own(request_id, percent), wanted=wanted, asked_by=f"00-{trace}-{parent}-{flags}")
+        state = state if len(state) <= _LONGEST else b""
+        return TraceContext(trace, _span(), parent, wanted=wanted, percent=percent, state=state)
+    return _own(request_id, percent)
+
+
+def _own(request_id: str, percent: float) -> TraceContext:
     trace = request_id if _TRACE.fullmatch(request_id) else f"{random.getrandbits(128) or 1:032x}"
     return TraceContext(trace, _span(), percent=percent)
 

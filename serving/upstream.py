@@ -75,8 +75,8 @@ class Answer:
         "_chunks",
         "_closed",
         "_complete",
+        "_connection",
         "_failure",
-        "_line",
         "_size",
         "_waiter",
         "headers",
@@ -84,11 +84,11 @@ class Answer:
         "status",
     )
 
-    def __init__(self, line: Line, *, reused: bool) -> None:
+    def __init__(self, connection: Connection, *, reused: bool) -> None:
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.reused = reused
-        self._line = line
+        self._connection = connection
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._complete = self._closed = False
@@ -111,7 +111,7 @@ class Answer:
         found = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         if self._size > AHEAD:
-            self._line.resume()
+            self._connection.resume()
         self._size = 0
         return found
 
@@ -127,7 +127,7 @@ class Answer:
         """Let go: an engine that still generates sees its client hang up and stops."""
         if not self._closed:
             self._closed = True
-            self._line.release(complete=self._complete and not self._chunks)
+            self._connection.release(complete=self._complete and not self._chunks)
 
     async def _wait(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -144,7 +144,7 @@ class Answer:
         if self._failure is not None:
             raise Stale(self._failure) if self.reused and not self.status else Broken(self._failure)
 
-    # The line calls these
+    # The connection calls these
 
     def begin(self, status: int) -> None:
         """Take the status; the headers are there."""
@@ -156,7 +156,7 @@ class Answer:
         self._chunks.append(body)
         self._size += len(body)
         if self._size > AHEAD:
-            self._line.pause()
+            self._connection.pause()
         self._wake()
 
     def end(self, failure: str | None = None) -> None:
@@ -172,7 +172,7 @@ class Answer:
             self._waiter.set_result(True)
 
 
-class Line(asyncio.BufferedProtocol):
+class Connection(asyncio.BufferedProtocol):
     """One connection to an engine and the answer that comes over it.
 
     What is read is taken out of the buffer at once, so all connections may share one.
@@ -182,7 +182,7 @@ class Line(asyncio.BufferedProtocol):
         self._buffer = memoryview(buffer)
         self.answer = Answer(self, reused=False)
         self.idle_since = 0.0
-        self._keeper: tuple[Lines, Address] | None = None
+        self._pool: tuple[Pool, Address] | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._keep = False  # the engine keeps the connection after this answer
 
@@ -191,19 +191,19 @@ class Line(asyncio.BufferedProtocol):
         """Whether it is of no more use."""
         return self._transport.is_closing()
 
-    def ask(self, request: bytes, *, again: bool = False, keeper: tuple[Lines, Address] | None = None) -> Answer:
-        """Send a request; with a keeper the connection goes to it when the answer was whole."""
-        if again:
+    def ask(self, request: bytes, *, reused: bool = False, pool: tuple[Pool, Address] | None = None) -> Answer:
+        """Send a request; with a pool the connection goes to it when the answer was whole."""
+        if reused:
             self.answer = Answer(self, reused=True)
-        self._keeper, self._keep = keeper, False
+        self._pool, self._keep = pool, False
         self._transport.write(request)
         return self.answer
 
     def release(self, *, complete: bool) -> None:
-        """Hang up, or go back to the keeper."""
-        keeper, self._keeper = self._keeper, None
-        if complete and keeper and self._keep and not self.closing:
-            keeper[0].put(keeper[1], self)
+        """Hang up, or go back to the pool."""
+        pool, self._pool = self._pool, None
+        if complete and pool and self._keep and not self.closing:
+            pool[0].put(pool[1], self)
         else:
             self._transport.abort()
 
@@ -264,11 +264,11 @@ class Line(asyncio.BufferedProtocol):
             self.answer.end()
 
 
-class Lines:
+class Pool:
     """Connections that are kept between requests, by address, the last used first."""
 
     def __init__(self) -> None:
-        self._idle: dict[Address, deque[Line]] = {}
+        self._idle: dict[Address, deque[Connection]] = {}
         self._buffer = bytearray(READ)
         self._heads: dict[tuple[Address, str], bytes] = {}
         self._secure: ssl.SSLContext | None = None
@@ -293,29 +293,29 @@ class Lines:
             told,
             body,
         )
-        if not fresh and (line := self._take(address)):
-            return line.ask(request, again=True, keeper=(self, address))
-        line = await _connect(address, self._context(address), self._buffer)
-        return line.ask(request, keeper=(self, address))
+        if not fresh and (connection := self._take(address)):
+            return connection.ask(request, reused=True, pool=(self, address))
+        connection = await _connect(address, self._context(address), self._buffer)
+        return connection.ask(request, pool=(self, address))
 
-    def put(self, address: Address, line: Line) -> None:
+    def put(self, address: Address, connection: Connection) -> None:
         """Keep a connection for the next request."""
-        line.idle_since = time.monotonic()
+        connection.idle_since = time.monotonic()
         kept = self._idle.setdefault(address, deque())
-        kept.append(line)
+        kept.append(connection)
         if len(kept) > SPARE:
             kept.popleft().release(complete=False)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(KEPT, self._tidy)
 
-    def _take(self, address: Address) -> Line | None:
+    def _take(self, address: Address) -> Connection | None:
         kept = self._idle.get(address)
         while kept:
-            line = kept.pop()
-            if not line.closing and time.monotonic() - line.idle_since < KEPT:
-                line.idle_since = 0.0
-                return line
-            line.release(complete=False)
+            connection = kept.pop()
+            if not connection.closing and time.monotonic() - connection.idle_since < KEPT:
+                connection.idle_since = 0.0
+                return connection
+            connection.release(complete=False)
         return None
 
     def _tidy(self) -> None:
@@ -334,13 +334,11 @@ class Lines:
         return self._secure if address.secure else None
 
 
-async def send(address: Address, method: str, path: str, *, body: bytes = b"", request_id: str = "") -> Answer:
+async def send(address: Address, method: str, path: str, *, body: bytes = b"") -> Answer:
     """Send one request over a connection of its own and return its answer. Close it in any case."""
-    line = await _connect(address, ssl.create_default_context() if address.secure else None, bytearray(READ))
-    head = f"content-length: {len(body)}\r\nconnection: close\r\n" + (
-        f"x-request-id: {request_id}\r\n" if request_id else ""
-    )
-    return line.ask(b"%b %b%b\r\n%b" % (method.encode(), _head(address, path), head.encode("latin-1"), body))
+    connection = await _connect(address, ssl.create_default_context() if address.secure else None, bytearray(READ))
+    head = b"%b %bcontent-length: %d\r\nconnection: close\r\n\r\n" % (method.encode(), _head(address, path), len(body))
+    return connection.ask(head + body)
 
 
 def _head(address: Address, path: str) -> bytes:
@@ -351,11 +349,11 @@ def _head(address: Address, path: str) -> bytes:
     ).encode("latin-1")
 
 
-async def _connect(address: Address, secure: ssl.SSLContext | None, buffer: bytearray) -> Line:
+async def _connect(address: Address, secure: ssl.SSLContext | None, buffer: bytearray) -> Connection:
     loop = asyncio.get_running_loop()
 
-    def made() -> Line:
-        return Line(buffer)
+    def made() -> Connection:
+        return Connection(buffer)
 
     try:
         async with asyncio.timeout(CONNECT):

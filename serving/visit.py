@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from starlette.types import Receive, Send
 
 from serving.admission import Headers, read_json
 from serving.call import Call, Limits, headers_of
+from serving.endpoints import Deployment
 from serving.exchange import Exchange
 from serving.idempotency import Replays
 from serving.kept_calls import KeptCalls
@@ -56,6 +57,7 @@ class Visit:
     send: Send
     query: bytes = b""
     exchange: Exchange | None = None  # tells at once when the client has left
+    fit: Callable[[Deployment], Awaitable[None]] | None = None  # what the call still needs once it is known who answers
     values: Mapping[str, str] = field(default_factory=dict)  # what stands for {id} in the path
 
     async def read(self) -> dict[str, Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from workspace.documents import Document, Step, parse_yaml, read_yaml, told_of_placeholders
 from workspace.errors import Invalid, did_you_mean
+
+Made = TypeVar("Made")
 
 
 def read(path: Path, changes: Mapping[str, str]) -> Document:
@@ -22,6 +24,15 @@ def read(path: Path, changes: Mapping[str, str]) -> Document:
     if not isinstance(document.root, dict):
         raise Invalid("the file must be a mapping of keys", at=document.at())
     return changed(document, changes)
+
+
+def read_as(path: Path, changes: Mapping[str, str], make: Callable[[Document], Made]) -> Made:
+    """Read a file and make a record of it; of a file whose placeholders nobody has filled in, an error says so."""
+    document = read(path, changes)
+    try:
+        return make(document)
+    except Invalid as error:
+        raise told_of_placeholders(path, error) from None
 
 
 def changed(document: Document, changes: Mapping[str, str]) -> Document:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from serving import endpoints as records
-from serving import service, yaml_values
+from serving import yaml_values
 from serving.batch import deploying, endpoint_files
 from serving.batch import inputs as batch_inputs
 from serving.batch.inputs import Given
 from serving.batch.settings import BatchSettings
 from serving.endpoints import Deployment, Endpoint
+from studiolo.endpoint_shapes import address
 from workspace.documents import Document
 from workspace.errors import Invalid
 from workspace.home import Workspace
@@ -20,17 +21,15 @@ from workspace.home import Workspace
 
 def endpoints(workspace: Workspace) -> list[Endpoint]:
     """Return the batch endpoints."""
-    return [each for each in records.listed(workspace) if each.kind == "batch"]
+    return records.listed(workspace, kind="batch")
 
 
 def endpoint(workspace: Workspace, found: Endpoint) -> dict[str, Any]:
     """Return a batch endpoint with where it is asked."""
-    running = service.running(workspace.home)
-    port = running.port if running else workspace.settings.gateway_port
     return {
         **endpoint_files.shown(found),
         "kind": found.kind,
-        "invoke_uri": f"http://127.0.0.1:{port}/endpoints/{found.name}/jobs",
+        "invoke_uri": f"{address(workspace, found.name)}/jobs",
         "provisioning_state": "Succeeded",
         "deployments": sorted(found.deployments),
     }

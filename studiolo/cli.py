@@ -21,7 +21,6 @@ from workspace.errors import StudioloError
 from workspace.settings import variable
 
 INTERRUPTED = 130
-MANY = 50_000  # objects made before they are gone through: by default imports are gone through again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,6 @@ def _studiolo(
 
 def main() -> NoReturn:
     """Run the command line. One of our errors ends as a line and a hint; a bug keeps its traceback."""
-    gc.set_threshold(MANY)
     try:
         get_command(app)(args=spread(sys.argv[1:]), prog_name="studiolo")
     except StudioloError as error:

@@ -39,7 +39,7 @@ Offset = Annotated[int, Query(ge=0)]
 
 def create_app(workspace: Workspace, *, port: int) -> Guard:
     """Return the REST API of a workspace; every path but /health needs a token."""
-    return Guard(routes(workspace), check=workspace.tokens.check, port=port)
+    return Guard(routes(workspace), check=workspace.tokens.check_whole, port=port)
 
 
 def routes(workspace: Workspace) -> FastAPI:

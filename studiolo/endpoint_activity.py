@@ -52,7 +52,7 @@ class Activity:
 
 def made_endpoints(workspace: Workspace) -> list[Endpoint]:
     """Return the online endpoints that somebody made, by name; models under their own name are not among them."""
-    return [each for each in endpoints.listed(workspace) if each.kind == "online"]
+    return endpoints.listed(workspace, kind="online")
 
 
 def made_endpoint(workspace: Workspace, name: str) -> Endpoint:

@@ -13,10 +13,16 @@ from workspace.home import Workspace
 _UNSHOWN = frozenset({"written", "settings", "environment_variables", "description", "tags", "properties"})
 
 
+def address(workspace: Workspace, name: str) -> str:
+    """Return where an endpoint is reached: at the gateway that runs, else where one would."""
+    running = service.running(workspace.home)
+    port = running.port if running else workspace.settings.gateway_port
+    return f"http://127.0.0.1:{port}/endpoints/{name}"
+
+
 def endpoint(workspace: Workspace, found: Endpoint) -> dict[str, Any]:
     """Return an endpoint with where it is reached."""
-    running = service.running(workspace.home)
-    base = f"http://127.0.0.1:{running.port if running else workspace.settings.gateway_port}/endpoints/{found.name}"
+    base = address(workspace, found.name)
     return {
         **endpoint_files.shown(found),
         "kind": found.kind,

@@ -99,8 +99,7 @@ def _deployment(workspace: Workspace, found: Explanation) -> list[str]:
     if rollout := found.rollout:
         part = "the candidate" if rollout.plan.path == found.row["deployment"] else "the baseline"
         said.append(f"{part} of rollout {rollout.id}, which is {rollout.state}")
-    known = {each.name: each for each in endpoints.listed(workspace)}
-    if endpoint := known.get(str(found.row["endpoint"])):
+    if endpoint := endpoints.find(workspace, str(found.row["endpoint"])):
         said.append("traffic now " + " ".join(f"{name}={part:g}" for name, part in endpoint.traffic.items()))
     return said
 

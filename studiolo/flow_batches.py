@@ -44,6 +44,7 @@ class Asked:
     workers: int = 1
     concurrency: int | None = None
     timeout: float | None = None
+    traces: bool = False  # its lines will be told as traces
 
 
 def run(workspace: Workspace, asked: Asked, workers: Crew | None = None) -> Iterator[Event]:
@@ -77,6 +78,7 @@ def run(workspace: Workspace, asked: Asked, workers: Crew | None = None) -> Iter
                 init=asked.init,
                 cassette=asked.cassette,
                 revisions=revisions(flow, lambda: workspace),
+                traces=asked.traces,
             ),
         )
         yield from flows.run(workspace, flow, batch, workers=workers)

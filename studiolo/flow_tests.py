@@ -95,6 +95,7 @@ def prepared(
             init=init or {},
             cassette=cassette,
             revisions=revisions(flow, workspace),
+            traces=True,
         )
         yield Prepared(flow, connections, conditions, workspace)
 
@@ -146,6 +147,7 @@ def keep_trace(
         error=result.error,
         nodes=result.nodes,
         duration=time.time() - started_at,
+        trace=result.trace,
     )
     return serve_log.keep_test(
         home, flow=flow.name, digest=flow.digest, line=line, started_at=started_at, mask=Mask(connections.values())

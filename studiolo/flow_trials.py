@@ -47,6 +47,7 @@ def try_flow(workspace: Workspace, ref: str, inputs: Mapping[str, Any], *, varia
             home=workspace.home,
             environment=resolve_variables(flow, connections),
             revisions=revisions(flow, lambda: workspace),
+            traces=True,
         )
         result = flows.test(flow, inputs, connections=connections, conditions=conditions)
         keep_trace(workspace.home, flow, connections, inputs, result, started_at=started)

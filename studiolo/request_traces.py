@@ -23,7 +23,7 @@ BEHIND = 20_000  # rows that may wait: beyond them the oldest are passed over, s
 _MARK = ".requests-carried-{to}"
 _MORE = {
     "endpoint": "endpoint", "deployment": "deployment", "cohort": "cohort", "token": "key", "mirror_of": "mirror_of",
-    "stream": "stream",
+    "stream": "stream", "asked_by": "asked_by",
 }  # fmt: skip
 
 log = logging.getLogger(__name__)

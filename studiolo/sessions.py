@@ -30,8 +30,8 @@ class Sessions:
         self._key = _key(self.workspace.home / "studio.key")
 
     def open(self, token: str) -> str:
-        """Return the cookie of a new session; Denied where the token is not valid."""
-        record = self.workspace.tokens.check(token.strip())
+        """Return the cookie of a new session; Denied where the token is not valid, or may ask some endpoints only."""
+        record = self.workspace.tokens.check_whole(token.strip())
         with self.workspace.database.write() as connection:
             self.workspace.audit.record(connection, "studio.login", f"token:{record.id}")
         said = f"{record.id}.{int(time.time() + LIFETIME)}"
@@ -43,7 +43,8 @@ class Sessions:
         identifier, _, until = said.partition(".")
         if not hmac.compare_digest(signature.encode(), self._sign(said).encode()) or time.time() > int(until):
             raise Denied("not logged in")
-        if (record := self._token(identifier)) is None or not record.valid:
+        record = self._token(identifier)
+        if record is None or not record.valid or record.endpoints is not None:
             raise Denied("the token of this session was revoked")
         return record
 

@@ -40,7 +40,7 @@ def create_app(workspace: Workspace, *, port: int) -> Guard:
     app = _elsewhere(uri) if uri.startswith("http") else _mlflow(uri, tracking.artifact_root(workspace), port)
     return Guard(
         app,
-        check=workspace.tokens.check,
+        check=workspace.tokens.check_whole,
         port=port,
         # Whoever is logged in at the studio may follow its links to here: a browser sends cookies to every port.
         cookie=f"studiolo_{workspace.settings.studio_port}",

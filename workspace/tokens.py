@@ -97,6 +97,13 @@ class Tokens:
             raise Denied("the token is not valid", hint=f"this workspace's own token is in {self._file}")
         return _record(row)
 
+    def check_whole(self, token: str) -> TokenRecord:
+        """Return who the token stands for; Denied also where it is a key that asks some endpoints and nothing else."""
+        record = self.check(token)
+        if record.endpoints is not None:
+            raise Denied("this key asks endpoints only", hint=f"this workspace's own token is in {self._file}")
+        return record
+
     def stand_in(self, holder: TokenRecord, identifier: str) -> TokenRecord:
         """Return the living token with this id, for whom an admin acts; Denied to everybody else."""
         with self._database.read() as connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import streamlit as st
@@ -27,7 +27,10 @@ def show() -> None:
     if chosen := st.query_params.get("endpoint"):
         with st.container():
             places.link("endpoints", "All endpoints", icon="arrow_back")
-        _detail(studiolo.made_endpoint(parts.workspace(), chosen))
+        endpoint = studiolo.made_endpoint(parts.workspace(), chosen)
+        if endpoint.kind == "batch":
+            places.go("batch", endpoint=endpoint.name)
+        _detail(endpoint)
         return
     st.title("Endpoints")
     found = studiolo.made_endpoints(parts.workspace())
@@ -54,7 +57,9 @@ def _card(endpoint: studiolo.Endpoint, lately: Mapping[str, studiolo.Activity]) 
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             places.link("endpoints", parts.plain(endpoint.name), icon="dns", endpoint=endpoint.name)
             requests, failed = sum(each.requests for each in mine), sum(each.failed for each in mine)
-            said = f"{requests:,} requests in the last hour" + (f", :red[{failed:,} failed]" if failed else "")
+            said = f"{parts.many(requests, 'request')} in the last hour" + (
+                f", :red[{failed:,} failed]" if failed else ""
+            )
             st.markdown(f":small[{said if requests else 'no request in the last hour'}]", width="content")
         _bar(endpoint)
 
@@ -75,7 +80,7 @@ def _detail(endpoint: studiolo.Endpoint) -> None:
         st.subheader("Rollout")
         _rollout(endpoint.name)
         _earlier(found[1:])
-    _acts(endpoint)
+    parts.acts(endpoint.name)
     parts.command(f"studiolo endpoint show -n {endpoint.name}\nstudiolo rollout show {endpoint.name}")
 
 
@@ -113,13 +118,13 @@ def _deployments(endpoint: studiolo.Endpoint, lately: Mapping[str, studiolo.Acti
             {
                 "Deployment": name,
                 "Traffic": f"{endpoint.traffic.get(name, 0):g} %",
-                "Engine": way.engine,
-                "Model": way.model,
                 "Requests": did.requests if did else 0,
                 "Failed": f"{did.failing:.1%}" if did else "",
                 "First byte": parts.duration((did.first_byte or 0) / 1e3) if did and did.first_byte else "",
                 "95 %": parts.duration((did.first_byte_95 or 0) / 1e3) if did and did.first_byte_95 else "",
                 "Tokens": did.prompt_tokens + did.completion_tokens if did else 0,
+                "Engine": way.engine,
+                "Model": way.model,
             }
         )
     st.dataframe(rows, hide_index=True, alt="The deployments, their models and what they did in the last hour")
@@ -127,16 +132,34 @@ def _deployments(endpoint: studiolo.Endpoint, lately: Mapping[str, studiolo.Acti
 
 
 def _requests(endpoint: studiolo.Endpoint) -> None:
-    minutes: dict[Any, dict[str, Any]] = {}
-    colours = _colours(endpoint)
-    for minute, way, count in studiolo.by_minute(parts.workspace(), endpoint.name):
-        if way in colours:
-            minutes.setdefault(minute, {"minute": minute, **dict.fromkeys(colours, 0)})[way] = count
-    if len(minutes) > 1:
-        st.bar_chart(
-            list(minutes.values()), x="minute", y=list(colours), color=list(colours.values()), height=220, x_label="",
-            y_label="requests a minute",
-        )  # fmt: skip
+    minutes = [
+        {"minute": minute, "deployment": way, "requests": count}
+        for minute, way, count in studiolo.by_minute(parts.workspace(), endpoint.name)
+        if way in endpoint.deployments
+    ]
+    if not minutes:
+        return
+    colours, now = _colours(endpoint), datetime.now(UTC)
+    # The axis spans the hour, whenever somebody asked.
+    ends = [{"minute": at, "deployment": next(iter(colours)), "requests": 0} for at in (now - timedelta(hours=1), now)]
+    st.vega_lite_chart(
+        [*minutes, *ends],
+        {
+            "mark": "bar",
+            "height": 220,
+            "encoding": {
+                "x": {
+                    "field": "minute", "type": "temporal", "timeUnit": "yearmonthdatehoursminutes", "title": None,
+                    "axis": {"format": "%H:%M", "tickCount": 6},
+                },
+                "y": {"field": "requests", "type": "quantitative", "title": "requests a minute"},
+                "color": {
+                    "field": "deployment", "type": "nominal", "title": None, "legend": {"orient": "bottom"},
+                    "scale": {"domain": list(colours), "range": list(colours.values())},
+                },
+            },
+        },
+    )  # fmt: skip
 
 
 def _colours(endpoint: studiolo.Endpoint) -> dict[str, str]:
@@ -210,16 +233,3 @@ def _earlier(found: list[studiolo.Rollout]) -> None:
                 st.markdown(
                     f"{_STATES[each.state]} {parts.plain(each.plan.deployment)}, {parts.ago(each.ended_at)}{why}"
                 )
-
-
-def _acts(endpoint: studiolo.Endpoint) -> None:
-    found = studiolo.acts_of(parts.workspace(), endpoint.name)
-    with st.expander("What was done to it", icon=":material/receipt_long:"):
-        st.dataframe(
-            [
-                {"when": datetime.fromtimestamp(act.ts, UTC), "who": act.actor, "what": act.action, "to": act.subject}
-                for act in found
-            ],
-            hide_index=True,
-            column_config={"when": st.column_config.DatetimeColumn(format="distance")},
-        )

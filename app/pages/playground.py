@@ -6,6 +6,7 @@ from contextlib import closing
 from itertools import chain
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 import studiolo
 from app import parts
@@ -29,6 +30,9 @@ def show() -> None:
         _tools(gateway, chat, sampling)
     for turn in chat.turns:
         _turn(turn)
+    # Below the conversation, above the field: it stands still while the answer grows, as a click on a button that
+    # moves away is lost.
+    stop = st.bottom.empty()
     question = st.chat_input("Ask the model", key="question")
     if question:
         chat = studiolo.ask(workspace, chat, question)
@@ -38,7 +42,7 @@ def show() -> None:
         parts.empty("Ask something", "The conversation is kept under this page's address: reload it, or send it on.")
     if chat.open_question and (question or st.session_state.pop("again", False)):
         with parts.errors_shown():
-            _answer(gateway, chat, sampling)
+            _answer(gateway, chat, sampling, stop)
     if chat.turns:
         st.button("Answer" if chat.open_question else "Regenerate", icon=":material/refresh:", on_click=_again)
 
@@ -84,12 +88,10 @@ def _turn(turn: studiolo.Turn) -> None:
             _measured(turn.measured)
 
 
-def _answer(gateway: studiolo.Gateway, chat: studiolo.Chat, sampling: studiolo.Sampling) -> None:
+def _answer(gateway: studiolo.Gateway, chat: studiolo.Chat, sampling: studiolo.Sampling, stop: DeltaGenerator) -> None:
     answer = studiolo.reply(parts.workspace(), gateway, chat, sampling)
-    with st.bottom:
-        # It stands still while the answer above it grows: a click on a button that moves away is lost. It runs the
-        # page again, which closes the stream here: the answer is kept as far as it came.
-        st.button("Stop", icon=":material/stop:")
+    # It runs the page again, which closes the stream here: the answer is kept as far as it came.
+    stop.button("Stop", icon=":material/stop:")
     with st.chat_message("assistant", avatar=_AVATARS["assistant"]), closing(answer) as pieces:
         text, _figures = st.empty(), st.empty()  # where an answer given before stood with its figures: both go at once
         with text, st.spinner("Waiting for the first token; a model asked for the first time is loaded first …"):

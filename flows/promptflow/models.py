@@ -30,7 +30,7 @@ def completion(connection: Any, prompt: str, *, model: str, **given: Any) -> Any
 def embed(connection: Any, text: Any, *, model: str) -> Any:
     """Return the vector of a text, a list of vectors for a list of texts."""
     with spans.child("embedding", "embedding", inputs={"input": text, "model": model}) as span:
-        answer = client(connection).embeddings.create(model=model, input=text)
+        answer = client(connection).embeddings.create(model=model, input=text, extra_headers=spans.headers())
         used = answer.usage.prompt_tokens if answer.usage else 0
         spans.record_usage(prompt_tokens=used, model=answer.model)
         vectors = [each.embedding for each in answer.data]
@@ -101,7 +101,7 @@ def _ask(connection: Any, api: str, body: dict[str, Any]) -> Any:
     if body.get("stream"):
         return _stream(create, api, body)
     with spans.child("llm", f"{api} {body['model']}", inputs=body) as span:
-        answer = create(**body)
+        answer = create(**body, extra_headers=spans.headers())
         if answer.usage:
             spans.record_usage(
                 prompt_tokens=answer.usage.prompt_tokens, completion_tokens=answer.usage.completion_tokens,
@@ -121,7 +121,7 @@ def _stream(create: Any, api: str, body: dict[str, Any]) -> Iterator[str]:
     with spans.child("llm", f"{api} {body['model']}", inputs=body) as span:
         said: list[str] = []
         span.output = said
-        for chunk in create(**body):
+        for chunk in create(**body, extra_headers=spans.headers()):
             if chunk.choices:
                 text = chunk.choices[0].delta.content if api == "chat" else chunk.choices[0].text
                 if text:

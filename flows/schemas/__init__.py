@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 from pathlib import Path
-from typing import Any
 
-FOLDER = Path(__file__).parent
-# What a schema is called, and the module that makes it.
-MADE_BY = {
-    "flow.dag": "flows.schemas.dag",
-    "flow.flex": "flows.schemas.flex",
-    "prompty": "flows.schemas.prompty",
-    "run": "flows.schemas.run",
-    "connection": "flows.schemas.connection",
-    "tool": "flows.schemas.tool",
-}
+from flows.schemas import connection, dag, flex, prompty, run, tool
+from flows.schemas.files import Schemas
 
-
-def file_name(name: str) -> str:
-    """Return what the file of a schema is called: `file_name("run")` is "run.schema.json"."""
-    return f"{name}.schema.json"
-
-
-def schema(name: str) -> dict[str, Any]:
-    """Return a schema as it is made from the readers: `schema("flow.dag")`."""
-    made: dict[str, Any] = importlib.import_module(MADE_BY[name]).schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:studiolo:schema:{name}", **made}
-
-
-def text(name: str) -> str:
-    """Return a schema as its file says it."""
-    return json.dumps(schema(name), indent=2, ensure_ascii=False) + "\n"
-
-
-def write(folder: Path = FOLDER) -> list[Path]:
-    """Write every schema into a folder and return the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name in MADE_BY:
-        path = folder / file_name(name)
-        path.write_text(text(name), encoding="utf-8")
-        files.append(path)
-    return files
+SCHEMAS = Schemas(
+    Path(__file__).parent,
+    {
+        "flow.dag": dag.schema,
+        "flow.flex": flex.schema,
+        "prompty": prompty.schema,
+        "run": run.schema,
+        "connection": connection.schema,
+        "tool": tool.schema,
+    },
+)

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from flows import line_trace
 from flows.masking import Mask
+from flows.results import LineRecord
 from flows.runner import Runner
 from flows.serve import openai_chat as serve_openai
 from flows.serve import page as serve_page
@@ -79,6 +81,7 @@ class App:
         self.version = version("studiolo")
         self.largest_body = LARGEST_BODY
         folder = kit.home / "spool" / FOLDER if kit.home else None
+        self._keeps = folder is not None
         self._runner = Runner(kit, concurrency=AT_ONCE, line_timeout=LINE_TIMEOUT)
         self.mask = Mask(kit.connections.values())
         self._log = RequestLog(folder, flow=kit.flow.name, digest=terms.digest, mask=self.mask)
@@ -134,9 +137,22 @@ class App:
             self._lines = Lines(self._runner, most=MOST)
         return self._lines
 
+    async def run(self, call: Call, inputs: Mapping[str, Any], receive: Receive, *, stream: bool) -> LineRecord:
+        """Run the flow for a request; what its models record belongs to the caller's trace."""
+        trace = line_trace.of_request(call.headers, kept=self._keeps)
+        return await self.lines.run(inputs, receive, stream=stream, trace=trace)
+
     def headers(self, call: Call, kind: bytes = b"application/json") -> Pairs:
         """Return the headers of an answer: what it is, whose it is, and which version of the flow gave it."""
         return [(b"content-type", kind), (b"x-request-id", call.id.encode("latin-1")), self._digest]
+
+    def failed(self, call: Call, message: str) -> bytes:
+        """Return how a failure in the middle of a stream is told."""
+        return self._said(call, serve_openai.failed(message) if _is_chat(call) else Refused(400, message))
+
+    def _said(self, call: Call, refused: Refused) -> bytes:
+        message = self.mask.text(refused.message)
+        return serve_openai.error(refused, message) if _is_chat(call) else error_body(refused.code, message)
 
     def _admit(self, call: Call) -> None:
         host = call.headers.get(b"host", b"")
@@ -153,11 +169,7 @@ class App:
 
     async def _refuse(self, call: Call, refused: Refused, send: Send) -> None:
         headers = [*self.headers(call), *refused.headers]
-        if call.path.startswith("/v1/"):
-            body = serve_openai.error(refused, self.mask.text(refused.message))
-        else:
-            body = error_body(refused.code, self.mask.text(refused.message))
-        await answer(call, send, body, headers, status=refused.status)
+        await answer(call, send, self._said(call, refused), headers, status=refused.status)
 
     # /score
 
@@ -168,7 +180,7 @@ class App:
         if not wants_events and not takes_json:
             raise _not_acceptable(accepts, "application/json")
         inputs = serve_score.inputs_of(self.flow, raw)
-        call.line = record = await self.lines.run(inputs, receive, stream=wants_events)
+        call.line = record = await self.run(call, inputs, receive, stream=wants_events)
         if (failed := serve_score.failure(record)) is not None:
             raise failed
         made = self._made(record.outputs or {})
@@ -228,7 +240,7 @@ class App:
         await answer(call, send, self._page, headers)
 
     async def _nothing(self, call: Call, _receive: Receive, send: Send) -> None:
-        if call.path.startswith("/v1/"):
+        if _is_chat(call):
             raise Refused(404, f"no route {call.method} {call.path}")
         said = (
             f"The requested api {call.path[1:]!r} with {call.method} is not supported by current app, if you entered "
@@ -236,6 +248,11 @@ class App:
         )
         headers = self.headers(call, b"text/plain; charset=utf-8")
         await answer(call, send, said.encode("utf-8", "replace"), headers, status=404)
+
+
+def _is_chat(call: Call) -> bool:
+    """Whether it is OpenAI's clients that read the answer, and not prompt flow's."""
+    return call.path.startswith("/v1/")
 
 
 def _not_acceptable(accepts: frozenset[str], supported: str) -> Refused:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from flows.line_trace import LineTrace
 from flows.results import LineRecord
 from flows.runner import Runner
 from flows.serve.http import Gone, Receive, Refused, until_gone
@@ -55,7 +56,9 @@ class Lines:
         self._looks = False
         self._readers = ThreadPoolExecutor(STREAMS, "stream")
 
-    async def run(self, inputs: Mapping[str, Any], receive: Receive, *, stream: bool) -> LineRecord:
+    async def run(
+        self, inputs: Mapping[str, Any], receive: Receive, *, stream: bool, trace: LineTrace | None
+    ) -> LineRecord:
         """Return the record of a line; Gone where the client leaves before, and the line is abandoned."""
         if len(self._waiting) >= self._most:
             raise Refused(503, "too many requests at once", code="SystemError", headers=[(b"retry-after", b"1")])
@@ -64,7 +67,7 @@ class Lines:
         if not self._looks:
             self._looks = True
             self._loop.call_later(LOOK_AFTER, self._look, {})
-        line = self._runner.start(0, inputs, partial(self._handover.put, _settle, future), stream=stream)
+        line = self._runner.start(0, inputs, partial(self._handover.put, _settle, future), stream=stream, trace=trace)
         try:
             return await future
         except Gone:

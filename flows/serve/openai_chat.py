@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
           429: "rate_limit_error"}  # fmt: skip
+FAILED = "flow_failed"  # the code of what the flow itself has not managed
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
@@ -39,7 +40,7 @@ def error(refused: Refused, message: str) -> bytes:
         "message": message,
         "type": _TYPES.get(refused.status, fallback),
         "param": None,
-        "code": "model_not_found" if refused.status == 404 else None,
+        "code": FAILED if refused.code == FAILED else "model_not_found" if refused.status == 404 else None,
     }
     return encode({"error": said}).encode("utf-8", "surrogatepass")
 
@@ -49,9 +50,9 @@ async def complete(app: App, call: Call, receive: Receive, send: Send) -> None:
     asked = _asked(app.flow, await read(call, receive, largest=app.largest_body))
     streams = asked.get("stream") is True
     inputs = serve_score.checked(app.flow, inputs_of(app.flow, asked["messages"], asked.get("inputs") or {}))
-    call.line = record = await app.lines.run(inputs, receive, stream=streams)
-    if (failed := serve_score.failure(record)) is not None:
-        raise failed
+    call.line = record = await app.run(call, inputs, receive, stream=streams)
+    if (refused := failure(record)) is not None:
+        raise refused
     made = (record.outputs or {}).get(said_by(app.flow, record))
     reply = _Reply(call, app.flow.name, app.terms.digest, asked)
     if not streams:
@@ -70,6 +71,24 @@ async def complete(app: App, call: Call, receive: Receive, send: Send) -> None:
         await events.send("[DONE]")
 
     await serve_stream.respond(app, call, stream, write, receive, send)
+
+
+def failure(record: LineRecord) -> Refused | None:
+    """Return how a line that has not completed is told: by whose doing it was.
+
+    An input that cannot be read is the client's, 400. All else is the flow's, 500: a node that raised, an output that
+    cannot be made, a person who would have to decide. The client is told that asking again is no use: nodes may have
+    done something already.
+    """
+    refused = serve_score.failure(record)
+    if refused is None or serve_score.is_clients(record):
+        return refused
+    return failed(refused.message)
+
+
+def failed(message: str) -> Refused:
+    """Return what is told where the flow has failed."""
+    return Refused(500, message, code=FAILED, headers=[(b"x-should-retry", b"false")])
 
 
 def inputs_of(flow: Flow, messages: Sequence[Mapping[str, Any]], others: Mapping[str, Any]) -> dict[str, Any]:

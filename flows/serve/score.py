@@ -41,15 +41,20 @@ def checked(flow: Flow, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def failure(record: LineRecord) -> Refused | None:
-    """Return how a line that has not completed is told: what the flow's own code did is the user's, 400."""
+    """Return how a line that has not completed is told at /score: what the flow's own code did is the user's, 400."""
     if record.status == COMPLETED:
         return None
     said = record.error or "the flow failed without saying why"
     if record.status == WAITING:
         waiting = next((node.name for node in record.nodes if node.status == WAITING), "")
         return Refused(409, f"node {waiting!r} waits for a person, and nobody can decide in a served flow")
-    is_users = said.startswith("output:") or any(node.status == FAILED for node in record.nodes)
+    is_users = is_clients(record) or said.startswith("output:") or any(node.status == FAILED for node in record.nodes)
     return Refused(400, said) if is_users else Refused(500, said, code="SystemError")
+
+
+def is_clients(record: LineRecord) -> bool:
+    """Whether a line failed for what it was given: an image that cannot be read."""
+    return (record.error or "").startswith("input:")
 
 
 def shown_outputs(flow: Flow, included: str | None) -> frozenset[str] | None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flows.serve import score as serve_score
-from flows.serve.http import Call, Gone, Receive, Send, error_body, until_gone
+from flows.serve.http import Call, Gone, Receive, Send, until_gone
 from flows.serve.lines import LEFT, Pieces
 from flows.streams import Stream
 
@@ -59,7 +59,7 @@ async def respond(
             raise Gone
         error = _told(work.exception())
         if error is not None:
-            await events.send(error_body("UserError", app.mask.text(error)).decode("utf-8", "replace"), event="error")
+            await events.send(app.failed(call, error).decode("utf-8", "replace"), event="error")
         await send({"type": "http.response.body", "body": b""})
     finally:
         watch.cancel()

@@ -5,14 +5,14 @@ They are made of the readers' own tables of keys: the fields of the dataclasses 
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from flows.schemas.files import Schemas
 from jobs.files.kinds import COMPONENT, JOB, KINDS
 from jobs.files.shapes import Definitions, Shape
 
-FOLDER = Path(__file__).parent
 # What a schema is called, and the shape of the files that it describes.
 SHAPES: dict[str, Shape] = {
     **{f"job.{kind}": shape for kind, shape in JOB.kinds.items()},
@@ -26,35 +26,10 @@ SHAPES: dict[str, Shape] = {
 }
 
 
-def file_name(name: str) -> str:
-    """Return what the file of a schema is called: `file_name("job.sweep")` is "job.sweep.schema.json"."""
-    return f"{name}.schema.json"
-
-
-def schema(name: str) -> dict[str, Any]:
-    """Return a schema as it is made from the readers: `schema("job.command")`."""
+def _schema(name: str) -> dict[str, Any]:
     definitions: Definitions = {}
     root = SHAPES[name].schema(definitions)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"urn:studiolo:schema:{name}",
-        "title": name,
-        **root,
-        "$defs": dict(sorted(definitions.items())),
-    }
+    return {"title": name, **root, "$defs": dict(sorted(definitions.items()))}
 
 
-def text(name: str) -> str:
-    """Return a schema as its file says it."""
-    return json.dumps(schema(name), indent=1, ensure_ascii=False) + "\n"
-
-
-def write(folder: Path = FOLDER) -> list[Path]:
-    """Write every schema into a folder and return the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name in SHAPES:
-        path = folder / file_name(name)
-        path.write_text(text(name), encoding="utf-8")
-        files.append(path)
-    return files
+SCHEMAS = Schemas(Path(__file__).parent, {name: partial(_schema, name) for name in SHAPES})

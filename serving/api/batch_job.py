@@ -126,18 +126,17 @@ class _Asking:
     async def _line(self, client: httpx.AsyncClient, place: Place) -> tuple[Mapping[str, Any], bool]:
         """The line that the answer becomes, and whether it is one of the output file."""
         body = json.dumps(batch_lines.body(Path(self._plan.input), place)).encode()
-        failures = 0
-        for attempt in range(sys.maxsize):
-            if self._expired:
-                message = "this request was not answered before the batch's window ended"
-                return {"response": None, "error": {"code": "batch_expired", "message": message}}, False
+        failures = attempt = 0
+        while not self._expired:
             response = await self._asked(client, place, body)
             if response is not None and not _later(response):
                 failures += response.status_code >= 500
                 if response.status_code < 500 or failures >= TRIES:
                     return _as_line(response), response.status_code == 200
             await asyncio.sleep(self._pause(response, attempt))
-        raise AssertionError("the loop has no end")
+            attempt += 1
+        message = "this request was not answered before the batch's window ended"
+        return {"response": None, "error": {"code": "batch_expired", "message": message}}, False
 
     async def _asked(self, client: httpx.AsyncClient, place: Place, body: bytes) -> httpx.Response | None:
         headers = {

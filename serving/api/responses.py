@@ -6,12 +6,14 @@ import asyncio
 import json
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.types import Send
 
-from serving.api import fields, responses_request, responses_store, schemas
+from serving.api import fields, responses_request, responses_store, schemas, truncation
 from serving.api.responses_store import Stored
 from serving.api.responses_stream import ResponseStream
 from serving.api.translated import Translated
@@ -20,6 +22,8 @@ from serving.openai_errors import Refusal
 from serving.table import Route
 from serving.visit import Visit
 from workspace.errors import NotFound
+
+_NAMES = {"messages": "input", "max_tokens": "max_output_tokens"}  # of fields, in what an engine refuses
 
 
 async def create(visit: Visit) -> None:
@@ -78,7 +82,9 @@ async def _prepare(visit: Visit) -> Send:
 
     call.asks, call.request = "/v1/chat/completions", ask.to_chat(before)
     call.body = json.dumps(call.request).encode()
-    return Translated(call, visit.send, stream, keep)
+    if ask.truncates:
+        visit.fit = partial(truncation.fit, visit, replace(ask, items=[*before, *ask.items]))
+    return Translated(call, visit.send, stream, keep, names=_NAMES)
 
 
 async def _before(visit: Visit, previous: str) -> list[Mapping[str, Any]]:

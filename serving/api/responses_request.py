@@ -22,7 +22,6 @@ _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "moderation": (),
     "prompt": (),
     "service_tier": ("auto", "default"),
-    "truncation": ("disabled",),
 }
 _LOGPROBS = "message.output_text.logprobs"
 _INCLUDABLE = (_LOGPROBS, "reasoning.encrypted_content")  # the latter: there is none, which is honoured easily
@@ -39,8 +38,14 @@ class Ask:
     previous: str | None
     store: bool
     stream: bool
+    truncates: bool  # what the model cannot read may be left out
     chat: Mapping[str, Any]  # what goes to the engine beside the messages
     echo: Mapping[str, Any] = field(default_factory=dict)  # what the response repeats of its request
+
+    @property
+    def room(self) -> int:
+        """The tokens that an answer may need."""
+        return int(self.chat.get("max_completion_tokens") or 1)
 
     def to_chat(self, before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return the engine's request, with the items of the conversation so far before its own."""
@@ -64,6 +69,7 @@ def read(body: Mapping[str, Any], *, own: str) -> Ask:
     instructions = body.get("instructions")
     previous = body.get("previous_response_id")
     store, stream = body.get("store"), body.get("stream")
+    truncation = fields.member(body.get("truncation") or "disabled", "truncation", ("auto", "disabled"))
     return Ask(
         model=fields.needed_text(body, "model", "model"),
         items=read_items(fields.required(body.get("input"), "input"), own),
@@ -71,6 +77,7 @@ def read(body: Mapping[str, Any], *, own: str) -> Ask:
         previous=None if previous is None else fields.text(previous, "previous_response_id"),
         store=True if store is None else fields.flag(store, "store"),
         stream=False if stream is None else fields.flag(stream, "stream"),
+        truncates=truncation == "auto",
         chat=chat,
         echo=_echo(body, tools),
     )
@@ -201,8 +208,9 @@ def _echo(body: Mapping[str, Any], tools: list[dict[str, Any]]) -> dict[str, Any
         "safety_identifier": None,
         "prompt_cache_key": None,
         "store": True,
+        "truncation": "disabled",
     }
-    fixed = {"truncation": "disabled", "background": False, "service_tier": "default", "max_tool_calls": None}
+    fixed = {"background": False, "service_tier": "default", "max_tool_calls": None}
     given = {name: body[name] for name in told if body.get(name) is not None}
     return {**told, **given, **fixed, "metadata": metadata, "tools": tools, "text": {**text, "format": form}}
 

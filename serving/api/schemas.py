@@ -17,7 +17,6 @@ TEXT: Schema = {"type": "string"}
 FLAG: Schema = {"type": "boolean"}
 TEXTS: Schema = {"type": "array", "items": TEXT}
 OBJECT: Schema = {"type": "object"}
-OBJECTS: Schema = {"type": "array", "items": OBJECT}
 PART: Schema = body({"type": {"enum": ["text", "image_url"]}}, {"text": TEXT, "image_url": OBJECT})
 CONTENT: Schema = {"anyOf": [TEXT, {"type": "array", "items": PART}]}
 TOKENS: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0}}
@@ -102,7 +101,7 @@ RESPONSE_ASK = body(
         "metadata": {"type": "object", "additionalProperties": TEXT, "maxProperties": 16},
         "store": FLAG,
         "stream": FLAG,
-        "truncation": {"const": "disabled"},
+        "truncation": {"enum": ["auto", "disabled"]},
         "user": TEXT,
     },
 )

@@ -10,7 +10,7 @@ from starlette.types import Message, Send
 
 from serving.api import sse
 from serving.call import Call
-from serving.openai_errors import Refusal
+from serving.openai_errors import Refusal, renamed
 
 Settled = Callable[[], Awaitable[None]]
 Whole = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -45,13 +45,25 @@ class Translator(Protocol):
 
 
 class Retold:
-    """A `send` that gathers an answer that comes at once and sends on what `whole` makes of it; errors pass."""
+    """A `send` that gathers an answer that comes at once and sends on what `whole` makes of it; errors pass.
 
-    def __init__(self, call: Call, send: Send, whole: Whole, settled: Settled | None = None) -> None:
+    `names` are the client's names of the fields that an error may name.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        send: Send,
+        whole: Whole,
+        settled: Settled | None = None,
+        *,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
         self._call = call
         self._send = send
         self._whole = whole
         self._settled = settled
+        self._names = names or {}
         self._start: Message | None = None  # held until the answer's length is known
         self._parts: list[bytes] = []
 
@@ -72,7 +84,7 @@ class Retold:
 
     async def _told(self, status: int, body: bytes) -> tuple[int, bytes]:
         if status != 200:
-            return status, body
+            return status, renamed(body, self._names)
         try:
             told = json.dumps(self._whole(json.loads(body))).encode()
         except BROKEN:
@@ -87,12 +99,20 @@ class Retold:
 class Translated:
     """A `send` that passes a chat on as the translator tells it, streamed or whole; errors pass as they are."""
 
-    def __init__(self, call: Call, send: Send, translator: Translator, settled: Settled | None = None) -> None:
+    def __init__(
+        self,
+        call: Call,
+        send: Send,
+        translator: Translator,
+        settled: Settled | None = None,
+        *,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
         self._call = call
         self._send = send
         self._translator = translator
         self._settled = settled
-        self._whole = Retold(call, send, translator.whole, settled)
+        self._whole = Retold(call, send, translator.whole, settled, names=names)
         self._streams = False
         self._lines = sse.Lines()
 

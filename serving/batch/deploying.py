@@ -22,7 +22,7 @@ STEP = "step"  # the property that keeps the command of a pipeline
 
 def put_endpoint(workspace: Workspace, file: BatchEndpointFile) -> Endpoint:
     """Make the batch endpoint that a file describes, or bring it to what the file says."""
-    before = {endpoint.name: endpoint for endpoint in endpoints.listed(workspace)}.get(file.name)
+    before = endpoints.find(workspace, file.name)
     known = before.deployments if before else {}
     if file.default and file.default not in known:
         hint = did_you_mean(file.default, known) or "make it first, then: studiolo batch-endpoint update --set-default"
@@ -102,7 +102,7 @@ def _deploy_step(workspace: Workspace, file: BatchDeploymentFile, step: Step) ->
     kept: dict[str, Any] = asdict(step)
     kept["code"] = None
     if step.code:
-        kept["code"] = workspace.assets.put("component", f"{parts.endpoint}-{parts.name}-code", step.code).ref
+        kept["code"] = workspace.assets.put("component", f"{deploying.asset_name(parts)}-code", step.code).ref
     properties = {
         STEP: kept,
         "description": parts.description,

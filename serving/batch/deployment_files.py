@@ -12,7 +12,7 @@ from serving.batch import step_files
 from serving.batch.settings import ACTIONS, BatchSettings
 from serving.batch.step_files import Step
 from serving.deployment_files import DeploymentFile
-from workspace.documents import Document, told_of_placeholders
+from workspace.documents import Document
 from workspace.documents import Step as Key
 from workspace.errors import Invalid
 
@@ -53,11 +53,7 @@ def read(
 ) -> BatchDeploymentFile:
     """Read a batch deployment file, or raise Invalid with `file:line:column`; given names go before the file's."""
     given = {key: value for key, value in {"name": name, "endpoint_name": endpoint}.items() if value}
-    document = yaml_values.read(path, given | dict(changes or {}))
-    try:
-        return _read(document)
-    except Invalid as error:
-        raise told_of_placeholders(path, error) from None
+    return yaml_values.read_as(path, given | dict(changes or {}), _read)
 
 
 def read_again(written: Mapping[str, Any], changes: Mapping[str, str]) -> BatchDeploymentFile:
@@ -84,17 +80,7 @@ def _read(document: Document) -> BatchDeploymentFile:
 
 
 def _parts(document: Document, *, warnings: list[str]) -> DeploymentFile:
-    common = (
-        "name",
-        "endpoint_name",
-        "description",
-        "tags",
-        "properties",
-        "model",
-        "code_configuration",
-        "environment",
-    )
-    root = {key: document.root[key] for key in common if key in document.root}
+    root = {key: document.root[key] for key in COMMON if key in document.root}
     root["environment_variables"] = document.get(*_where(document, "environment_variables"))
     read = deployment_files.read_document(replace(document, root=root))
     return replace(

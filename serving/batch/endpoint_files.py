@@ -10,7 +10,7 @@ from typing import Any
 from serving import yaml_values
 from serving.endpoint_files import LONGEST, NAME
 from serving.endpoints import Endpoint
-from workspace.documents import Document, told_of_placeholders
+from workspace.documents import Document
 from workspace.errors import Invalid
 
 KEYS = (
@@ -38,11 +38,7 @@ class BatchEndpointFile:
 
 def read(path: Path, *, name: str = "", changes: Mapping[str, str] | None = None) -> BatchEndpointFile:
     """Read a batch endpoint file, or raise Invalid with `file:line:column`; `name` goes before the file's."""
-    document = yaml_values.read(path, {**({"name": name} if name else {}), **(changes or {})})
-    try:
-        return read_document(document)
-    except Invalid as error:
-        raise told_of_placeholders(path, error) from None
+    return yaml_values.read_as(path, {**({"name": name} if name else {}), **(changes or {})}, read_document)
 
 
 def read_document(document: Document) -> BatchEndpointFile:

@@ -14,6 +14,7 @@ from workspace.documents import Document
 from workspace.errors import Invalid
 from workspace.home import Workspace
 
+LITERAL_TYPES = ("string", "number", "integer", "boolean")
 TYPES = ("uri_file", "uri_folder", "mltable")
 _LONG = re.compile(r"azureml:/.*/data/(?P<name>[^/]+)/(?:versions/(?P<version>[^/]+)|labels/(?P<label>[^/]+))")
 
@@ -47,13 +48,11 @@ def read(document: Document) -> dict[str, Given]:
             found[name] = Given(value=value)
             continue
         document.refuse_unknown(("type", "path", "mode", "value"), "inputs", name)
-        path, kind = (
-            yaml_values.text(document, "inputs", name, "path"),
-            yaml_values.text(document, "inputs", name, "type"),
-        )
+        path = yaml_values.text(document, "inputs", name, "path")
+        kind = yaml_values.text(document, "inputs", name, "type")
         if path and not path.startswith("azureml:") and "://" not in path:
             path = str((document.path.parent / path.removeprefix("file:")).resolve())
-        plain = kind.lower() in ("string", "number", "integer", "boolean")
+        plain = kind.lower() in LITERAL_TYPES
         found[name] = Given(path=path, type="" if plain else kind.lower(), value=_literal(value.get("value")))
     return found
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ from jobs.files.command import NAME, CommandJob
 from jobs.files.ports import Input, Output, Scalar
 from jobs.files.reading import Origin
 from jobs.records import JobRecord
-from serving.batch import deploying, inputs
+from serving.batch import deploying, inputs, progress
 from serving.batch.inputs import Given
 from serving.batch.plan import IMAGES, OUTPUT, TABLES, BatchPlan, files_in
+from serving.batch.progress import Counts, Failure
 from serving.batch.settings import BatchSettings
 from serving.endpoints import Deployment
 from serving.engines import launch_mlflow, launch_script
@@ -60,12 +60,11 @@ def invoke(workspace: Workspace, endpoint: str, asked: Invocation) -> JobRecord:
 def resume(workspace: Workspace, job: str) -> JobRecord:
     """Begin a job anew that has ended without being complete; mini-batches that are finished are not done again."""
     before = records.get(workspace, job)
-    kept = before.spec["environment_variables"].get(PLAN)
-    if not kept:
+    plan = plan_of(before)
+    if plan is None:
         raise Invalid(f"job {job!r} is none of a batch deployment of a model", hint="invoke the endpoint again")
     if not before.ended or before.status == "Completed":
         raise Conflict(f"job {job!r} is {before.status}", hint="only a job that has failed or was cancelled goes on")
-    plan = BatchPlan.read(Path(kept))
     name = f"{re.sub(r'-again-[0-9a-f]{4}$', '', job)}-again-{secrets.token_hex(2)}"
     again = replace(plan, job=name, output=_output(workspace, name), progress=_progress(workspace, name))
     given = {key: Input(path=value["path"]) for key, value in before.spec["inputs"].items()}
@@ -92,7 +91,7 @@ def shown(workspace: Workspace, job: JobRecord) -> dict[str, Any]:
     if job.status == "Completed":
         for name in job.spec["outputs"]:
             outputs[name] = workspace.assets.get("data", f"{job.name}-{name}").ref
-    tags = _tags(job)
+    tags, told = _tags(job), counts(workspace, job)
     return {
         "name": job.name,
         "endpoint_name": tags.get(ENDPOINT),
@@ -100,7 +99,7 @@ def shown(workspace: Workspace, job: JobRecord) -> dict[str, Any]:
         "status": job.status,
         "exit_code": job.exit_code,
         "error": job.error,
-        "counts": counts(workspace, job),
+        "counts": asdict(told) if told.files else {},
         "outputs": outputs,
         "run_id": job.run_id,
         "submitted_at": job.submitted_at,
@@ -109,13 +108,25 @@ def shown(workspace: Workspace, job: JobRecord) -> dict[str, Any]:
     }
 
 
-def counts(workspace: Workspace, job: JobRecord) -> dict[str, int]:
-    """Return how far a job is, as it last said."""
-    try:
-        found: dict[str, int] = json.loads(Path(_progress(workspace, job.name)).read_text())
-    except FileNotFoundError:
-        return {}
-    return found
+def counts(workspace: Workspace, job: JobRecord) -> Counts:
+    """Return how far a job over files is, as it last said; zeros where it has said nothing."""
+    return progress.read(Path(_progress(workspace, job.name)))
+
+
+def failures(workspace: Workspace, job: JobRecord, *, most: int = 100) -> list[Failure]:
+    """Return which files have failed for good and why, in the order in which they did."""
+    return progress.failures(Path(_progress(workspace, job.name)), most=most)
+
+
+def plan_of(job: JobRecord) -> BatchPlan | None:
+    """Return what a job over files was told; None for a pipeline."""
+    kept = job.spec["environment_variables"].get(PLAN)
+    return BatchPlan.read(Path(kept)) if kept else None
+
+
+def names_paths(asked: Invocation) -> bool:
+    """Whether it names files of this machine, which are for who owns it: others name data of the workspace."""
+    return bool(asked.output_path) or any(each.path and not each.is_asset for each in asked.inputs.values())
 
 
 def _model(workspace: Workspace, way: Deployment, asked: Invocation, name: str, tags: Mapping[str, str]) -> CommandJob:

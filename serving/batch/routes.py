@@ -15,11 +15,11 @@ from serving.batch.inputs import Given
 from serving.batch.invoking import Invocation
 from serving.batch.plan import OUTPUT
 from serving.openai_errors import Refusal
+from serving.routing import NAMED
 from serving.table import Route
 from serving.visit import Visit
 from workspace.home import Workspace
 
-DEPLOYMENT = b"azureml-model-deployment"  # the header that names a deployment, as for online endpoints
 _TYPES: Mapping[str, str] = {
     "urifile": "uri_file", "urifolder": "uri_folder", "uri_file": "uri_file", "uri_folder": "uri_folder",
     "mltable": "mltable",
@@ -32,7 +32,7 @@ async def begin(visit: Visit) -> None:
     name = _endpoint(visit)
     properties = fields.record((await visit.read()).get("properties") or {}, "properties")
     asked = Invocation(
-        deployment=visit.headers.get(DEPLOYMENT, b"").decode("latin-1"),
+        deployment=visit.headers.get(NAMED, b"").decode("latin-1"),
         inputs=_inputs(properties),
         output_path=_output(properties),
         mini_batch_size=_count(properties, "MiniBatchSize"),
@@ -111,7 +111,7 @@ def _check_paths(visit: Visit, asked: Invocation) -> None:
     """Files of this machine are for who owns it: any other key names data of the workspace."""
     if visit.call.key and visit.call.key.role == "admin":
         return
-    if asked.output_path or any(each.path and not each.is_asset for each in asked.inputs.values()):
+    if invoking.names_paths(asked):
         message = "this key may name data of the workspace only, as azureml:NAME:VERSION"
         raise Refusal(403, message, code="path_not_allowed", param="properties.InputData")
 

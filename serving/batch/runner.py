@@ -12,12 +12,14 @@ import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobs.leftovers import MARKER
+from serving.batch import progress as told
 from serving.batch.mini_batches import MiniBatch, Schedule, cut
 from serving.batch.plan import OUTPUT, BatchPlan, files_in
+from serving.batch.progress import Counts, Failure
 from serving.engines.workers import Asked, Workers
 from workspace.errors import PartialFailure, StudioloError, Unavailable
 from workspace.paths import write_atomically
@@ -26,25 +28,13 @@ STARTING = 300.0  # seconds that a replaced process may take until it answers ag
 TOLD = 5  # reasons of failures that the last words name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """How far a job is: mini-batches, files and rows."""
-
-    mini_batches: int = 0
-    mini_batches_done: int = 0
-    files: int = 0
-    files_done: int = 0
-    files_failed: int = 0
-    rows: int = 0
-    retries: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Something happened: in words, and where the job is now."""
+    """Something happened: in words, where the job is now, and what has failed for good."""
 
     text: str
     counts: Counts
+    failure: Failure | None = None
 
 
 async def run(plan: BatchPlan) -> AsyncIterator[Progress]:
@@ -133,7 +123,8 @@ def _noted(schedule: Schedule, tally: _Tally, batch: MiniBatch, task: asyncio.Ta
     if schedule.fail(batch, str(error)) == "again":
         tally.retries += 1
         return Progress(f"{name} failed and is tried again: {error}", tally.counts())
-    return Progress(f"{name} failed for good, {len(batch.files)} files: {error}", tally.counts())
+    failure = Failure(batch.files, str(error))
+    return Progress(f"{name} failed for good, {len(batch.files)} files: {error}", tally.counts(), failure)
 
 
 async def _one(workers: Workers, batch: MiniBatch, parts: Path) -> int:
@@ -172,14 +163,19 @@ def _join(plan: BatchPlan, parts: Path) -> None:
 
 
 async def _show(plan: BatchPlan) -> Counts:
-    """Run the plan; each step is a line, and the last counts are in a file for whoever asks."""
-    counts, written = Counts(), 0.0
-    async for progress in run(plan):
-        counts = progress.counts
-        print(progress.text, flush=True)  # noqa: T201  the job's log is what people follow
-        if time.monotonic() - written > 0.5 or counts.files_done + counts.files_failed == counts.files:
-            write_atomically(Path(plan.progress), json.dumps(asdict(counts)))
-            written = time.monotonic()
+    """Run the plan; each step is a line, and the counts and the failures are in files for whoever asks."""
+    counts, written, place = Counts(), 0.0, Path(plan.progress)
+    try:
+        async for progress in run(plan):
+            counts = progress.counts
+            print(progress.text, flush=True)  # noqa: T201  the job's log is what people follow
+            if progress.failure:
+                told.add_failure(place, _named(plan, progress.failure))
+            if time.monotonic() - written > 0.5:
+                told.keep(place, counts)
+                written = time.monotonic()
+    finally:  # a job that ends because too many files have failed says how many
+        told.keep(place, counts)
     return counts
 
 
@@ -188,6 +184,13 @@ def _in_job(plan: BatchPlan, environment: Mapping[str, str]) -> BatchPlan:
     marks = {name: environment[name] for name in (MARKER, "STUDIOLO_JOB") if name in environment}
     spec = replace(plan.spec, variables={**plan.spec.variables, **marks})
     return replace(plan, spec=spec, output=environment.get(f"AZURE_ML_OUTPUT_{OUTPUT}", plan.output))
+
+
+def _named(plan: BatchPlan, failure: Failure) -> Failure:
+    """Call the files as the input calls them, not by where they were laid out."""
+    source = Path(plan.source)
+    root = source if source.is_dir() else source.parent
+    return replace(failure, files=tuple(Path(path).relative_to(root).as_posix() for path in failure.files))
 
 
 def main(arguments: Sequence[str]) -> int:

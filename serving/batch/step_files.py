@@ -1,6 +1,6 @@
 """The one step of a pipeline behind a batch endpoint: a command, read from a component or a job definition.
 
-A pipeline of several steps needs what runs pipelines, which is to come with the jobs of issue 5: it is refused.
+A pipeline of several steps needs what runs pipelines, which is still to come: it is refused.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 from jobs.files.expressions import EXPRESSION
 from jobs.files.ports import Scalar
 from serving import yaml_values
+from serving.batch.inputs import LITERAL_TYPES
 from workspace.documents import Document, read_yaml
 from workspace.errors import Invalid
 
-ISSUE = "pipelines come with issue 5 (jobs); a pipeline of one command step runs already"
+HINT = "pipelines of several steps cannot be run yet; one with a single command step can"
 _PARENT = re.compile(r"\$\{\{\s*parent\.(inputs|outputs)\.([\w.]+)\s*\}\}")
 
 
@@ -52,15 +53,15 @@ def read(document: Document) -> Step:
     if kind == "command":
         return _step(definition, {}, definition)
     if kind != "pipeline":
-        raise Invalid(f"a component of type {kind!r} cannot be deployed", hint=ISSUE, at=document.at(key))
+        raise Invalid(f"a component of type {kind!r} cannot be deployed", hint=HINT, at=document.at(key))
     nodes = yaml_values.mapping(definition, "jobs")
     if len(nodes) != 1:
         what = f"the pipeline has {len(nodes)} steps: {', '.join(nodes)}" if nodes else "the pipeline has no `jobs`"
-        raise Invalid(what, hint=ISSUE, at=document.at(key))
+        raise Invalid(what, hint=HINT, at=document.at(key))
     [(name, node)] = nodes.items()
     kind = str(node.get("type", "command")).lower() if isinstance(node, dict) else "nothing"
     if kind != "command":
-        raise Invalid(f"step {name!r} is of type {kind!r}, not a command", hint=ISSUE, at=document.at(key))
+        raise Invalid(f"step {name!r} is of type {kind!r}, not a command", hint=HINT, at=document.at(key))
     inner = Document(definition.path, node)
     body = _definition(inner, "component") if node.get("component") is not None else inner
     return _step(body, node, definition)
@@ -72,7 +73,7 @@ def _definition(document: Document, key: str) -> Document:
         return Document(document.path, written)
     text = str(written)
     if text.startswith("azureml:"):
-        hint = f"give the file of the component, or write it inline; {ISSUE}"
+        hint = f"give the file of the component, or write it inline; {HINT}"
         raise Invalid(f"no component {text!r} is registered here", hint=hint, at=document.at(key))
     path = (document.path.parent / text.removeprefix("file:")).resolve()
     if not path.is_file():
@@ -83,7 +84,7 @@ def _definition(document: Document, key: str) -> Document:
 def _step(body: Document, node: Mapping[str, Any], pipeline: Document) -> Step:
     command = yaml_values.required(body, "command")
     if "$[[" in command:
-        raise Invalid("optional parts of a command, `$[[…]]`, cannot be run yet", hint=ISSUE, at=body.at("command"))
+        raise Invalid("optional parts of a command, `$[[…]]`, cannot be run yet", hint=HINT, at=body.at("command"))
     given = _bound(yaml_values.mapping(body, "inputs"), node)
     renamed = _outputs(body, node)
     known = {f"inputs.{name}" for name in given} | {f"outputs.{name}" for name in renamed}
@@ -116,7 +117,7 @@ def _declared(name: str, value: Any, pipeline: Document) -> StepInput:
     if not isinstance(value, dict):
         return StepInput(source=name, value=value if isinstance(value, Scalar) else None)
     kind = str(value.get("type", "uri_folder")).lower()
-    is_path = kind not in ("string", "number", "integer", "boolean")
+    is_path = kind not in LITERAL_TYPES
     found = value.get("path", value.get("value", value.get("default")))
     if is_path and isinstance(found, str) and not found.startswith("azureml:"):
         local = (pipeline.path.parent / found.removeprefix("file:")).resolve()

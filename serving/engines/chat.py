@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from serving import sizes
 from serving.engines.adapters import Adapter, Adapters
 from serving.engines.fields import wrong
 from serving.engines.grammars import grammar
@@ -172,7 +173,7 @@ def load_chat(
 
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype_of(dtype), local_files_only=True)
-    model = laid_out(model.to(device()).eval())
+    model = laid_out(model.to(device()).eval(), halve=dtype == "auto" and sizes.is_narrow(folder))
     loaded = Adapters(model)
     for name, place in (adapters or {}).items():
         loaded.load(name, place)

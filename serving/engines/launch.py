@@ -44,7 +44,7 @@ class Launch:
 
 def asked(properties: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Return the properties of these names that are set."""
-    return {name: properties[name] for name in names if properties.get(name) not in (None, "", 0)}
+    return {name: properties[name] for name in names if properties.get(name)}
 
 
 def option(name: str, value: Any) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving.endpoints import Deployment
-from serving.engines.launch import Launch, option
+from serving.engines.launch import Launch, asked, option
 from workspace.errors import Invalid
 from workspace.home import Workspace
 from workspace.settings import configuration_folder
@@ -41,7 +41,7 @@ def launch(workspace: Workspace, deployment: Deployment) -> Launch:
 
 def options(deployment: Deployment) -> dict[str, Any]:
     """Return what of the properties makes it another engine."""
-    return {name: deployment.properties[name] for name in OPTIONS if deployment.properties.get(name)}
+    return asked(deployment.properties, OPTIONS)
 
 
 def _pairs(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from serving import consent
 from serving.endpoints import Deployment
@@ -35,8 +34,3 @@ def spec_of_model(workspace: Workspace, deployment: Deployment, *, scorer: str) 
     switch = allowed or consent.is_skops(Path(spec.model))
     variables = {**spec.variables, ALLOW: str(switch).lower()}
     return replace(spec, variables=variables, allow_pickle=bool(objection))
-
-
-def options(deployment: Deployment) -> dict[str, Any]:
-    """Return what of the properties makes it another engine."""
-    return launch_script.options(deployment)

@@ -13,7 +13,7 @@ from typing import Any
 
 from serving import python_environments
 from serving.endpoints import Deployment
-from serving.engines.launch import Launch
+from serving.engines.launch import Launch, asked
 from serving.engines.scoring_spec import HERE, ScoringSpec
 from workspace.assets import FILENAME, Asset
 from workspace.errors import Invalid, Unavailable
@@ -46,8 +46,7 @@ def spec_of_script(workspace: Workspace, deployment: Deployment, *, scorer: str)
 
 def options(deployment: Deployment) -> dict[str, Any]:
     """Return what of the properties makes it another engine; what is collected is kept under the deployment's name."""
-    found = {name: deployment.properties[name] for name in OPTIONS if deployment.properties.get(name)}
-    return found | {"deployment": deployment.path}
+    return asked(deployment.properties, OPTIONS) | {"deployment": deployment.path}
 
 
 def spec_of(workspace: Workspace, deployment: Deployment, *, scorer: str) -> ScoringSpec:

@@ -28,7 +28,7 @@ KINDS: Mapping[str, Kind] = {
     "llamacpp": Kind(launch_llamacpp.launch, launch_llamacpp.options),
     "flow": Kind(launch_flow.launch, launch_flow.options),
     "script": Kind(launch_script.launch, launch_script.options),
-    "mlflow": Kind(launch_mlflow.launch, launch_mlflow.options),
+    "mlflow": Kind(launch_mlflow.launch, launch_script.options),
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from serving.engines.packing import Product, product
+from serving.engines.packing import Halves, Product, product
 
 BUILT_ALIKE = frozenset({"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"})
 STILL = frozenset({"default", "linear", "llama3", "yarn"})  # rotations that do not depend on what else is in the batch
@@ -63,10 +63,11 @@ def _kinds(config: Any) -> Sequence[str]:
 class Llama:
     """The weights of a transformers model, laid out for `states` and `logits`.
 
-    With `take` the model is emptied layer by layer, so that no more than one layer is held twice.
+    With `take` the model is emptied layer by layer, so that no more than one layer is held twice. With `halve` a lone
+    token is multiplied in float16 as long as its numbers stay finite.
     """
 
-    def __init__(self, model: Any, *, take: bool = False) -> None:
+    def __init__(self, model: Any, *, take: bool = False, halve: bool = False) -> None:
         self.config = model.config
         self.generation_config = model.generation_config
         self.dtype: torch.dtype = model.dtype
@@ -79,20 +80,37 @@ class Llama:
         self._epsilon: float = self.config.rms_norm_eps
         self._activate = model.model.layers[0].mlp.act_fn
         self._rotations = model.model.rotary_emb
+        self.halves = Halves(on=halve)
         with torch.inference_mode():
             self._embedding = model.model.embed_tokens.weight.detach()
             self.layers: list[Layer] = []
             for index in range(len(model.model.layers)):
-                self.layers.append(_layer(model.model.layers[index]))
+                self.layers.append(_layer(model.model.layers[index], self.halves))
                 if take:
                     model.model.layers[index] = torch.nn.Identity()
             self._last = model.model.norm.weight.detach()
-            self._head = product([model.lm_head])
+            self._head = product([model.lm_head], self.halves)
 
     def states(
         self, tokens: torch.Tensor, positions: torch.Tensor, attend: Attend, adapted: Sequence[Adapted] = ()
     ) -> torch.Tensor:
-        """Return the last states of flat tokens at their positions."""
+        """Return the last states of flat tokens at their positions; `attend` may be called twice for a layer."""
+        return self._finite(len(tokens), lambda: self._states(tokens, positions, attend, adapted))
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Return the logits after the given states."""
+        return self._finite(len(states), lambda: self._head(states))
+
+    def _finite(self, rows: int, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+        found = compute()
+        if rows == 1 and self.halves.on and not found.isfinite().all():
+            self.halves.on = False
+            found = compute()
+        return found
+
+    def _states(
+        self, tokens: torch.Tensor, positions: torch.Tensor, attend: Attend, adapted: Sequence[Adapted]
+    ) -> torch.Tensor:
         hidden = functional.embedding(tokens, self._embedding)
         cosines, sines = self._rotation(hidden, positions)
         turned = self.heads + self.kv_heads
@@ -110,10 +128,6 @@ class Llama:
             gates, ups = self._multiply(index, "widen", states, adapted).chunk(2, dim=-1)
             hidden = hidden + self._multiply(index, "narrow", self._activate(gates).mul_(ups), adapted)
         return functional.rms_norm(hidden, (hidden.shape[-1],), self._last, self._epsilon)
-
-    def logits(self, states: torch.Tensor) -> torch.Tensor:
-        """Return the logits after the given states."""
-        return self._head(states)
 
     def _multiply(self, layer: int, name: str, states: torch.Tensor, adapted: Sequence[Adapted]) -> torch.Tensor:
         found = self.layers[layer].products[name](states)
@@ -138,13 +152,15 @@ class Llama:
             some.copy_(functional.rms_norm(some, (self.size,), weight, self._epsilon))
 
 
-def _layer(layer: Any) -> Layer:
+def _layer(layer: Any, halves: Halves) -> Layer:
     even = [getattr(layer.self_attn, name, None) for name in ("q_norm", "k_norm")]
     return Layer(
         before=layer.input_layernorm.weight.detach(),
         after=layer.post_attention_layernorm.weight.detach(),
         even=(even[0].weight.detach(), even[1].weight.detach()) if even[0] and even[1] else None,
-        products={name: product([layer.get_submodule(part) for part in parts]) for name, parts in JOINED.items()},
+        products={
+            name: product([layer.get_submodule(part) for part in parts], halves) for name, parts in JOINED.items()
+        },
     )
 
 

@@ -2,6 +2,9 @@
 
 PyTorch would bring the weights into this layout anew for each product. It packs once when it compiles a model, with the
 two operators used here; compiling itself takes minutes, so only they are taken.
+
+A lone row waits for the memory that holds the weights, not for the processor. Where weights were published in 16 bits
+and computed in 32, they are kept in float16 as well, and such a row reads half as much (`Halves`).
 """
 
 from __future__ import annotations
@@ -18,7 +21,17 @@ ROWS = 8  # the batch the layout is tuned for; it is right for any other
 Product = Callable[[torch.Tensor], torch.Tensor]
 
 
-def product(linear: Sequence[Any]) -> Product:
+class Halves:
+    """Whether a lone row is multiplied in float16, summed in float32; its owner ends that where numbers outgrow it.
+
+    Float16 has three bits more than bfloat16, in which models are published, but ends at 65,504.
+    """
+
+    def __init__(self, *, on: bool) -> None:
+        self.on = on
+
+
+def product(linear: Sequence[Any], halves: Halves | None = None) -> Product:
     """Return the product with the weights of these linear layers at once; their results lie side by side."""
     weights = [layer.weight.detach() for layer in linear]
     weight = weights[0] if len(weights) == 1 else torch.cat(weights)
@@ -27,7 +40,16 @@ def product(linear: Sequence[Any]) -> Product:
         return lambda rows: functional.linear(rows, weight, bias)
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
     multiply = torch.ops.mkldnn._linear_pointwise
-    return lambda rows: multiply(rows, packed, bias, "none", [], "")
+    if halves is None or not halves.on or not (half := weight.half()).isfinite().all():
+        return lambda rows: multiply(rows, packed, bias, "none", [], "")
+    half_bias = None if bias is None else bias.half()
+
+    def either(rows: torch.Tensor) -> torch.Tensor:
+        if len(rows) == 1 and halves.on:
+            return functional.linear(rows.half(), half, half_bias).float()
+        return multiply(rows, packed, bias, "none", [], "")
+
+    return either
 
 
 def pack(model: Any) -> int:

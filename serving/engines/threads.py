@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOOK = 1.0  # seconds between two looks
-SPARE = 0.8  # of a core must lie idle for one thread more
+SPARE = 0.7  # of a core must lie idle for one thread more
 LEFT = 0.7  # of each core but the first must come to us for the threads to stay as many
 
 
@@ -44,11 +44,11 @@ class Threads:
             return None
         self._last = clocks
         took = clocks.wall - last.wall
-        if took > 3 * LOOK:  # nothing was computed meanwhile: what was idle then says nothing
-            return None
         ours, idle = (clocks.ours - last.ours) / took, (clocks.idle - last.idle) / took
         count = self.count
-        if count < self._cores and idle >= SPARE:
+        if took > 3 * LOOK:  # nothing was asked meanwhile: what no neighbour took then is ours to begin with
+            count = max(1, min(self._cores, int(ours + idle + 1 - SPARE)))
+        elif count < self._cores and idle >= SPARE:
             count += 1
         elif count > 1 and ours + idle < 1 + (count - 1) * LEFT:
             count -= 1

@@ -47,13 +47,18 @@ def dtype_of(name: str) -> Any:
     return {"bfloat16": torch.bfloat16, "float32": torch.float32}[name]
 
 
-def laid_out(model: Any) -> Any:
-    """Return a causal model as it computes fastest here: with our own forward pass, or with its products packed."""
+def laid_out(model: Any, *, halve: bool = False) -> Any:
+    """Return a causal model as it computes fastest here: with our own forward pass, or with its products packed.
+
+    With `halve` our own forward pass may multiply a lone token in float16.
+    """
+    import torch
+
     from serving.engines.llama import Llama, is_built_alike
     from serving.engines.packing import pack
 
     if is_built_alike(model):
-        return Llama(model, take=True)
+        return Llama(model, take=True, halve=halve and model.dtype == torch.float32)
     pack(model)
     return model
 
@@ -68,4 +73,6 @@ def fingerprint(model: Any) -> str:
     """Return what besides the weights decides the answer to a seed, as OpenAI's `system_fingerprint`."""
     import torch
 
-    return f"torch-{torch.__version__}-{str(model.dtype).removeprefix('torch.')}-{model.device.type}"
+    halves = getattr(model, "halves", None)
+    numbers = str(model.dtype).removeprefix("torch.") + ("+float16" if halves and halves.on else "")
+    return f"torch-{torch.__version__}-{numbers}-{model.device.type}"

@@ -62,9 +62,8 @@ class Guards:
     """The guards of one rollout. `observe` what ends; `alarm` names the guard that has proved the candidate worse."""
 
     def __init__(self, margins: Mapping[str, float], *, alpha: float) -> None:
-        self.alpha = alpha / max(
-            1, len(margins)
-        )  # of each: together they raise a false alarm in `alpha` of all rollouts
+        # Of each guard: together they raise a false alarm in `alpha` of all rollouts.
+        self.alpha = alpha / max(1, len(margins))
         self.wagers = {name: Wager(margin) for name, margin in margins.items()}
         self._limits = {name: Limit() for name in ("first_token", "speed")}
 

@@ -105,20 +105,9 @@ def start(workspace: Workspace, plan: Plan, *, force: bool = False) -> Rollout:
     already, and for a while after the same candidate was turned away unless `force` says otherwise.
     """
     endpoint = endpoints.get(workspace, plan.endpoint)
-    if plan.deployment not in endpoint.deployments:
-        hint = did_you_mean(plan.deployment, endpoint.deployments)
-        raise NotFound(f"endpoint {plan.endpoint!r} has no deployment {plan.deployment!r}", hint=hint)
-    model = endpoint.deployments[plan.deployment].model
+    model = endpoints.deployment(workspace, plan.endpoint, plan.deployment).model
     for other in listed(workspace, endpoint=plan.endpoint):
-        if other.state not in ENDED:
-            hint = f"`studiolo rollout show {other.id}`"
-            raise Conflict(f"rollout {other.id} of {plan.endpoint!r} is {other.state}", hint=hint)
-        fresh = other.ended_at and time.time() - other.ended_at < COOLDOWN
-        if fresh and other.state == "ABORTED" and other.model == model and other.plan.path == plan.path and not force:
-            raise Conflict(
-                f"{plan.path} was turned away less than {COOLDOWN / 60:.0f} minutes ago: {other.reason}",
-                hint="mend it and deploy the new version, or `--force`",
-            )
+        _check_other(other, plan, model, force=force)
     before = {name: percent for name, percent in endpoint.traffic.items() if percent}
     if not before or before.get(plan.deployment):
         what = "has traffic already" if before else "would be alone: nothing else has traffic"
@@ -143,6 +132,20 @@ def start(workspace: Workspace, plan: Plan, *, force: bool = False) -> Rollout:
     found = get(workspace, str(row["id"]))
     give_traffic(workspace, found)
     return found
+
+
+def _check_other(other: Rollout, plan: Plan, model: str, *, force: bool) -> None:
+    """Refuse a plan while another rollout of its endpoint goes on, or has just turned the same candidate away."""
+    if other.state not in ENDED:
+        hint = f"`studiolo rollout show {other.id}`"
+        raise Conflict(f"rollout {other.id} of {plan.endpoint!r} is {other.state}", hint=hint)
+    fresh = other.ended_at and time.time() - other.ended_at < COOLDOWN
+    same = other.model == model and other.plan.path == plan.path
+    if fresh and other.state == "ABORTED" and same and not force:
+        raise Conflict(
+            f"{plan.path} was turned away less than {COOLDOWN / 60:.0f} minutes ago: {other.reason}",
+            hint="mend it and deploy the new version, or `--force`",
+        )
 
 
 def get(workspace: Workspace, identifier: str) -> Rollout:

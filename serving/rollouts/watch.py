@@ -208,8 +208,7 @@ class Watch:
         """Whether the endpoint's traffic is not what the step gave it, and not just about to be."""
         if time.time() - rollout.stepped_at < SETTLED:
             return False
-        found = {endpoint.name: endpoint for endpoint in endpoints.listed(self._workspace)}
-        endpoint = found.get(rollout.plan.endpoint)
+        endpoint = endpoints.find(self._workspace, rollout.plan.endpoint)
         traffic = {} if endpoint is None else {name: part for name, part in endpoint.traffic.items() if part}
         return endpoint is not None and traffic != records.wanted_traffic(rollout)
 

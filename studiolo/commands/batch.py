@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from studiolo import batch_shapes, open_workspace
-from studiolo.commands.deployment import AllowPickle
 from studiolo.commands.scoring_options import (
+    AllowPickle,
     As,
     AsJson,
     DeploymentName,
     EndpointName,
+    FileEndpoint,
+    FileName,
     OfEndpoint,
     Set,
     Yes,
     changes,
     confirm,
+    made_of,
     note_unused,
     print_many,
     print_one,
@@ -43,7 +46,7 @@ SetDefault = Annotated[bool, typer.Option("--set-default", help="It answers wher
 @endpoints.command("create")
 def create_endpoint(
     file: Annotated[Path | None, typer.Option("--file", "-f", help="A batch endpoint in YAML.")] = None,
-    name: Annotated[str, typer.Option("--name", "-n", help="Its name, instead of the file's.")] = "",
+    name: FileName = "",
     set_: Set = None,
     as_json: AsJson = False,
     output: As = None,
@@ -65,7 +68,7 @@ def create_endpoint(
 
 @endpoints.command("update")
 def update_endpoint(
-    name: Annotated[str, typer.Option("--name", "-n", help="The endpoint.")] = "",
+    name: EndpointName = "",
     file: Annotated[Path | None, typer.Option("--file", "-f", help="A batch endpoint in YAML.")] = None,
     set_: Set = None,
     set_default: Annotated[str, typer.Option("--set-default", help="The deployment that answers by itself.")] = "",
@@ -181,8 +184,8 @@ def list_jobs(name: EndpointName, as_json: AsJson = False, output: As = None) ->
 @deployments.command("create")
 def create_deployment(
     file: Annotated[Path, typer.Option("--file", "-f", help="A batch deployment in YAML.")],
-    name: Annotated[str, typer.Option("--name", "-n", help="Its name, instead of the file's.")] = "",
-    endpoint: Annotated[str, typer.Option("--endpoint-name", "-e", help="Its endpoint, instead of the file's.")] = "",
+    name: FileName = "",
+    endpoint: FileEndpoint = "",
     set_: Set = None,
     set_default: SetDefault = False,
     allow_pickle: AllowPickle = False,
@@ -199,8 +202,8 @@ def create_deployment(
 
 @deployments.command("update")
 def update_deployment(
-    name: Annotated[str, typer.Option("--name", "-n", help="The deployment.")] = "",
-    endpoint: Annotated[str, typer.Option("--endpoint-name", "-e", help="The endpoint.")] = "",
+    name: DeploymentName = "",
+    endpoint: OfEndpoint = "",
     file: Annotated[Path | None, typer.Option("--file", "-f", help="A batch deployment in YAML.")] = None,
     set_: Set = None,
     set_default: SetDefault = False,
@@ -252,16 +255,10 @@ def delete_deployment(name: DeploymentName, endpoint: OfEndpoint, yes: Yes = Fal
 
 def _deploy(file: BatchDeploymentFile, output: As, *, as_json: bool, allow_pickle: bool, default: bool) -> None:
     from serving.batch import deploying
-    from serving.deploying import Made
 
     note_unused(file.parts.unused, file.parts.warnings)
-    made: Any = None
     with open_workspace() as workspace, told() as say:
-        for event in deploying.deploy(workspace, file, allow_pickle=allow_pickle, default=default):
-            if isinstance(event, Made):
-                made = event.deployment
-            else:
-                say(event.text)
+        made = made_of(deploying.deploy(workspace, file, allow_pickle=allow_pickle, default=default), say)
     print_one(batch_shapes.deployment(made), output, as_json=as_json)
 
 

@@ -113,8 +113,7 @@ def _print(found: Summary) -> None:
 
 
 def _rows(found: Summary) -> Iterable[tuple[Any, ...]]:
-    named = (("first token", found.first_token), ("between tokens", found.inter_token), ("whole answer", found.latency))
-    for name, times in named:
+    for name, times in found.times.items():
         yield (name, *(f"{value * 1e3:,.1f}" for value in times.values())) if times else (name, "", "", "", "")
 
 

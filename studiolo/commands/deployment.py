@@ -10,14 +10,19 @@ import typer
 
 from studiolo import open_workspace
 from studiolo.commands.scoring_options import (
+    AllowPickle,
     As,
     AsJson,
     DeploymentName,
+    FileEndpoint,
+    FileName,
     OfEndpoint,
     Set,
     Yes,
+    answer_of,
     changes,
     confirm,
+    made_of,
     note_unused,
     print_many,
     print_one,
@@ -33,19 +38,14 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Deploy models, scripts and flows behind endpoints.")
 COLUMNS = ("name", "endpoint_name", "engine", "model", "state", "instance_count")
 
-AllowPickle = Annotated[
-    bool,
-    typer.Option("--allow-pickle", help="Load a model whose format can run code; you know who made it. It is audited."),
-]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until a running studio has loaded it.")]
-FileOption = Annotated[Path, typer.Option("--file", "-f", help="An online deployment in YAML.")]
 
 
 @app.command("create")
 def create_command(
-    file: FileOption,
-    name: Annotated[str, typer.Option("--name", "-n", help="Its name, instead of the file's.")] = "",
-    endpoint: Annotated[str, typer.Option("--endpoint-name", "-e", help="Its endpoint, instead of the file's.")] = "",
+    file: Annotated[Path, typer.Option("--file", "-f", help="An online deployment in YAML.")],
+    name: FileName = "",
+    endpoint: FileEndpoint = "",
     set_: Set = None,
     all_traffic: Annotated[bool, typer.Option("--all-traffic", help="Give it all of the endpoint's traffic.")] = False,
     allow_pickle: AllowPickle = False,
@@ -62,8 +62,8 @@ def create_command(
 
 @app.command("update")
 def update_command(
-    name: Annotated[str, typer.Option("--name", "-n", help="The deployment.")] = "",
-    endpoint: Annotated[str, typer.Option("--endpoint-name", "-e", help="The endpoint.")] = "",
+    name: DeploymentName = "",
+    endpoint: OfEndpoint = "",
     file: Annotated[Path | None, typer.Option("--file", "-f", help="An online deployment in YAML.")] = None,
     set_: Set = None,
     allow_pickle: AllowPickle = False,
@@ -105,7 +105,7 @@ def list_command(
     from studiolo import endpoint_shapes
 
     with open_workspace() as workspace:
-        found = [endpoints.get(workspace, endpoint)] if endpoint else endpoints.listed(workspace)
+        found = [endpoints.get(workspace, endpoint)] if endpoint else endpoints.listed(workspace, kind="online")
         ways = [way for each in found for way in each.deployments.values()]
         print_many([endpoint_shapes.deployment(workspace, way) for way in ways], COLUMNS, output, as_json=as_json)
 
@@ -146,15 +146,9 @@ def _deploy(
     from serving import deploying, service
 
     note_unused(file.unused, file.warnings)
-    made = None
     with open_workspace() as workspace:
         with told() as say:
-            for event in deploying.deploy(workspace, file, allow_pickle=allow_pickle):
-                if isinstance(event, deploying.Made):
-                    made = event.deployment
-                else:
-                    say(event.text)
-            assert made is not None  # noqa: S101 - the last event is always this one
+            made = made_of(deploying.deploy(workspace, file, allow_pickle=allow_pickle), say)
             if wait and service.running(workspace.home):
                 _load(workspace, made, say)
         if all_traffic:
@@ -168,13 +162,11 @@ def _load(workspace: Workspace, made: Deployment, say: Callable[[str], None]) ->
 
     if made.engine not in scoring.ENGINES:
         return
-    for event in invoking.load(workspace, made):
-        if isinstance(event, invoking.Waiting):
-            say(f"{event.text} ({event.seconds:.0f} s)")
-        elif event.status >= 300:
-            words = event.body.decode("utf-8", "replace")
-            hint = f"studiolo deployment logs -n {made.name} -e {made.endpoint}"
-            raise StudioloError(f"{made.path} is recorded and cannot be loaded: {words}", hint=hint)
+    answered = answer_of(invoking.load(workspace, made), say)
+    if answered.status >= 300:
+        words = answered.body.decode("utf-8", "replace")
+        hint = f"studiolo deployment logs -n {made.name} -e {made.endpoint}"
+        raise StudioloError(f"{made.path} is recorded and cannot be loaded: {words}", hint=hint)
 
 
 def _show(workspace: Workspace, made: Deployment, output: As, *, as_json: bool) -> None:

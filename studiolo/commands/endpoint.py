@@ -13,8 +13,10 @@ from studiolo.commands.scoring_options import (
     As,
     AsJson,
     EndpointName,
+    FileName,
     Set,
     Yes,
+    answer_of,
     changes,
     confirm,
     note_unused,
@@ -39,7 +41,7 @@ Mirrored = Annotated[str | None, typer.Option("--mirror-traffic", help='"green=1
 @app.command("create")
 def create_command(
     file: Annotated[Path | None, typer.Option("--file", "-f", help="An online endpoint in YAML.")] = None,
-    name: Annotated[str, typer.Option("--name", "-n", help="Its name, instead of the file's.")] = "",
+    name: FileName = "",
     auth_mode: Annotated[
         Literal["key", "aml_token", "aad_token"] | None, typer.Option(help="How it is opened.")
     ] = None,
@@ -69,7 +71,7 @@ def create_command(
 
 @app.command("update")
 def update_command(
-    name: Annotated[str, typer.Option("--name", "-n", help="The endpoint.")] = "",
+    name: EndpointName = "",
     file: Annotated[Path | None, typer.Option("--file", "-f", help="An online endpoint in YAML.")] = None,
     traffic: Traffic = None,
     mirror_traffic: Mirrored = None,
@@ -117,8 +119,7 @@ def list_command(as_json: AsJson = False, output: As = None) -> None:
     from studiolo import endpoint_shapes
 
     with open_workspace() as workspace:
-        online = [each for each in endpoints.listed(workspace) if each.kind == "online"]
-        found = [endpoint_shapes.endpoint(workspace, each) for each in online]
+        found = [endpoint_shapes.endpoint(workspace, each) for each in endpoints.listed(workspace, kind="online")]
     print_many(found, COLUMNS, output, as_json=as_json)
     if not found:
         typer.echo("next: studiolo endpoint create -n NAME", err=True)
@@ -152,14 +153,8 @@ def invoke_command(
     if (request_file is None) == (input_ is None):
         raise Invalid("give the body once", hint="--request-file FILE, or --input '{\"input_data\": …}'")
     body = input_.encode() if input_ is not None else _read(request_file)
-    answered = None
     with open_workspace() as workspace, told() as say:
-        for event in invoking.invoke(workspace, name, body, deployment=deployment, kind=content_type):
-            if isinstance(event, invoking.Waiting):
-                say(f"{event.text} ({event.seconds:.0f} s)")
-            else:
-                answered = event
-    assert answered is not None  # noqa: S101 - the last event is always this one
+        answered = answer_of(invoking.invoke(workspace, name, body, deployment=deployment, kind=content_type), say)
     if answered.status >= 300:
         raise _refused(answered)
     sys.stdout.buffer.write(answered.body if answered.body.endswith(b"\n") else answered.body + b"\n")

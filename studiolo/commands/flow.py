@@ -119,6 +119,7 @@ def run_command(
         resume=resume_from, connections=pairs(connections, example="ask.connection=mine"),
         environment=variables(environment_variables), init=values(init), pins=values(pin),
         cassette=_cassette(record, replay), workers=workers, concurrency=concurrency, timeout=timeout,
+        traces=trace is not None,
     )  # fmt: skip
     with studiolo.open_workspace() as workspace:
         finished = follow(flow_batches.run(workspace, asked, crew))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,8 @@ import typer
 import studiolo
 from serving.rollouts import files, records
 from serving.rollouts.records import ENDED, Rollout
-from studiolo.commands.show import print_json, print_table
+from studiolo.commands.scoring_options import changes
+from studiolo.commands.show import moment, print_json, print_table
 from workspace.errors import StudioloError
 
 app = typer.Typer(help="Let a deployment take over an endpoint step by step; it is taken back where it is worse.")
@@ -25,13 +25,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command()
 def start(
     file: Annotated[Path, typer.Option("--file", "-f", help="The plan: endpoint, deployment, steps, guards.")],
-    changes: Annotated[list[str] | None, typer.Option("--set", help="A value of the file: bake=5m")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A value of the file: bake=5m")] = None,
     force: Annotated[bool, typer.Option("--force", help="Try again what was turned away just now.")] = False,
     follow: Annotated[bool, typer.Option("--watch", help="Watch until it ends.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Begin with the first step."""
-    plan = files.read(file, changes=dict(change.split("=", 1) for change in changes or [] if "=" in change))
+    plan = files.read(file, changes=changes(set_))
     with studiolo.open_workspace() as workspace:
         rollout = records.start(workspace, plan, force=force)
     if as_json:
@@ -74,7 +74,7 @@ def list_command(
         print_json([_plain(rollout) for rollout in found])
         return
     rows = [
-        (each.id, each.plan.path, each.state, f"{each.percent:g} %", _moment(each.created_at), each.reason or "")
+        (each.id, each.plan.path, each.state, f"{each.percent:g} %", moment(each.created_at), each.reason or "")
         for each in found
     ]
     print_table(("id", "candidate", "state", "step", "begun", "reason"), rows)
@@ -116,7 +116,7 @@ def _watch(which: str) -> None:
         while True:
             rollout = records.get(workspace, which)
             if (line := _line(rollout)) != said:
-                print(f"{datetime.now(UTC):%H:%M:%S} {line}", flush=True)
+                print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
                 said = line
             if rollout.state in ENDED:
                 break
@@ -136,10 +136,6 @@ def _line(rollout: Rollout) -> str:
 
 def _share(side: dict[str, Any]) -> str:
     return "-" if side["mean"] is None else f"{side['mean']:.1%} of {side['count']:,}"
-
-
-def _moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
 
 
 def _plain(rollout: Rollout) -> dict[str, Any]:

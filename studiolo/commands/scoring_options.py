@@ -16,6 +16,11 @@ from workspace.errors import Invalid
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobs.environments import Preparing
+    from serving.deploying import Made
+    from serving.endpoints import Deployment
+    from serving.invoking import Answered, Waiting
+
 Output = Literal["json", "table", "tsv"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 As = Annotated[Output | None, typer.Option("--output", "-o", help="How to print it.")]
@@ -23,6 +28,12 @@ EndpointName = Annotated[str, typer.Option("--name", "-n", help="The endpoint.")
 OfEndpoint = Annotated[str, typer.Option("--endpoint-name", "-e", help="The endpoint.")]
 DeploymentName = Annotated[str, typer.Option("--name", "-n", help="The deployment.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key.key=value, as in the file; again for more.")]
+FileName = Annotated[str, typer.Option("--name", "-n", help="Its name, instead of the file's.")]
+FileEndpoint = Annotated[str, typer.Option("--endpoint-name", "-e", help="Its endpoint, instead of the file's.")]
+AllowPickle = Annotated[
+    bool,
+    typer.Option("--allow-pickle", help="Load a model whose format can run code; you know who made it. It is audited."),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -105,6 +116,31 @@ def told() -> Iterator[Callable[[str], None]]:
 
     with Console(stderr=True).status("…") as status:
         yield lambda text: status.update(escape(text))
+
+
+def made_of(events: Iterable[Preparing | Made], say: Callable[[str], None]) -> Deployment:
+    """Say what is prepared for a deployment, and return it as it was recorded."""
+    from serving.deploying import Made
+
+    made = None
+    for event in events:
+        if isinstance(event, Made):
+            made = event.deployment
+        else:
+            say(event.text)
+    assert made is not None  # noqa: S101 - one event is always this one
+    return made
+
+
+def answer_of(events: Iterable[Waiting | Answered], say: Callable[[str], None]) -> Answered:
+    """Say what an answer waits for, and return it."""
+    from serving.invoking import Answered
+
+    for event in events:
+        if isinstance(event, Answered):
+            return event
+        say(f"{event.text} ({event.seconds:.0f} s)")
+    raise AssertionError("the last event is the answer")
 
 
 def confirm(what: str, *, yes: bool) -> None:

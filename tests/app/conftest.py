@@ -18,7 +18,12 @@ import httpx
 import pytest
 
 import flows
+from jobs import submit
 from serving import endpoints
+from serving.batch import deploying, deployment_files, invoking
+from serving.batch.endpoint_files import BatchEndpointFile
+from serving.batch.inputs import Given
+from serving.batch.invoking import Invocation
 from serving.local import Gateway
 from serving.rollouts import records
 from serving.rollouts.guards import Guards, Seen
@@ -132,6 +137,7 @@ def _history(workspace: Workspace) -> None:
         pass
     _paused(workspace)
     _rolled_out(workspace)
+    _scored(workspace)
     with (
         pytest.raises(ValueError, match="boom"),
         workspace.run("eval", name="went wrong", params={"note": EVIL}, tags={"tag": EVIL}),
@@ -159,6 +165,27 @@ def _rolled_out(workspace: Workspace) -> None:
     records.keep_evidence(workspace, rollout, guards.as_dict() | {"told": guards.told(), "since": {"requests": 10}})
 
 
+def _scored(workspace: Workspace) -> None:
+    """Make a batch endpoint, with a job in which one of three files failed and one that was too much."""
+    folder = workspace.home.parent / "letters"
+    for path, text in (("code/score.py", _SCORE), ("model/weights.txt", "1"), ("count.yml", _BATCH)):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    for number, text in enumerate(("one", "bad", f"three, {EVIL}")):
+        (folder / "texts").mkdir(exist_ok=True)
+        (folder / "texts" / f"{number}.txt").write_text(text)
+    deploying.put_endpoint(workspace, BatchEndpointFile(name="letters", description=EVIL))
+    deploying.put_endpoint(workspace, BatchEndpointFile(name="bare"))
+    file = folder / "count.yml"
+    for name, changes in (("count", {}), ("strict", {"settings.error_threshold": "0"})):
+        for _ in deploying.deploy(workspace, deployment_files.read(file, name=name, changes=changes)):
+            pass
+        given = {"data": Given(path=str(folder / "texts"))}
+        asked = Invocation(deployment=name, inputs=given, job_name=f"letters-{name}")
+        submit.wait(workspace, invoking.invoke(workspace, "letters", asked).name, seconds=PATIENCE)
+    deploying.put_endpoint(workspace, BatchEndpointFile(name="letters", description=EVIL, default="count"))
+
+
 def _paused(workspace: Workspace) -> None:
     folder, data = workspace.home.parent / "pay", workspace.home.parent / "sums.jsonl"
     folder.mkdir()
@@ -168,6 +195,31 @@ def _paused(workspace: Workspace) -> None:
     for _ in flow_batches.run(workspace, flow_batches.Asked(flow=str(folder), data=data, name="payments")):
         pass
 
+
+_BATCH = """\
+name: count
+endpoint_name: letters
+model: {path: model, name: letters}
+code_configuration: {code: code, scoring_script: score.py}
+compute: local
+settings: {mini_batch_size: 1, retry_settings: {max_retries: 0}, environment_variables: {SECRET: hush}}
+"""
+
+_SCORE = """\
+import pathlib
+import time
+
+def run(mini_batch):
+    rows = []
+    for path in map(pathlib.Path, mini_batch):
+        text = path.read_text()
+        if text == "bad":
+            raise ValueError("no letters in " + path.name + " <img src=x onerror='window.pwned=1'>")
+        if text.startswith("slow"):
+            time.sleep(0.5)
+        rows.append((path.name, len(text)))
+    return rows
+"""
 
 _PAY = """\
 inputs:

@@ -15,7 +15,7 @@ from app.door import local_path
 PATHS = (
     "/", "/runs", "/nowhere", "/_stcore/health", "/_stcore/host-config", "/_stcore/metrics",
     "/_stcore/agent/openapi.json", "/static/js/index.js", "/media/x.png", "/component/x/y.js", "/favicon.png",
-    "/files/0123/report.html", "/logout", "/healthz", "/health/", "/login/", "//health",
+    "/files/0123/report.html", "/data/data:rows:1/a.csv", "/logout", "/healthz", "/health/", "/login/", "//health",
 )  # fmt: skip
 
 
@@ -99,6 +99,14 @@ def test_revoking_the_token_shuts_the_studio_within_seconds(empty_studio: Any) -
     cookies = _login(empty_studio, token).cookies
     tokens.revoke(token.split("_")[1])
     assert httpx.get(empty_studio.url, cookies=cookies).status_code == 403
+
+
+def test_a_key_for_endpoints_opens_no_studio(empty_studio: Any) -> None:
+    key = empty_studio.workspace.tokens.create("an application", "viewer", endpoints=["support"])
+    answer = _login(empty_studio, key)
+    assert answer.status_code == 401
+    assert "This key asks endpoints only" in answer.text
+    assert not answer.cookies
 
 
 def test_leaving_forgets_the_session(empty_studio: Any) -> None:

@@ -39,6 +39,7 @@ def test_the_login_page_leads_to_the_page_that_was_asked_for(chromium: Any, empt
         ("/playground", "the gateway is not running"),
         ("/flows", "Comes with Studiolo"),
         ("/endpoints", "No endpoint yet"),
+        ("/batch", "No batch endpoint yet"),
         ("/runs", "Nothing has run yet"),
         ("/lineage", "No lineage yet"),
     ],
@@ -143,7 +144,7 @@ def test_a_node_of_the_graph_opens_its_code(studio: Any, visit: Visit) -> None:
 
 @pytest.mark.model
 def test_runs_are_filtered_and_the_filter_stands_in_the_address(studio: Any, visit: Visit) -> None:
-    page = visit(studio, "/runs?status=FAILED")
+    page = visit(studio, "/runs?status=FAILED&kind=eval")
     page.get_by_text(re.compile(r"^1 of \d")).wait_for()
     place = page.get_by_test_id("stDataFrame").locator("canvas").first.bounding_box()
     page.mouse.click(place["x"] + 60, place["y"] + 52)
@@ -222,8 +223,8 @@ def test_every_page_of_the_menu_opens_without_an_error_in_the_console(studio: An
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    for name in ("Playground", "Endpoints", "Flows", "Runs", "Lineage", "Home"):
-        page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
+    for name in ("Playground", "Endpoints", "Batch endpoints", "Flows", "Runs", "Lineage", "Home"):
+        page.get_by_test_id("stSidebarNav").get_by_role("link", name=name, exact=True).click()
         page.get_by_role("heading", name=name, exact=True).wait_for()
     assert errors == []
 

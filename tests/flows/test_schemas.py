@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from flows import connection_files, connections, dag, flex, prompty, run_file, schemas
+from flows import connection_files, connections, dag, flex, prompty, run_file
 from flows.package_tools import BUILTIN
+from flows.schemas import SCHEMAS
 from workspace.documents import read_yaml
 from workspace.errors import Invalid
 
@@ -26,16 +27,16 @@ def files(pattern: str) -> list[Path]:
 
 def problems(name: str, value: Any) -> list[str]:
     return [
-        f"{error.json_path}: {error.message}" for error in Draft202012Validator(schemas.schema(name)).iter_errors(value)
+        f"{error.json_path}: {error.message}" for error in Draft202012Validator(SCHEMAS.schema(name)).iter_errors(value)
     ]
 
 
-@pytest.mark.parametrize("name", schemas.MADE_BY)
+@pytest.mark.parametrize("name", SCHEMAS.made_by)
 def test_a_schema_is_one_and_its_files_are_up_to_date(name: str) -> None:
-    Draft202012Validator.check_schema(schemas.schema(name))
-    for folder in (schemas.FOLDER, ROOT / "docs" / "schemas"):
-        written = (folder / schemas.file_name(name)).read_text(encoding="utf-8")
-        assert written == schemas.text(name), "run `python docs/write_schemas.py`"
+    Draft202012Validator.check_schema(SCHEMAS.schema(name))
+    for folder in (SCHEMAS.folder, ROOT / "docs" / "schemas"):
+        written = (folder / SCHEMAS.file_name(name)).read_text(encoding="utf-8")
+        assert written == SCHEMAS.text(name), "run `python docs/write_schemas.py`"
 
 
 def test_the_script_writes_both_folders(tmp_path: Path) -> None:
@@ -44,11 +45,11 @@ def test_the_script_writes_both_folders(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(ROOT / "docs")], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "schemas"
-    assert {path.name for path in schemas.write(tmp_path)} == {path.name for path in tmp_path.iterdir()}
+    assert {path.name for path in SCHEMAS.write(tmp_path)} == {path.name for path in tmp_path.iterdir()}
 
 
 def test_the_keys_are_those_that_are_read() -> None:
-    made = schemas.schema("flow.dag")
+    made = SCHEMAS.schema("flow.dag")
     parts = made["$defs"]
     assert set(made["properties"]) == dag.FLOW_KEYS
     assert set(parts["node"]["properties"]) == dag.NODE_KEYS
@@ -58,9 +59,9 @@ def test_the_keys_are_those_that_are_read() -> None:
     assert set(parts["retry"]["anyOf"][1]["properties"]) == dag.RETRY_KEYS
     assert set(parts["map"]["anyOf"][1]["properties"]) == dag.MAP_KEYS
     assert [each["const"] for each in parts["node"]["properties"]["type"]["oneOf"]] == list(dag.NODE_TYPES)
-    assert set(schemas.schema("flow.flex")["properties"]) == flex.KEYS
-    assert set(schemas.schema("prompty")["properties"]) == prompty.KEYS
-    assert set(schemas.schema("run")["properties"]) == run_file.KEYS
+    assert set(SCHEMAS.schema("flow.flex")["properties"]) == flex.KEYS
+    assert set(SCHEMAS.schema("prompty")["properties"]) == prompty.KEYS
+    assert set(SCHEMAS.schema("run")["properties"]) == run_file.KEYS
 
 
 @pytest.mark.parametrize("file", files("flow.dag.y*ml"), ids=lambda file: file.parent.name)
@@ -155,7 +156,7 @@ def test_what_a_node_may_not_say(node: dict[str, Any]) -> None:
 
 
 def test_every_key_of_a_node_is_explained() -> None:
-    parts = schemas.schema("flow.dag")["$defs"]
+    parts = SCHEMAS.schema("flow.dag")["$defs"]
     for each in parts["node"]["properties"].values():
         said = parts[each["$ref"].rpartition("/")[2]] if "$ref" in each else each
         assert said["description"]

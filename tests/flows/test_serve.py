@@ -31,6 +31,12 @@ outputs: {a: {type: string, reference: "${say.output}"}}
 nodes:
 - {name: say, type: python, source: {type: code, path: say.py}}
 """
+SEE = """\
+inputs: {image: {type: image}}
+outputs: {said: {type: string, reference: "${see.output}"}}
+nodes:
+- {name: see, type: python, source: {type: code, path: see.py}, inputs: {image: "${inputs.image}"}}
+"""
 
 
 def error_of(response: httpx.Response) -> tuple[int, str, str]:
@@ -99,6 +105,16 @@ def test_json_is_given_to_who_takes_it(plain: Server, accept: str) -> None:
 def test_what_a_flow_cannot_give_is_not_acceptable(plain: Server, accept: str) -> None:
     expected = f"Media type {accept} in Accept header is not acceptable. Supported media type(s) - application/json"
     assert error_of(plain.score({"n": 1}, accept=accept)) == (406, "UserError", expected)
+
+
+def test_an_image_that_cannot_be_read_is_the_clients_doing(
+    tmp_path: Path, write: Callable[..., Path], serving: Serve
+) -> None:
+    folder = write(tmp_path / "see", SEE, see="def see(image):\n    return 'seen'\n")
+    with serving(folder, tmp_path / "home") as server:
+        status, code, said = error_of(server.score({"image": {"data:image/png;base64": "bm8gaW1hZ2U="}}))
+    assert (status, code) == (400, "UserError")
+    assert said.startswith("input: ")
 
 
 def test_the_environment_says_which_outputs_are_answered(plain: Server, tmp_path: Path, serving: Serve) -> None:

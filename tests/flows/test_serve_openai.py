@@ -91,3 +91,29 @@ def test_images_reach_a_flow_in_its_own_format(tmp_path: Path, format: str, expe
         {"type": "image_url", "image_url": {"url": "http://x/i.png"}},
     ]
     assert inputs_of(flow, [{"role": "user", "content": content}], {}) == {"question": expected or content}
+
+
+# Failures, by whose doing they are
+
+
+def test_a_node_that_raises_is_a_failure_of_the_server_that_asking_again_does_not_mend(chat: Server) -> None:
+    with pytest.raises(openai.InternalServerError) as caught:
+        client_of(chat).chat.completions.create(model="talk", messages=MESSAGES, extra_body={"inputs": {"words": 41}})
+    assert (caught.value.status_code, caught.value.code) == (500, "flow_failed")
+    assert "too many words" in caught.value.message
+    assert caught.value.response.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("inputs", [{"words": "many"}, {"words": []}])
+def test_inputs_that_cannot_be_right_are_the_clients_doing(chat: Server, inputs: dict[str, Any]) -> None:
+    with pytest.raises(openai.BadRequestError, match="input for flow is incorrect"):
+        client_of(chat).chat.completions.create(model="talk", messages=MESSAGES, extra_body={"inputs": inputs})
+
+
+def test_a_node_that_raises_in_the_middle_of_a_stream_is_told_in_openais_shape(chat: Server) -> None:
+    stream = client_of(chat).chat.completions.create(
+        model="talk", messages=MESSAGES, stream=True, extra_body={"inputs": {"words": 41}}
+    )
+    with pytest.raises(openai.APIError, match="too many words") as caught:
+        list(stream)
+    assert caught.value.code == "flow_failed"

@@ -127,7 +127,8 @@ def test_what_the_package_misses_we_refuse_with_its_line(kind: str, path: Path) 
 
 
 def test_every_reason_is_shown_by_a_file() -> None:
-    missed, lenient = set(), set()
+    missed: set[str] = set()
+    lenient: set[str] = set()
     for kind, path in verdicts.files():
         ours = verdicts.ours(kind, path)
         if recorded()["files"][verdicts.name(path)] is None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from jobs import schemas
 from jobs.files.record import keys_of
+from jobs.schemas import SCHEMAS
 from tests.jobs import verdicts
 from workspace.documents import read_yaml
 
@@ -20,7 +20,7 @@ SCHEMA_OF = {"connection": "workspace_connection"}
 
 
 def validator(name: str) -> Any:
-    return Draft202012Validator(json.loads((schemas.FOLDER / schemas.file_name(name)).read_text()))
+    return Draft202012Validator(json.loads((SCHEMAS.folder / SCHEMAS.file_name(name)).read_text()))
 
 
 def schema_of(kind: str, root: Any) -> str:
@@ -38,12 +38,12 @@ def accepted() -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("name", schemas.SHAPES)
+@pytest.mark.parametrize("name", SCHEMAS.made_by)
 def test_a_schema_is_one_and_its_files_are_up_to_date(name: str) -> None:
-    Draft202012Validator.check_schema(schemas.schema(name))
-    for folder in (schemas.FOLDER, ROOT / "docs" / "schemas"):
-        written = (folder / schemas.file_name(name)).read_text(encoding="utf-8")
-        assert written == schemas.text(name), "run `python docs/write_schemas.py`"
+    Draft202012Validator.check_schema(SCHEMAS.schema(name))
+    for folder in (SCHEMAS.folder, ROOT / "docs" / "schemas"):
+        written = (folder / SCHEMAS.file_name(name)).read_text(encoding="utf-8")
+        assert written == SCHEMAS.text(name), "run `python docs/write_SCHEMAS.py`"
 
 
 @pytest.mark.parametrize(("kind", "path"), accepted())
@@ -73,7 +73,7 @@ def test_what_is_refused_is_wrong_by_its_schema(name: str, root: Any, where: str
 
 
 def test_an_editor_is_told_what_keys_are_for() -> None:
-    command = schemas.schema("job.command")["$defs"]["command.CommandJob"]
+    command = SCHEMAS.schema("job.command")["$defs"]["command.CommandJob"]
     from jobs.files.command import CommandJob
 
     assert set(keys_of(CommandJob)) <= set(command["properties"])

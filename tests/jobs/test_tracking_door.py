@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,11 +74,11 @@ def no_server_stays(workspace: Workspace) -> Iterator[None]:
         os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
 
 
-def asked(workspace: Workspace, run: Submit, tmp_path: Path) -> list[dict[str, object]]:
+def asked(workspace: Workspace, run: Submit, tmp_path: Path) -> list[Any]:
     (tmp_path / "ask.py").write_text(ASK)
     job = run(f"{sys.executable} {tmp_path}/ask.py", tracking=FAKE)
     assert wait(workspace, job.name, seconds=LONG).status == "Completed", b"".join(stream(workspace, job.name))
-    found: list[dict[str, object]] = json.loads(b"".join(stream(workspace, job.name)))
+    found: list[Any] = json.loads(b"".join(stream(workspace, job.name)))
     return found
 
 

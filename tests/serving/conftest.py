@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,6 +20,7 @@ from serving import endpoints
 from serving.call import Limits
 from serving.downstream import Bounds, Server
 from serving.gateway import Door, create_app
+from tests.serving.azure_files import lay_out
 from workspace.home import Workspace
 
 BOUNDS = Bounds(head_seconds=2.0, body_seconds=2.0, reading=2.0)
@@ -160,6 +163,19 @@ async def scripted(script: Script) -> AsyncIterator[Scripted]:
 
 
 @pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    """Write a file beside what files refer to."""
+    lay_out(tmp_path)
+
+    def to(text: str) -> Path:
+        path = tmp_path / "file.yml"
+        path.write_text(text)
+        return path
+
+    return to
+
+
+@pytest.fixture
 async def house(workspace: Workspace) -> AsyncIterator[House]:
     token = workspace.tokens.local()
     limits = Limits(first_token=1.0, between_tokens=0.5, total=10.0, loading=10.0)
@@ -186,3 +202,12 @@ async def listening(app: Any, bounds: Bounds | None = None) -> AsyncIterator[str
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.drain()
         await task
+
+
+async def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """Return what something comes to, once it is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        await asyncio.sleep(0.05)
+    return found

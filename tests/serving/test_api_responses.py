@@ -267,7 +267,7 @@ async def test_the_items_that_a_response_answered_are_listed_in_pages(house: Hou
         ("background", True),
         ("conversation", "conv_1"),
         ("prompt", {"id": "p"}),
-        ("truncation", "auto"),
+        ("truncation", "middle"),
         ("include", ["file_search_call.results"]),
         ("tools", [{"type": "web_search"}]),
         ("tool_choice", {"type": "web_search"}),

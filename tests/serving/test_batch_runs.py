@@ -17,8 +17,10 @@ from jobs.records import JobRecord
 from serving.batch import deploying, deployment_files, endpoint_files, inputs, invoking
 from serving.batch.inputs import Given
 from serving.batch.invoking import Invocation
+from serving.batch.progress import Failure
 from serving.endpoints import addressable
 from tests.serving.conftest import House
+from tests.serving.test_batch_files import PIPELINE
 from tests.serving.test_engine_mlflow import saved
 from workspace.documents import parse_yaml
 from workspace.errors import Conflict, Denied, Invalid, NotFound
@@ -153,11 +155,22 @@ def test_more_failures_than_may_end_the_job(batch: Batch) -> None:
     job = batch.begin(["bad", "bad", "a"])
     shown = batch.end(job)
     assert (shown["status"], shown["exit_code"]) == ("Failed", 3)
-    assert "2 of 3 files have failed: ValueError: cannot read 000.txt; ValueError: cannot read 001.txt" in batch.log(
-        job
-    )
+    reasons = "ValueError: cannot read 000.txt; ValueError: cannot read 001.txt"
+    assert f"2 of 3 files have failed: {reasons}" in batch.log(job)
+    assert (shown["counts"]["files_failed"], shown["counts"]["files_done"]) == (2, 0)
     with pytest.raises(NotFound):
         batch.output(job)
+
+
+def test_each_file_that_failed_is_told_with_its_reason(batch: Batch) -> None:
+    batch.deploy(mini_batch_size=1, retry_settings="{max_retries: 0}")
+    job = batch.begin(["a", "bad", "b", "bad"])
+    assert batch.end(job)["status"] == "Completed", batch.log(job)
+    assert invoking.failures(batch.workspace, job) == [
+        Failure(("001.txt",), "ValueError: cannot read 001.txt"),
+        Failure(("003.txt",), "ValueError: cannot read 003.txt"),
+    ]
+    assert len(invoking.failures(batch.workspace, job, most=1)) == 1
 
 
 def test_a_script_that_cannot_begin_ends_the_job_with_its_words(batch: Batch) -> None:
@@ -185,7 +198,7 @@ def test_a_killed_job_tells_the_truth_and_goes_on_where_it_was(batch: Batch) -> 
     batch.deploy(mini_batch_size=1)
     job = batch.begin(["a", "b", "slow 1", "slow 2", "slow 3", "slow 4"])
     deadline = time.monotonic() + LONG
-    while invoking.counts(batch.workspace, job).get("files_done", 0) < 2 and time.monotonic() < deadline:
+    while invoking.counts(batch.workspace, job).files_done < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     running = records.get(batch.workspace, job.name)
     assert running.shim
@@ -267,8 +280,6 @@ def test_a_model_of_mlflow_sees_images_as_arrays(workspace: Workspace, tmp_path:
 
 
 def test_a_pipeline_of_one_command_runs_as_a_job(batch: Batch) -> None:
-    from tests.serving.test_batch_files import PIPELINE
-
     path = batch.folder / "line.yml"
     path.write_text(PIPELINE)
     list(deploying.deploy(batch.workspace, deployment_files.read(path), default=True))

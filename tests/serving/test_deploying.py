@@ -10,26 +10,9 @@ import pytest
 from jobs.environments import Preparing
 from serving import deploying, deployment_files, endpoint_files, endpoints
 from serving.deployment_files import DeploymentFile
-from tests.serving.test_endpoint_files import DEPLOYMENT, ENDPOINT, minimal
+from tests.serving.azure_files import DEPLOYMENT, ENDPOINT, minimal
 from workspace.errors import Denied, Invalid, NotFound
 from workspace.home import Workspace
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[[str], Path]:
-    """Write a file beside what files refer to."""
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "weights.txt").write_text("1")
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "score.py").write_text("def run(raw): ...\n")
-    (tmp_path / "conda.yml").write_text("dependencies:\n- python=3.11\n- pip:\n  - packaging\n")
-
-    def to(text: str) -> Path:
-        path = tmp_path / "file.yml"
-        path.write_text(text)
-        return path
-
-    return to
 
 
 def deploy(workspace: Workspace, file: DeploymentFile, *, allow_pickle: bool = False) -> endpoints.Deployment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -166,10 +167,16 @@ async def test_who_speaks_too_slowly_is_let_go(begun: bytes) -> None:
 
 async def test_who_does_not_read_is_let_go_and_little_waits_for_it() -> None:
     ended = asyncio.Event()
+    sent = 0
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def counted(message: Any) -> None:
+            nonlocal sent
+            await send(message)
+            sent += len(message.get("body", b""))
+
         try:
-            await flood(scope, receive, send)
+            await flood(scope, receive, counted)
         finally:
             ended.set()
 
@@ -179,9 +186,14 @@ async def test_who_does_not_read_is_let_go_and_little_waits_for_it() -> None:
         with next(iter(scope["extensions"].values())).watched(task.cancel):
             await app(scope, receive, send)
 
-    async with wire(gone, QUICK) as (_, writer):
-        writer.write(b"GET / HTTP/1.1\r\n\r\n")
-        await asyncio.wait_for(ended.wait(), 10)
+    async with listening(gone, QUICK) as url:
+        await asyncio.sleep(0.05)  # it serves
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            client.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            await asyncio.wait_for(ended.wait(), 10)
+    assert 0 < sent < 1_000_000  # in the kernel, where it would be megabytes, and with us
 
 
 async def test_half_an_answer_is_never_taken_for_a_whole_one() -> None:

@@ -3,80 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from serving import deployment_files, endpoint_files, schemas
+from serving import deployment_files, endpoint_files
+from serving.schemas import SCHEMAS
+from tests.serving.azure_files import DEPLOYMENT, ENDPOINT, azure_verdicts, minimal
 from workspace.errors import Invalid
 
 Draft202012Validator: Any = importlib.import_module("jsonschema").Draft202012Validator
 ROOT = Path(__file__).parents[2]
-ENDPOINT = """\
-$schema: https://azuremlschemas.azureedge.net/latest/managedOnlineEndpoint.schema.json
-name: my-endpoint
-auth_mode: aml_token
-description: Answers.
-tags: {team: blue, year: 2026}
-identity: {type: system_assigned}
-"""
-DEPLOYMENT = """\
-name: blue
-endpoint_name: my-endpoint
-model:
-  path: model
-code_configuration:
-  code: code
-  scoring_script: score.py
-environment:
-  image: mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu20.04:latest
-  conda_file: conda.yml
-environment_variables:
-  WORKER_COUNT: 2
-  DEBUG: true
-  RATE: 0.01
-instance_type: Standard_DS3_v2
-instance_count: 2
-request_settings:
-  request_timeout_ms: 3000
-  max_concurrent_requests_per_instance: 4
-  max_queue_wait_ms: 250
-liveness_probe: {initial_delay: 10, period: 10, timeout: 2, success_threshold: 1, failure_threshold: 30}
-data_collector:
-  collections:
-    model_inputs: {enabled: 'True'}
-    model_outputs: {enabled: 'False'}
-  sampling_rate: 0.5
-  rolling_rate: Minute
-  request_logging: {capture_headers: [X-Who]}
-"""
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[[str], Path]:
-    """Write a file beside what files refer to."""
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "weights.txt").write_text("1")
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "score.py").write_text("def run(raw): ...\n")
-    (tmp_path / "conda.yml").write_text("dependencies:\n- python=3.11\n- pip:\n  - packaging\n")
-
-    def to(text: str) -> Path:
-        path = tmp_path / "file.yml"
-        path.write_text(text)
-        return path
-
-    return to
-
-
-def minimal(more: str) -> str:
-    return f"name: blue\nendpoint_name: bot\nmodel: azureml:m:1\ninstance_type: x\n{more}"
 
 
 def test_an_endpoint_is_read_whole(write: Callable[[str], Path]) -> None:
@@ -185,27 +124,27 @@ def test_a_name_or_a_timeout_that_azure_would_refuse_is_only_warned_of(write: Ca
 # Schemas
 
 
-@pytest.mark.parametrize("name", schemas.MADE_BY)
+@pytest.mark.parametrize("name", SCHEMAS.made_by)
 def test_a_schema_is_one_and_its_files_are_up_to_date(name: str) -> None:
-    Draft202012Validator.check_schema(schemas.schema(name))
-    for folder in (schemas.FOLDER, ROOT / "docs" / "schemas"):
-        written = (folder / schemas.file_name(name)).read_text(encoding="utf-8")
-        assert written == schemas.text(name), "run `python docs/write_schemas.py`"
+    Draft202012Validator.check_schema(SCHEMAS.schema(name))
+    for folder in (SCHEMAS.folder, ROOT / "docs" / "schemas"):
+        written = (folder / SCHEMAS.file_name(name)).read_text(encoding="utf-8")
+        assert written == SCHEMAS.text(name), "run `python docs/write_schemas.py`"
 
 
 def test_the_schemas_take_what_is_read_and_refuse_unknown_keys(write: Callable[[str], Path]) -> None:
     from workspace.documents import read_yaml
 
     for name, text in (("endpoint", ENDPOINT), ("deployment", DEPLOYMENT)):
-        validator = Draft202012Validator(schemas.schema(name))
+        validator = Draft202012Validator(SCHEMAS.schema(name))
         root = read_yaml(write(text)).root
         assert not list(validator.iter_errors(root))
         assert list(validator.iter_errors({**root, "bogus": 1}))
 
 
 def test_the_keys_of_the_schemas_are_those_that_are_read() -> None:
-    assert tuple(schemas.schema("endpoint")["properties"]) == endpoint_files.KEYS
-    assert tuple(schemas.schema("deployment")["properties"]) == deployment_files.KEYS
+    assert tuple(SCHEMAS.schema("endpoint")["properties"]) == endpoint_files.KEYS
+    assert tuple(SCHEMAS.schema("deployment")["properties"]) == deployment_files.KEYS
 
 
 # Azure's own package
@@ -248,7 +187,6 @@ OURS = {
 
 @pytest.mark.slow
 def test_azure_s_package_gives_the_same_verdict(write: Callable[[str], Path], request: pytest.FixtureRequest) -> None:
-    python = os.environ.get("STUDIOLO_TEST_AZURE_ML") or _azure(request.config.cache.mkdir("azure-ai-ml"))
     refused = [("endpoint", text, what) for text, what, _ in ENDPOINTS_REFUSED]
     refused += [("deployment", text, what) for text, what, _ in DEPLOYMENTS_REFUSED if "engine:" not in text]
     files = []
@@ -258,11 +196,7 @@ def test_azure_s_package_gives_the_same_verdict(write: Callable[[str], Path], re
         if number < len(ours):
             (endpoint_files if kind == "endpoint" else deployment_files).read(path)
         files.append((kind, str(path.rename(path.with_name(f"{number}.yml")))))
-    oracle = Path(__file__).with_name("azure_oracle.py")
-    done = subprocess.run(
-        [python, str(oracle)], input=json.dumps(files), capture_output=True, text=True, timeout=170, check=True
-    )
-    verdicts = json.loads(done.stdout.splitlines()[-1])
+    verdicts = azure_verdicts(request.config.cache.mkdir("azure-ai-ml"), files)
     assert verdicts[: len(ACCEPTED)] == [None] * len(ACCEPTED)
     assert all(verdicts[len(ACCEPTED) : len(ours)]), "Azure's package takes it now: it belongs to ACCEPTED"
     surprises = [
@@ -271,13 +205,3 @@ def test_azure_s_package_gives_the_same_verdict(write: Callable[[str], Path], re
         if verdict is None and not any(known in what for known in OURS)
     ]
     assert surprises == []
-
-
-def _azure(folder: Path) -> str:
-    """A Python with azure-ai-ml, whose pins are not ours, in an environment that the test cache keeps."""
-    python = folder / "venv" / "bin" / "python"
-    if not python.exists():
-        uv = str(Path(sys.executable).with_name("uv"))
-        subprocess.run([uv, "venv", "--quiet", str(folder / "venv")], check=True)
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), "azure-ai-ml==1.35.2"], check=True)
-    return str(python)

@@ -25,6 +25,7 @@ from serving import endpoints, replicas
 from serving.engines import installs
 from serving.local import Gateway
 from serving.replicas import Replica
+from tests.serving.drawn_adapter import put_adapter
 from workspace.home import Workspace
 
 SMOLLM = "smollm2-135m-instruct"
@@ -76,6 +77,7 @@ class Case:
     properties: Mapping[str, Any] = field(default_factory=dict)
     counts: bool = True  # answers say how many tokens they took
     adapters: bool = False
+    reads: int = 0  # tokens, where few enough to be too many soon
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ CASES = {
     "torch": Case("torch", SMOLLM, torch_works, {"threads": 1}, adapters=True),
     "openai": Case("openai", SMOLLM, torch_works),
     "flow": Case("flow", "contract-echo", lambda _: FLOW_WORKS.exists(), counts=False),
-    "vllm": Case("vllm", SMOLLM, vllm_works, {"max_model_len": 1024, "max_num_seqs": 16}, adapters=True),
+    "vllm": Case("vllm", SMOLLM, vllm_works, {"max_model_len": 1024, "max_num_seqs": 16}, adapters=True, reads=1024),
     "llamacpp": Case("llamacpp", "contract-gguf", lambda _: False),
 }
 
@@ -273,6 +275,19 @@ def test_a_stream_is_the_same_text_in_pieces_and_ends_with_its_usage(house: Hous
 
 
 @pytest.mark.model
+def test_a_conversation_that_is_too_long_is_refused_by_its_code_or_cut_where_asked(house: House) -> None:
+    if not house.case.reads:
+        pytest.skip("tests/serving/test_api_truncation.py asks this of torch, and of a server that counts no tokens")
+    turns: Any = [{"role": ("user", "assistant")[place % 2], "content": "word " * 100} for place in range(21)]
+    with pytest.raises(openai.BadRequestError) as caught:
+        house.client.responses.create(model=house.name, input=turns, max_output_tokens=8)
+    assert caught.value.code == "context_length_exceeded"
+    cut = house.client.responses.create(model=house.name, input=turns, max_output_tokens=8, truncation="auto")
+    assert cut.usage
+    assert house.case.reads - 150 < cut.usage.input_tokens <= house.case.reads - 8
+
+
+@pytest.mark.model
 def test_a_client_that_leaves_is_known_to_the_engine_within_a_second(house: House) -> None:
     for _ in range(3):
         stream = house.ask(LONG, max_tokens=400, stream=True)
@@ -291,26 +306,6 @@ def test_what_cannot_be_asked_is_refused_in_the_shape_of_openai(house: House) ->
     assert isinstance(body, dict)
     assert body["message"]
     assert body["type"]
-
-
-def put_adapter(folder: Path, seed: int) -> Path:
-    """Write a LoRA adapter of the embedded model whose numbers are drawn."""
-    import torch
-    from safetensors.torch import save_file
-
-    torch.manual_seed(seed)
-    found = {}
-    for layer in range(30):
-        for name, size in (("q_proj", 576), ("v_proj", 192)):
-            key = f"base_model.model.model.layers.{layer}.self_attn.{name}"
-            found[f"{key}.lora_A.weight"] = torch.randn(8, 576) * 0.05
-            found[f"{key}.lora_B.weight"] = torch.randn(size, 8) * 0.1
-    folder.mkdir()
-    save_file(found, folder / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 8, "lora_alpha": 16, "lora_dropout": 0.0}
-    config |= {"bias": "none", "target_modules": ["q_proj", "v_proj"], "inference_mode": True}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-    return folder
 
 
 @pytest.mark.model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -137,6 +138,39 @@ def test_in_bfloat16_it_is_as_near_to_the_truth_as_transformers_is() -> None:
     theirs = _expected(model, prompt)
     truth = _expected(model.float(), prompt)
     assert (ours - truth).abs().mean() < 1.2 * (theirs - truth).abs().mean()
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="products are laid out on x86 alone")
+def test_a_lone_row_in_float16_is_nearer_to_the_truth_than_bfloat16_is() -> None:
+    model = _made(*KINDS["llama"]).to(torch.bfloat16)
+    [prompt] = _prompts(20)
+    rounded = _stepped(batch_of(model), prompt)
+    truth = _expected(model.float(), [*prompt, 3])[-1]
+    halved = Llama(model, halve=True)
+    ours = _stepped(LlamaBatch(halved), prompt)
+    assert halved.halves.on
+    assert not torch.equal(ours, _stepped(batch_of(model), prompt))  # it is another way, and it was gone
+    assert (ours - truth).abs().mean() < 0.5 * (rounded - truth).abs().mean()
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="products are laid out on x86 alone")
+def test_numbers_that_outgrow_float16_are_made_in_float32_and_so_are_those_after_them() -> None:
+    model = _made(*KINDS["llama"])
+    for layer in model.model.layers:
+        layer.mlp.up_proj.weight *= 5_000
+        layer.mlp.gate_proj.weight *= 50
+    [prompt] = _prompts(20)
+    halved = Llama(model, halve=True)
+    batch = LlamaBatch(halved)
+    found = _stepped(batch, prompt)
+    assert not halved.halves.on
+    assert _close(found, _expected(model, [*prompt, 3])[-1])
+    assert _close(batch.step([4])[0], _expected(model, [*prompt, 3, 4])[-1])
+
+
+def _stepped(batch: Batch, prompt: Sequence[int]) -> torch.Tensor:
+    _read(batch, [prompt])
+    return batch.step([3])[0]
 
 
 def test_a_model_that_is_taken_is_not_held_twice() -> None:

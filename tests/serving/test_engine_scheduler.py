@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from serving.engines.requests import Sampling
-from serving.engines.scheduler import MOST_WAITING, PART, Answer, Event, Scheduler
+from serving.engines.scheduler import MOST_WAITING, PART, Answer, Scheduler
 from serving.openai_errors import Refusal
+from tests.serving.tiny_model import WORDS, Letters, ask, greedy, said, tiny_llama
 
-WORDS = 64
 POISON = 7  # a token whose numbers are not finite
-
-
-class Letters:
-    """A tokenizer as far as the scheduler needs one: each token is one character."""
-
-    eos_token_id = None
-
-    def decode(self, tokens: Sequence[int], **_: bool) -> str:
-        return "".join(chr(0x4E00 + token) for token in tokens)
 
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=WORDS,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        eos_token_id=None,
-        initializer_range=0.5,
-    )
-    made = LlamaForCausalLM(config).eval()
+    made = tiny_llama()
     with torch.no_grad():
         made.model.embed_tokens.weight[POISON] = float("nan")
         made.lm_head.weight[POISON] = 0  # never chosen itself
@@ -55,48 +34,25 @@ def scheduler(model: Any) -> Iterator[Scheduler]:
     made.close()
 
 
-def _answer(deliver: Callable[[Event], None], prompt: Sequence[int], limit: int = 8) -> Answer:
-    return Answer(0, prompt, limit, Sampling(temperature=0), deliver)
-
-
-def _ask(scheduler: Scheduler, prompt: Sequence[int], limit: int = 8) -> tuple[Answer, Callable[[], list[Event]]]:
-    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    answer = _answer(events.put, prompt, limit)
-    scheduler.submit([answer])
-
-    def wait() -> list[Event]:
-        got = [events.get(timeout=30)]
-        while not got[-1].is_last:
-            got.append(events.get(timeout=30))
-        return got
-
-    return answer, wait
-
-
-def _said(events: Sequence[Event]) -> str:
-    return "".join(event.text for event in events)
+def _unheard(limit: int = 8) -> Answer:
+    return Answer(0, [1], limit, Sampling(temperature=0), lambda event: None)
 
 
 def test_answers_that_overlap_say_what_each_says_alone(scheduler: Scheduler) -> None:
     prompts = [[1 + (row * 5 + place) % 6 for place in range(2 + row * 9)] for row in range(9)]
-    alone = [_said(_ask(scheduler, prompt, 5 + row * 3)[1]()) for row, prompt in enumerate(prompts)]
-    waits = [_ask(scheduler, prompt, 5 + row * 3)[1] for row, prompt in enumerate(prompts)]
-    assert [_said(wait()) for wait in waits] == alone
+    alone = [said(ask(scheduler, prompt, 5 + row * 3)[1]()) for row, prompt in enumerate(prompts)]
+    waits = [ask(scheduler, prompt, 5 + row * 3)[1] for row, prompt in enumerate(prompts)]
+    assert [said(wait()) for wait in waits] == alone
 
 
 def test_a_prompt_read_in_parts_gives_the_answer_of_the_whole(scheduler: Scheduler, model: Any) -> None:
     prompt = [1 + place % 6 for place in range(PART + 40)]
-    said = _said(_ask(scheduler, prompt, 6)[1]())
-    tokens = list(prompt)
-    with torch.inference_mode():
-        for _ in range(6):
-            tokens.append(int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
-    assert said == Letters().decode(tokens[len(prompt) :])
+    assert said(ask(scheduler, prompt, 6)[1]()) == greedy(model, prompt, 6)
 
 
 def test_numbers_that_are_not_finite_end_only_their_own_answer(scheduler: Scheduler) -> None:
-    _, healthy = _ask(scheduler, [1, 2, 3], 40)
-    _, sick = _ask(scheduler, [1, POISON, 3])
+    _, healthy = ask(scheduler, [1, 2, 3], 40)
+    _, sick = ask(scheduler, [1, POISON, 3])
     assert [(event.reason, event.message) for event in sick()] == [
         ("error", "the model produced numbers that are not finite")
     ]
@@ -107,33 +63,33 @@ def test_numbers_that_are_not_finite_end_only_their_own_answer(scheduler: Schedu
 def test_when_the_model_dies_everybody_is_told_and_nobody_else_is_taken(model: Any) -> None:
     died = threading.Event()
     scheduler = Scheduler(model, Letters(), died=died.set)
-    _, running = _ask(scheduler, [1, 2, 3], 10_000)
-    _, deadly = _ask(scheduler, [WORDS + 1])  # outside the vocabulary: a crash in the model
+    _, running = ask(scheduler, [1, 2, 3], 10_000)
+    _, deadly = ask(scheduler, [WORDS + 1])  # outside the vocabulary: a crash in the model
     assert deadly()[-1].reason == running()[-1].reason == "error"
     assert died.wait(10)
     with pytest.raises(Refusal) as caught:
-        _ask(scheduler, [1])
+        ask(scheduler, [1])
     assert caught.value.status == 503
 
 
 def test_a_cancelled_answer_ends_and_makes_room(scheduler: Scheduler) -> None:
-    answer, wait = _ask(scheduler, [1, 2], 10_000)
+    answer, wait = ask(scheduler, [1, 2], 10_000)
     scheduler.cancel([answer])
     assert wait()[-1].reason == "cancelled"
     assert (scheduler.active, scheduler.waiting) == (0, 0)
 
 
 def test_an_answer_cancelled_while_it_waits_never_starts(scheduler: Scheduler) -> None:
-    busy = [_ask(scheduler, [1, 2], 10_000) for _ in range(4)]
-    late, wait = _ask(scheduler, [3], 5)
+    busy = [ask(scheduler, [1, 2], 10_000) for _ in range(4)]
+    late, wait = ask(scheduler, [3], 5)
     scheduler.cancel([late])
     assert [(event.reason, event.tokens) for event in wait()] == [("cancelled", 0)]
     scheduler.cancel([answer for answer, _ in busy])
 
 
 def test_who_waits_starts_as_soon_as_a_row_is_free(scheduler: Scheduler) -> None:
-    busy = [_ask(scheduler, [1, 2], 10_000)[0] for _ in range(4)]
-    _, wait = _ask(scheduler, [3], 5)
+    busy = [ask(scheduler, [1, 2], 10_000)[0] for _ in range(4)]
+    _, wait = ask(scheduler, [3], 5)
     deadline = time.monotonic() + 10
     while (scheduler.active, scheduler.waiting) != (4, 1):
         assert time.monotonic() < deadline
@@ -143,16 +99,16 @@ def test_who_waits_starts_as_soon_as_a_row_is_free(scheduler: Scheduler) -> None
 
 
 def test_a_full_queue_refuses(scheduler: Scheduler) -> None:
-    crowd = [_answer(lambda event: None, [1], 10_000) for _ in range(MOST_WAITING)]
+    crowd = [_unheard(10_000) for _ in range(MOST_WAITING)]
     scheduler.submit(crowd)
     with pytest.raises(Refusal) as caught:
-        scheduler.submit([_answer(lambda event: None, [1]) for _ in range(MOST_WAITING)])
+        scheduler.submit([_unheard() for _ in range(MOST_WAITING)])
     assert caught.value.status == 429
     scheduler.cancel(crowd)
 
 
 def test_closing_tells_those_who_wait(model: Any) -> None:
     scheduler = Scheduler(model, Letters())
-    _, wait = _ask(scheduler, [1, 2], 10_000)
+    _, wait = ask(scheduler, [1, 2], 10_000)
     scheduler.close()
     assert wait()[-1].message == "the engine is stopping"

@@ -311,7 +311,10 @@ def run(data, weights, note):
     assert client.post("/score", content="no json").status_code == 400
 
 
-WORKERS = ("scoring_worker.py", "script_scorer.py", "mlflow_scorer.py", "shims/services.py", "shims/monitoring.py")
+WORKERS = (
+    "scoring_worker.py", "script_scorer.py", "mlflow_scorer.py", "batch_script_scorer.py", "batch_mlflow_scorer.py",
+    "shims/services.py", "shims/monitoring.py",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WORKERS)

@@ -36,9 +36,11 @@ def test_a_core_that_a_neighbour_needs_is_given_back_and_taken_again() -> None:
     assert machine.second(ours=1.0, idle=0.9) == 2
 
 
-def test_the_time_in_which_nothing_was_asked_says_nothing() -> None:
+def test_after_a_time_in_which_nothing_was_asked_it_begins_with_what_neighbours_left_then() -> None:
     machine = Machine()
-    assert machine.second(ours=0.0, idle=2.0, seconds=60) is None
+    assert machine.second(ours=0.0, idle=1.9, seconds=60) == 2
+    assert machine.second(ours=0.0, idle=1.2, seconds=60) == 1
+    assert machine.second(ours=0.0, idle=0.1, seconds=60) is None
 
 
 def test_looking_more_often_than_once_a_second_costs_nothing() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.events import Events, Usage, usage
+from serving.events import Events, Usage, error_code, usage
 
 COUNTS = {"prompt_tokens": 3, "completion_tokens": 5}
 
@@ -65,3 +66,25 @@ def test_the_counts_of_a_whole_answer_are_found_behind_a_long_one() -> None:
     body = {"data": [{"embedding": [0.5] * 10_000}], "usage": {"prompt_tokens": 4, "total_tokens": 4}}
     assert usage(json.dumps(body).encode()) == Usage(4, 0)
     assert usage(b'{"error": {}}') is None
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        ('event: error\ndata: {"error": {"message": "no", "code": "flow_failed"}}', "flow_failed"),
+        ('data: {"error": {"message": "no", "type": "InternalServerError", "code": 500}}', "engine_failed"),
+        ('data: {"error": {"message": "no"}}', "engine_failed"),
+        ('data: {"choices": [{"delta": {"content": "{\\"error\\": {}} \\ndata: {\\"error\\": {}}"}}]}', None),
+        ('data: {"choices": [], "error": {"code": "other"}}', None),
+    ],
+)
+def test_a_failure_that_an_engine_tells_is_noted_by_its_code_and_passed_on(event: str, code: str | None) -> None:
+    for end in ("\n\n", "\r\n\r\n"):
+        raw, events = stream(["a"]) + f"{event}{end}".encode(), Events(counts_wanted=True)
+        assert b"".join(events.feed(raw[place : place + 1]) for place in range(len(raw))) == raw
+        assert events.error == code
+
+
+@pytest.mark.parametrize("body", [b"", b"no JSON", b"[1]", b'{"error": "no"}', b'{"error": {"code": 7}}', b'"a"'])
+def test_an_error_without_a_name_has_none(body: bytes) -> None:
+    assert error_code(body) is None

@@ -40,9 +40,11 @@ class Process:
             await asyncio.sleep(0.02)
         return found
 
-    async def ask(self, http: httpx.AsyncClient, record: service.Record, **more: Any) -> httpx.Response:
+    async def ask(
+        self, http: httpx.AsyncClient, record: service.Record, *, key: str | None = None, **more: Any
+    ) -> httpx.Response:
         url = f"http://127.0.0.1:{record.port}/v1/chat/completions"
-        headers = {"authorization": f"Bearer {self.token}"}
+        headers = {"authorization": f"Bearer {self.token}"} | ({"idempotency-key": key} if key else {})
         return await http.post(url, json={"model": "mock", "messages": [], **more}, headers=headers)
 
     def rows(self) -> int:
@@ -122,6 +124,23 @@ async def test_a_killed_gateway_is_back_within_five_seconds_and_knows_what_it_kn
     assert process.workspace.spool.ingest() >= 20
     busy = psutil.getloadavg()[0] > (os.cpu_count() or 1)
     assert took < 5 or busy  # a busy machine proves nothing
+
+
+async def test_a_gateway_that_comes_back_tells_again_what_the_one_before_answered_to_a_key(
+    process: Process, upstream: Scripted, http: httpx.AsyncClient
+) -> None:
+    record = await process.start()
+    first = await process.ask(http, record, key="k-1")
+    assert (first.status_code, len(upstream.wires)) == (200, 1)
+    os.kill(record.pid, signal.SIGKILL)
+    process.started[0].wait()
+    record = await process.start()
+    again = await process.ask(http, record, key="k-1")
+    assert (again.content, again.headers["idempotent-replayed"]) == (first.content, "true")
+    assert again.headers["x-studiolo-deployment"] == "mock/blue"
+    assert len(upstream.wires) == 1
+    other = await process.ask(http, record, key="k-1", seed=7)
+    assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_key_reused")
 
 
 async def test_requests_that_end_in_every_way_leave_neither_memory_nor_files_behind(

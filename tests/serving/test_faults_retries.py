@@ -79,6 +79,16 @@ async def test_a_500_is_tried_once_more_and_no_more(house: House) -> None:
     assert len(house.upstream.wires) == 2
 
 
+async def test_who_says_that_asking_again_is_no_use_is_not_asked_again_and_is_alive(house: House) -> None:
+    house.upstream.script = saying(500, after="x-should-retry: false\r\n")
+    async with scripted(answer) as other:
+        await with_fallback(house, other.port)
+        for number in range(1, 9):
+            found = await house.ask()
+            assert (found.status_code, found.headers["x-should-retry"]) == (500, "false")
+            assert (len(house.upstream.wires), len(other.wires)) == (number, 0)  # no breaker has opened
+
+
 async def test_others_are_tried_twice_more_and_the_engines_words_are_told(house: House) -> None:
     house.upstream.script = saying(503)
     found = await house.ask()

@@ -15,8 +15,10 @@ import pytest
 from serving import endpoints, replicas
 from serving.backends import Load
 from serving.endpoints import Deployment
+from serving.group import address_of
 from serving.openai_errors import Refusal
 from serving.readiness import Engines
+from tests.serving.conftest import until
 from workspace.errors import Invalid
 from workspace.home import Workspace
 from workspace.settings import Settings
@@ -51,15 +53,6 @@ def echo(workspace: Workspace, tmp_path: Path) -> Iterator[Callable[..., Deploym
     replicas.stop_all(workspace.home)
 
 
-async def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """Return what something comes to, once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        await asyncio.sleep(0.05)
-    return found
-
-
 def pids(workspace: Workspace) -> set[int]:
     return {each.pid for each in replicas.living(workspace.home)}
 
@@ -91,17 +84,11 @@ async def test_one_that_dies_comes_back_by_itself_while_the_other_answers(worksp
     dead, alive = replicas.living(workspace.home)
     os.kill(dead.pid, signal.SIGKILL)
     await until(lambda: not dead.alive)
-    engines.lost(way, replicas_address(dead))
+    engines.lost(way, address_of(dead))
     [left] = await engines.addresses(way)
     assert left.socket == alive.socket
     await until(lambda: len(pids(workspace) - {dead.pid}) == 2)
     await both(engines, way)
-
-
-def replicas_address(replica: replicas.Replica) -> Any:
-    from serving.group import address_of
-
-    return address_of(replica)
 
 
 async def test_a_queue_brings_another_replica(workspace: Workspace, echo: Any) -> None:

@@ -65,7 +65,7 @@ def test_other_options_are_another_engine(tiny: Deployment) -> None:
 
 async def test_a_start_that_fails_says_what_the_engine_said_last(workspace: Workspace, tiny: Deployment) -> None:
     engines = Engines(workspace)
-    failures = await asyncio.gather(engines.address(tiny), engines.address(tiny), return_exceptions=True)
+    failures = await asyncio.gather(engines.addresses(tiny), engines.addresses(tiny), return_exceptions=True)
     for failure in failures:
         assert isinstance(failure, Unavailable)
         assert "model:tiny:1 ended while loading (exit code" in str(failure)

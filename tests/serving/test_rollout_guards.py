@@ -4,44 +4,21 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.rollout_guards import simulate
 from serving.rollouts.guards import MARGINS, Guards, Seen
 from serving.rollouts.wager import Wager
 
 BAD = st.floats(0, 1, allow_nan=False)
 
 
-def requests_until_alarm(seed: int, *, share: float = 0.1, most: int = 20_000, **candidate: float) -> tuple[str, int]:
-    """Return the guard that ended a simulated rollout, "" if none did, and how many requests the candidate had."""
-    rng = random.Random(seed)  # noqa: S311  a simulation
-    guards, had = Guards(MARGINS, alpha=0.05), 0
-    for _ in range(most):
-        ours = rng.random() < share
-        had += ours
-        wrong = candidate if ours else {}
-        guards.observe(
-            Seen(
-                candidate=ours,
-                failed=rng.random() < wrong.get("errors", 0.01),
-                first_token=rng.lognormvariate(0, 0.5) * wrong.get("slower", 1.0),
-                speed=50 * rng.lognormvariate(0, 0.3),
-                invalid=rng.random() < wrong.get("invalid", 0.05),
-                quality=float(rng.random() < wrong.get("quality", 0.8)),
-            )
-        )
-        if alarm := guards.alarm:
-            return alarm, had
-    return "", had
-
-
 def test_sound_candidates_are_turned_away_less_often_than_alpha() -> None:
-    # The same 40 rollouts each time; benchmarks/rollout_guards.py simulates 500.
-    assert sum(requests_until_alarm(seed, most=1_500)[0] != "" for seed in range(40)) <= 2
+    # The same 40 rollouts each time; the benchmark simulates 500.
+    assert sum(simulate(seed, {}, most=1_500)[0] is not None for seed in range(40)) <= 2
 
 
 @pytest.mark.parametrize(
@@ -53,15 +30,15 @@ def test_sound_candidates_are_turned_away_less_often_than_alpha() -> None:
         ({"quality": 0.65}, "quality", 1_300),
     ],
 )
-def test_what_is_worse_is_found_within_so_many_of_its_requests(wrong: dict[str, Any], guard: str, most: int) -> None:
-    found = [requests_until_alarm(seed, **wrong) for seed in range(10)]
+def test_what_is_worse_is_found_within_so_many_of_its_requests(wrong: dict[str, float], guard: str, most: int) -> None:
+    found = [simulate(seed, wrong) for seed in range(10)]
     assert all(had <= most for _, had in found)
     assert sum(alarm == guard for alarm, _ in found) >= 8
 
 
 def test_a_fifth_of_errors_costs_at_most_fifty_bad_answers() -> None:
     for seed in range(20):
-        assert requests_until_alarm(seed, errors=0.2)[1] * 0.2 <= 50
+        assert simulate(seed, {"errors": 0.2})[1] * 0.2 <= 50
 
 
 def test_nothing_seen_of_the_candidate_or_of_the_baseline_raises_no_alarm() -> None:

@@ -6,12 +6,13 @@ import asyncio
 import json
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from serving import endpoints
 from serving.rollouts import records
 from serving.rollouts.records import Plan, Quality, Rollout
-from tests.serving.conftest import answer, scripted
+from tests.serving.conftest import answer, scripted, until
 
 if TYPE_CHECKING:
     from tests.serving.conftest import House, Wire
@@ -49,7 +50,8 @@ async def ended(house: House, rollout: Rollout, *, seconds: float = 20.0, most: 
 
 async def test_a_candidate_that_fails_loses_its_traffic(house: House) -> None:
     async with scripted(fails) as bad:
-        rollout = await begun(house, PLAN, bad.port)
+        # So many requests a step that chance cannot end one before the guard has proved anything.
+        rollout = await begun(house, replace(PLAN, requests=1_000), bad.port)
         found, _ = await ended(house, rollout)
         assert found.state == "ABORTED"
         assert found.reason
@@ -62,7 +64,9 @@ async def test_a_sound_candidate_takes_over_and_leaves_a_run(house: House) -> No
     rollout = await begun(house, PLAN, house.upstream.port)
     found, _ = await ended(house, rollout)
     assert (found.state, found.percent) == ("COMPLETED", 100)
-    run = house.workspace.runs.get(f"rollout-{rollout.id}")
+    # The run is written once the rollout has ended.
+    run = await until(lambda: next((run for run in house.workspace.runs.list(kind="rollout") if run.ended), None))
+    assert run.name == f"rollout-{rollout.id}"
     assert run.tags["state"] == "COMPLETED"
     upstream = house.workspace.lineage.upstream("deployment:mock:green")
     assert f"run:{run.run_id}" in {edge.source for edge in upstream}
@@ -70,7 +74,7 @@ async def test_a_sound_candidate_takes_over_and_leaves_a_run(house: House) -> No
 
 async def test_without_scores_a_rollout_that_needs_them_neither_ends_nor_goes_on(house: House) -> None:
     quality = Quality(scorer="exact", sample=1.0, scores=5)
-    plan = Plan(**{**_fields(PLAN), "guards": {"quality": 0.05}, "quality": quality})
+    plan = replace(PLAN, guards={"quality": 0.05}, quality=quality)
     rollout = await begun(house, plan, house.upstream.port)
     found, _ = await ended(house, rollout, seconds=3.0)
     assert (found.state, found.step) == ("RUNNING", 0)
@@ -83,7 +87,7 @@ async def test_without_scores_a_rollout_that_needs_them_neither_ends_nor_goes_on
 
 
 async def test_bad_scores_of_sampled_answers_take_the_traffic_back(house: House) -> None:
-    plan = Plan(**{**_fields(PLAN), "guards": {"quality": 0.05}, "quality": Quality(scorer="exact", sample=1.0)})
+    plan = replace(PLAN, guards={"quality": 0.05}, quality=Quality(scorer="exact", sample=1.0))
     rollout = await begun(house, plan, house.upstream.port)
     folder = house.workspace.home / "rollouts" / rollout.id
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +99,7 @@ async def test_bad_scores_of_sampled_answers_take_the_traffic_back(house: House)
 
 
 async def test_a_gateway_that_comes_back_goes_on_with_what_was_known(house: House) -> None:
-    rollout = await begun(house, Plan(**{**_fields(PLAN), "requests": 1_000}), house.upstream.port)
+    rollout = await begun(house, replace(PLAN, requests=1_000), house.upstream.port)
     await ended(house, rollout, most=60)
     await asyncio.to_thread(house.door.house.watch.close)
     known = records.get(house.workspace, rollout.id).evidence["told"]["errors"]
@@ -103,12 +107,9 @@ async def test_a_gateway_that_comes_back_goes_on_with_what_was_known(house: Hous
 
 
 async def test_traffic_changed_by_hand_pauses_the_rollout(house: House) -> None:
-    rollout = await begun(house, Plan(**{**_fields(PLAN), "requests": 1_000}), house.upstream.port)
+    rollout = await begun(house, replace(PLAN, requests=1_000), house.upstream.port)
     await house.changed(traffic={"blue": 50, "green": 50})
-    for _ in range(100):
-        if records.get(house.workspace, rollout.id).state == "PAUSED":
-            break
-        await asyncio.sleep(0.05)
+    await until(lambda: records.get(house.workspace, rollout.id).state == "PAUSED")
     assert records.get(house.workspace, rollout.id).reason == "somebody changed the traffic"
     assert endpoints.get(house.workspace, "mock").traffic == {"blue": 50, "green": 50}
 
@@ -118,11 +119,7 @@ async def test_requests_that_are_the_clients_own_fault_say_nothing(house: House)
         await wire.json({"error": {"message": "no", "param": "x"}}, status=400)
 
     house.upstream.script = refuse
-    rollout = await begun(house, Plan(**{**_fields(PLAN), "requests": 1_000}), house.upstream.port)
+    rollout = await begun(house, replace(PLAN, requests=1_000), house.upstream.port)
     found, _ = await ended(house, rollout, seconds=3.0)
     assert found.state == "RUNNING"
     assert found.evidence.get("told", {}).get("errors", {}).get("candidate", {}).get("count", 0) == 0
-
-
-def _fields(plan: Plan) -> dict[str, Any]:
-    return {name: getattr(plan, name) for name in plan.__dataclass_fields__}

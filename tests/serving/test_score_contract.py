@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import stat
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from serving import endpoints, replicas
 from serving.call import Limits
 from serving.gateway import create_app
 from serving.replicas import Replica
-from tests.serving.conftest import listening
+from tests.serving.conftest import listening, until
 from workspace.home import Workspace
 
 FLOW = """\
@@ -128,13 +127,6 @@ async def house(request: pytest.FixtureRequest, workspace: Workspace, tmp_path: 
     async with listening(app) as url, httpx.AsyncClient(base_url=url, headers=headers, timeout=120) as http:
         yield House(workspace, http, replicas.key_of(way), given, wanted, slow)
     replicas.stop_all(workspace.home)
-
-
-async def until(what: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        await asyncio.sleep(0.05)
 
 
 async def test_it_answers_says_how_it_is_and_only_the_gateway_reaches_it(house: House) -> None:

@@ -33,6 +33,19 @@ async def test_an_engine_hears_of_the_callers_trace_and_of_the_request_as_its_pa
     assert second["parent_span"] is None
 
 
+async def test_a_caller_of_whose_spans_nobody_is_told_is_noted_and_is_no_parent(house: House) -> None:
+    told = {**CALLER, "tracestate": "studiolo=untold"}
+    await house.ask(headers={**told, "x-request-id": REQUEST})
+    await house.ask(headers={**told, "traceparent": f"00-{TRACE}-{SPAN}-00"})
+    house.door.house.rows.flush()
+    row, silent = house.rows()
+    assert (row["traceparent"].split("-")[1], row["parent_span"]) == (REQUEST, None)
+    assert row["asked_by"] == CALLER["traceparent"]
+    assert silent["traceparent"].endswith("-00")
+    headers = house.upstream.wires[0].headers
+    assert (headers["traceparent"], headers.get("tracestate")) == (row["traceparent"], None)
+
+
 async def test_a_copy_for_a_mirror_hangs_under_its_request(house: House) -> None:
     async with scripted(answer) as other:
         house.deploy("green", other.port)

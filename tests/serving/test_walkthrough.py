@@ -21,9 +21,8 @@ from typing import Any
 import httpx
 import pytest
 
-from serving import replicas
+from tests.serving.gateway_process import gateway_over
 from workspace.home import Workspace
-from workspace.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(300)]
 
@@ -116,28 +115,12 @@ class Person:
 @pytest.fixture
 def person(model_workspace: Workspace, tmp_path: Path) -> Iterator[Person]:
     """A person with the embedded models and a gateway that runs."""
-    home = tmp_path / ".studiolo"
-    with Workspace.open(settings=Settings(home=home)) as workspace:
-        for asset in model_workspace.assets.list("model"):
-            content = model_workspace.assets.path(asset)
-            workspace.assets.put("model", asset.name, content, properties=asset.properties)
     for name, text in FILES.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    command = [sys.executable, "-P", "-m", "serving.gateway", "--home", str(home), "--port", "0"]
-    with (tmp_path / "gateway.log").open("wb") as log:
-        process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
-    try:
-        record = home / "services" / "gateway.json"
-        while not record.exists():
-            assert process.poll() is None, (tmp_path / "gateway.log").read_text()
-            time.sleep(0.05)
-        yield Person(tmp_path, f"http://127.0.0.1:{json.loads(record.read_text())['port']}")
-    finally:
-        process.terminate()
-        process.wait(60)
-        replicas.stop_all(home)
+    with gateway_over(model_workspace, tmp_path) as port:
+        yield Person(tmp_path, f"http://127.0.0.1:{port}")
 
 
 def test_a_candidate_that_goes_wrong_is_turned_away_and_each_answer_leads_back_to_its_weights(person: Person) -> None:

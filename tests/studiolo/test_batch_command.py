@@ -73,6 +73,12 @@ def deployed(say: Say) -> None:
     say("batch-deployment", "create", "-f", "deployment.yml", "--set-default")
 
 
+def test_online_lists_leave_batch_deployments_out(say: Say) -> None:
+    deployed(say)
+    assert [each["name"] for each in shown(say("batch-deployment", "list", "-e", "letters", "--json"))] == ["count"]
+    assert shown(say("endpoint", "list", "--json")) == shown(say("deployment", "list", "--json")) == []
+
+
 def test_from_two_files_to_predictions(say: Say, tmp_path: Path) -> None:
     made = say("batch-endpoint", "create", "-f", "endpoint.yml", "--set", "tags.more=1", "--json")
     assert shown(made)["tags"] == {"team": "blue", "more": "1"}

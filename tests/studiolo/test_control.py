@@ -38,6 +38,13 @@ async def test_an_unknown_run_is_404_with_a_hint(workspace: Workspace) -> None:
     assert answer.json()["error"]["hint"]
 
 
+async def test_a_key_for_endpoints_sees_nothing_here(workspace: Workspace) -> None:
+    key = workspace.tokens.create("an application", "viewer", endpoints=["support"])
+    async with client(workspace) as visitor:
+        assert (await visitor.get("/api/runs", headers={"Authorization": f"Bearer {key}"})).status_code == 401
+        assert (await visitor.get("/api/runs")).status_code == 200
+
+
 async def test_lineage_leads_from_a_report_to_its_data(workspace: Workspace) -> None:
     data = workspace.assets.put("data", "questions", b"{}")
     with workspace.run("eval", inputs=[data]) as run:

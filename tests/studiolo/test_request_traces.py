@@ -13,12 +13,13 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from flows import otel
+from flows import connection_store, otel
+from flows.connections import Connection
 from serving import endpoints, replicas
 from serving.call import Limits
 from serving.gateway import create_app
 from studiolo import request_traces, traces
-from tests.serving.conftest import listening
+from tests.serving.conftest import answer, listening, scripted
 from workspace import Workspace
 
 TRACE, SPAN, CALLER = "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7", "b7ad6b7169203331"
@@ -34,6 +35,16 @@ inputs: {text: {type: string}}
 outputs: {said: {type: string, reference: "${say.output}"}}
 nodes:
 - {name: say, type: python, source: {type: code, path: say.py}, inputs: {text: "${inputs.text}"}}
+"""
+CHATTY = """\
+inputs: {question: {type: string, is_chat_input: true}}
+outputs: {answer: {type: string, reference: "${ask.output}", is_chat_output: true}}
+nodes:
+- name: ask
+  type: llm
+  connection: gateway
+  source: {type: code, path: ask.jinja2}
+  inputs: {model: small, q: "${inputs.question}"}
 """
 SAY = "from promptflow.core import tool\n\n\n@tool\ndef say(text: str) -> str:\n    return text\n"
 
@@ -150,3 +161,49 @@ async def test_the_trace_of_a_flow_hangs_under_the_request_that_asked_it(workspa
     assert spans["invoke_workflow say"].parent_id == spans["score says"].span_id
     assert spans["say"].parent_id == spans["invoke_workflow say"].span_id
     assert "canary" not in json.dumps(spans["score says"].to_dict(), default=repr)
+
+
+async def test_what_a_flow_behind_an_endpoint_asks_of_a_model_hangs_under_its_call(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "chatty"
+    folder.mkdir()
+    (folder / "flow.dag.yaml").write_text(CHATTY)
+    (folder / "ask.jinja2").write_text("user:\n{{ q }}\n")
+    flow = workspace.assets.put("flow", "chatty", folder).ref
+    endpoints.put(workspace, "bot")
+    endpoints.put_deployment(workspace, "bot", "blue", engine="flow", model=flow)
+    app = create_app(workspace, limits=Limits(loading=120.0))
+    try:
+        async with scripted(answer) as upstream, listening(app) as url:
+            properties = {"base_url": f"http://127.0.0.1:{upstream.port}/v1"}
+            endpoints.put(workspace, "small")
+            endpoints.put_deployment(workspace, "small", "a", engine="openai", model="m", properties=properties)
+            keys = {"api_key": workspace.tokens.local()}
+            gateway = Connection(name="gateway", type="open_ai", configs={"base_url": f"{url}/v1"}, secrets=keys)
+            connection_store.create(workspace, gateway)
+            headers = {"authorization": f"Bearer {keys['api_key']}", "traceparent": f"00-{TRACE}-{CALLER}-01"}
+            async with httpx.AsyncClient(base_url=url, headers=headers, timeout=120) as http:
+                asked = {"model": "bot", "messages": [{"role": "user", "content": "Hi"}]}
+                found = await http.post("/v1/chat/completions", json=asked)
+                assert found.json()["choices"][0]["message"]["content"] == "Hello"
+            app.close()
+    finally:
+        replicas.stop_all(workspace.home)  # it writes what it has answered
+    assert traces.carry(workspace) == 1
+    assert request_traces.carry(workspace) == 2
+    spans = {(span.name, span.attributes.get("studiolo.kind")): span for span in told(workspace)[TRACE].data.spans}
+    way = [
+        ("chat bot", "gateway"), ("invoke_workflow chatty", "request"), ("ask", None), ("chat small", None),
+        ("chat small", "gateway"),
+    ]  # fmt: skip
+    assert spans.keys() == set(way)
+    assert [spans[each].parent_id for each in way] == [CALLER, *(spans[each].span_id for each in way[:-1])]
+
+
+def test_a_request_of_a_run_that_nobody_is_told_of_names_its_caller_and_hangs_under_nothing() -> None:
+    asked = request_traces.asked_of(ROW | {"parent_span": None, "asked_by": f"00-{'a' * 32}-{CALLER}-01"}, 0.0)
+    assert asked
+    span = otel.asked_span(asked)
+    said = {each.key: each.value.string_value for each in span.attributes}
+    assert (span.parent_span_id, said["studiolo.asked_by"]) == (b"", f"00-{'a' * 32}-{CALLER}-01")

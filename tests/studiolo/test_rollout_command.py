@@ -71,6 +71,14 @@ def test_a_plan_with_a_mistake_is_refused_with_its_line(endpoint: Workspace, tmp
     assert "guards" in str(refused.value.hint)
 
 
+def test_a_change_without_a_value_is_refused(endpoint: Workspace, tmp_path: Path, run_command: Run) -> None:
+    (tmp_path / "rollout.yml").write_text(FILE)
+    run_command("rollout", "start", "-f", str(tmp_path / "rollout.yml"), "--set", "bake=1h")
+    assert records.get(endpoint, "chat").plan.bake == 3_600
+    with pytest.raises(Invalid, match="takes key=value, not 'bake'"):
+        run_command("rollout", "start", "-f", str(tmp_path / "rollout.yml"), "--set", "bake", "--force")
+
+
 def test_answers_laid_aside_are_scored_once_and_what_cannot_be_scored_is_left_out(endpoint: Workspace) -> None:
     quality = Quality(scorer="exact", sample=1.0)
     plan = Plan(endpoint="chat", deployment="green", guards={"quality": 0.05}, quality=quality)

@@ -9,16 +9,14 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from serving import replicas
+from tests.serving.gateway_process import gateway_over
 from workspace.home import Workspace
-from workspace.settings import Settings
 
 GUIDE = Path(__file__).parents[2] / "docs" / "serving.md"
 BLOCKS = re.findall(r"```(console|python|yaml)\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S)
@@ -30,26 +28,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(300)]
 @pytest.fixture
 def reader(model_workspace: Workspace, tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     """The folder and the environment of somebody who reads the guide, with the gateway that `studiolo up` starts."""
-    home = tmp_path / ".studiolo"
-    with Workspace.open(settings=Settings(home=home)) as workspace:
-        for asset in model_workspace.assets.list("model"):
-            workspace.assets.put("model", asset.name, model_workspace.assets.path(asset), properties=asset.properties)
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = str(free.getsockname()[1])
     environment = os.environ | {"STUDIOLO_GATEWAY_PORT": port, "NO_COLOR": "1"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    command = [sys.executable, "-P", "-m", "serving.gateway", "--home", str(home)]
-    with (tmp_path / "gateway.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stderr=log, stdin=subprocess.DEVNULL)
-    try:
-        while not (home / "services" / "gateway.json").exists():
-            assert process.poll() is None, (tmp_path / "gateway.log").read_text()
-            time.sleep(0.05)
+    with gateway_over(model_workspace, tmp_path, port=int(port), environment=environment):
         yield tmp_path, environment
-    finally:
-        process.terminate()
-        process.wait(60)
-        replicas.stop_all(home)
 
 
 def done(kind: str, text: str, folder: Path, environment: dict[str, str]) -> str:

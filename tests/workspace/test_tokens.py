@@ -133,3 +133,11 @@ def test_a_token_with_sql_in_it_is_only_text(any_workspace: Workspace) -> None:
         any_workspace.tokens.check("st_' OR '1'='1_x")
     with any_workspace.database.read() as connection:
         assert connection.scalar(text("SELECT count(*) FROM tokens")) == 1
+
+
+def test_a_key_for_endpoints_is_not_taken_for_the_whole_workspace(any_workspace: Workspace) -> None:
+    key, whole = any_workspace.tokens.create("an application", endpoints=["support"]), any_workspace.tokens.create("ci")
+    assert any_workspace.tokens.check(key).endpoints == ("support",)
+    assert any_workspace.tokens.check_whole(whole).name == "ci"
+    with pytest.raises(Denied, match="endpoints only"):
+        any_workspace.tokens.check_whole(key)
