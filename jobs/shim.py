@@ -168,6 +168,10 @@ class Shim:
         for side, values in (("inputs", laid.values), ("outputs", outputs)):
             for name, value in values.items():
                 text = text.replace(f"${{{{{side}.{name}}}}}", value)
+        if self._spec.distribution:
+            from jobs.distribution.plan import lay  # here: most jobs are one process
+
+            text = lay(self._spec.distribution, text, self._folder.path)
         line = python.line(shell(text, environment["PATH"]), self._folder.path, environment, laid)
         shown = laid.read_only if python.container is None else {}
         return Command(line=line, folder=self._folder.code, environment=environment, read_only=shown)

@@ -54,6 +54,7 @@ class Spec:
     environment: Any = None  # as a file would say it
     prepared: Mapping[str, Any] | None = None  # what it was made into, where that was done already
     passed: Mapping[str, str] = field(default_factory=dict)  # of the environment of whoever submitted the job
+    distribution: Mapping[str, Any] | None = None  # of several processes: what their launcher is told
     timeout: float | None = None  # seconds
     grace: float = 10.0  # seconds between SIGTERM and SIGKILL
     tags: Mapping[str, str] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import folders, reconcile, records, states
+from jobs.distribution.plan import plan_of
 from jobs.files.command import CommandJob
 from jobs.files.expressions import render, resolve
 from jobs.files.plain import plain
@@ -90,6 +91,7 @@ def spec_of(workspace: Workspace, job: CommandJob, *, tracking: tuple[str, ...] 
         environment=environment,
         prepared=prepared,
         passed=passed(os.environ),
+        distribution=plan_of(job, bound) if job.distribution else None,
         timeout=job.timeout,
         tags=tags,
         tracking=tracking,

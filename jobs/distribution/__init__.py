@@ -1,0 +1,1 @@
+"""Jobs of several processes, which find each other by variables."""
