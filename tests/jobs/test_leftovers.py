@@ -41,7 +41,7 @@ _PARENT = """
 import subprocess, sys, time
 from jobs.linux import adopt_orphans, call_itself
 adopt_orphans()
-subprocess.Popen(["/bin/bash", "-c", "(setsid env -i /bin/sleep 300 &) ; sleep 301"])
+subprocess.Popen(["/bin/bash", "-c", "(setsid env -i /bin/sleep 300 &) ; sleep 301; true"])
 shim = "import time; from jobs.linux import call_itself; call_itself('studiolo-shim'); print(1, flush=True); "
 subprocess.Popen([sys.executable, "-c", shim + "time.sleep(300)"])
 time.sleep(300)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from workspace.home import Workspace
 
 # A server as MLflow's is started: it leaves its record, knows the runs, and tells what it was asked.
 SERVER = """
-import argparse, http.server, json, os, sqlite3, sys
+import argparse, http.server, json, os, sqlite3, sys, threading, time
 from pathlib import Path
 from workspace.processes import own_identity
 parser = argparse.ArgumentParser()
@@ -27,8 +28,12 @@ for name in ("--home", "--port", "--idle"):
     parser.add_argument(name)
 given = parser.parse_args()
 home = Path(given.home)
-with sqlite3.connect(home / "studiolo.db") as database:
-    database.execute("UPDATE runs SET carried = changed")
+def carry():
+    while True:
+        with sqlite3.connect(home / "studiolo.db", timeout=30) as database:
+            database.execute("UPDATE runs SET carried = changed WHERE carried <> changed")
+        time.sleep(0.1)
+threading.Thread(target=carry, daemon=True).start()
 with (home / "started").open("a") as file:
     file.write("started\\n")
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -71,7 +76,8 @@ def no_server_stays(workspace: Workspace) -> Iterator[None]:
     yield
     record = workspace.home / "services" / "mlflow.json"
     if record.exists():
-        os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
+        with suppress(ProcessLookupError):  # with the last job it goes by itself
+            os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
 
 
 def asked(workspace: Workspace, run: Submit, tmp_path: Path) -> list[Any]:
