@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from workspace import Workspace
 from workspace.errors import Conflict
-from workspace.run import refuse_names
+from workspace.run_names import refuse_names
 from workspace.runs import RunRecord
 from workspace.tables import edges, metrics, runs
 

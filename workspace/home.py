@@ -10,24 +10,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from workspace.assets import Assets
-from workspace.audit import Audit
 from workspace.blobs import Blobs
-from workspace.database import Database, sqlite_url
 from workspace.errors import Unavailable
 from workspace.filesystems import close_to_others
-from workspace.light_database import DATABASE, LightDatabase
-from workspace.migrations import migrate
+from workspace.light_database import DATABASE, HEAD, LightDatabase
 from workspace.paths import locked
 from workspace.settings import Settings
-from workspace.tokens import Tokens
 
+# SQLAlchemy takes a quarter of a second: what needs it is imported when it is first used.
 if TYPE_CHECKING:
+    from workspace.assets import Assets
+    from workspace.audit import Audit
+    from workspace.database import Database
     from workspace.ledger import Table
     from workspace.lineage import Lineage, Node
     from workspace.runs import Run, Runs
     from workspace.secrets import Secrets
     from workspace.spool import Spool
+    from workspace.tokens import Tokens
 
 _PRIVATE = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "token", "blobs", "checkouts", "runs", "spool", "services")
 
@@ -35,9 +35,10 @@ _PRIVATE = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "token", "blobs", "c
 class Workspace:
     """Everything that is kept, and the words for it: `workspace.assets.get("data", "questions")`."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database | None = None) -> None:
         self.settings = settings
-        self.database = database
+        if database is not None:
+            self.database = database
 
     @classmethod
     def open(cls, where: Path | str | None = None, *, settings: Settings | None = None) -> Workspace:
@@ -55,10 +56,12 @@ class Workspace:
         settings = replace(settings, home=home)
         _prepare(home)
         # Two that open a new folder at once would both make its tables.
+        workspace = cls(settings)
         with locked(home / "open.lock"):
-            database = Database(settings.database_url or sqlite_url(home / DATABASE))
-            migrate(database)
-        workspace = cls(settings, database)
+            if not _is_up_to_date(workspace):
+                from workspace.migrations import migrate
+
+                migrate(workspace.database)
         workspace.blobs.clean()
         return workspace
 
@@ -68,6 +71,13 @@ class Workspace:
         return self.settings.home
 
     @cached_property
+    def database(self) -> Database:
+        """The records."""
+        from workspace.database import Database, sqlite_url
+
+        return Database(self.settings.database_url or sqlite_url(self.home / DATABASE))
+
+    @cached_property
     def light(self) -> LightDatabase:
         """The same records by plain SQL: what jobs are told by, since each has a process that must be light."""
         return LightDatabase.of(self.settings)
@@ -75,6 +85,8 @@ class Workspace:
     @cached_property
     def assets(self) -> Assets:
         """Named and versioned content."""
+        from workspace.assets import Assets
+
         return Assets(self.database, self.blobs, self.audit, checkouts=self.home / "checkouts")
 
     @cached_property
@@ -85,6 +97,8 @@ class Workspace:
     @cached_property
     def tokens(self) -> Tokens:
         """Who may come in."""
+        from workspace.tokens import Tokens
+
         return Tokens(self.database, self.audit, self.home)
 
     @cached_property
@@ -97,6 +111,8 @@ class Workspace:
     @cached_property
     def audit(self) -> Audit:
         """Who did what."""
+        from workspace.audit import Audit
+
         return Audit(self.database)
 
     @cached_property
@@ -144,7 +160,8 @@ class Workspace:
             self.spool.close()
         if "light" in self.__dict__:
             self.light.close()
-        self.database.close()
+        if "database" in self.__dict__:
+            self.database.close()
 
     def __enter__(self) -> Workspace:
         return self
@@ -153,6 +170,12 @@ class Workspace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _is_up_to_date(workspace: Workspace) -> bool:
+    """Whether the tables are those of this Studiolo, as far as that can be told quickly."""
+    light = workspace.light
+    return light.is_sqlite and light.path.exists() and light.revision() == HEAD
 
 
 def _prepare(home: Path) -> None:

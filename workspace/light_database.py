@@ -21,6 +21,7 @@ from workspace.filesystems import is_full
 from workspace.settings import Settings
 
 DATABASE = "studiolo.db"
+HEAD = "0004"  # the newest revision of the schema
 PATIENCE = 30.0  # seconds that a writer waits for the others
 _NAMED = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 
@@ -75,6 +76,12 @@ class LightDatabase:
         """
         with self._explained(), self._open().transaction(durable, hold) as statements:
             yield statements
+
+    def revision(self) -> str | None:
+        """Return the revision of the schema, None where there is none yet."""
+        if not self.rows("SELECT name FROM sqlite_master WHERE name = 'alembic_version'"):
+            return None
+        return next((row["version_num"] for row in self.rows("SELECT version_num FROM alembic_version")), None)
 
     def close(self) -> None:
         """Close the connection; the next use opens another one."""

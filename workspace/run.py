@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import posixpath
-import re
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,11 +20,10 @@ from workspace.errors import Invalid, StudioloError
 from workspace.lineage import Node, add_edges, ref
 from workspace.paths import safe_join, write_atomically
 from workspace.run_events import WORDS, lineage_event
+from workspace.run_names import refuse_names
 from workspace.spool import Spool
 from workspace.tables import edges, metrics, runs
 
-# What MLflow accepts as well, so that every run can be carried there.
-_KEY = re.compile(r"[\w.\-/: ]{1,250}")
 _LONGEST_ERROR = 4_000
 
 
@@ -185,15 +182,6 @@ class Run:
     def _update(self, connection: Connection, **values: Any) -> None:
         row = values | {"changed": runs.c.changed + 1}
         connection.execute(update(runs).where(runs.c.run_id == self.run_id).values(row))
-
-
-def refuse_names(names: Iterable[str]) -> None:
-    """Raise Invalid for a parameter, metric or tag name that MLflow would refuse later."""
-    for name in names:
-        if not _KEY.fullmatch(name) or posixpath.normpath(name) != name or name.startswith(("/", "..")) or name == ".":
-            raise Invalid(
-                f"{name!r} cannot name a parameter, metric or tag", hint="letters, digits and _ - . / : space"
-            )
 
 
 def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from workspace.database import Database
 from workspace.errors import Conflict, Invalid, NotFound, did_you_mean
 from workspace.lineage import Node, add_edges, ref
 from workspace.run import Run as Run
-from workspace.run import plain_params, refuse_names
+from workspace.run import plain_params
+from workspace.run_names import refuse_names
 from workspace.spool import Spool
 from workspace.tables import metrics, runs
 

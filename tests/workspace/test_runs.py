@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from workspace.errors import Conflict, Invalid, NotFound
 from workspace.home import Workspace
-from workspace.run import refuse_names
+from workspace.run_names import refuse_names
 
 
 def test_a_run_keeps_what_it_logs(any_workspace: Workspace) -> None:

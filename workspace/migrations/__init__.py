@@ -8,9 +8,8 @@ from sqlalchemy import Connection, inspect, text
 
 from workspace.database import Database
 from workspace.errors import Conflict
+from workspace.light_database import HEAD as HEAD
 from workspace.tables import metadata
-
-HEAD = "0004"
 
 
 def revision_of(connection: Connection) -> str | None:
