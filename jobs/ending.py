@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs import states
+from jobs.children import cancel_children
 from jobs.folders import AttemptFolder, attempt_folder, outputs_of, read_record
 from jobs.spec import BoundOutput, Spec
 from jobs.states import CANCELED, COMPLETED, FAILED, FINALIZING, Ending
@@ -34,6 +35,8 @@ def end_attempt(database: LightDatabase, settings: Settings, name: str, number: 
     """
     folder = attempt_folder(settings.home, name, number)
     record = read_record(folder.exit) or {}
+    if spec.ours and folder.told.exists():
+        record["error"] = record.get("error") or folder.told.read_text()
     ending = ending_of(record, spec)
     collected = _has_collected(folder)
     if collected or (ending.status == COMPLETED and spec.outputs):
@@ -49,7 +52,10 @@ def end_attempt(database: LightDatabase, settings: Settings, name: str, number: 
         raise
     except StudioloError as problem:
         ending = Ending(status=FAILED, code=ending.code, error=str(problem), usage=ending.usage, again=False)
-    return states.close(database, name, number, ending, made)
+    status = states.close(database, name, number, ending, made)
+    if spec.ours and status in states.TERMINAL:
+        cancel_children(database, settings.home, name)
+    return status
 
 
 def ending_of(record: dict[str, Any], spec: Spec) -> Ending:
@@ -62,7 +68,10 @@ def ending_of(record: dict[str, Any], spec: Spec) -> Ending:
         return Ending(status=FAILED, code=code, error=error, usage=usage, again=False)
     if how == REFUSED:
         return Ending(status=FAILED, code=code, error=record.get("error"), usage=usage, again=False)
-    return Ending(status=COMPLETED if code == 0 else FAILED, code=code, error=record.get("error"), usage=usage)
+    # A job of ours says itself that it failed; one that was killed goes on from where it was.
+    again = not (spec.ours and code is not None and code > 0)
+    status = COMPLETED if code == 0 else FAILED
+    return Ending(status=status, code=code, error=record.get("error"), usage=usage, again=again)
 
 
 def _has_collected(folder: AttemptFolder) -> bool:
@@ -123,8 +132,9 @@ def _register(settings: Settings, name: str, spec: Spec) -> tuple[str, ...]:
 def _asset(workspace: Workspace, job: str, key: str, output: BoundOutput, place: Path) -> str:
     kind = "model" if output.type.endswith("_model") else "data"
     called = output.asset or f"{job}-{key}"
-    properties = {"type": output.type, "job": job} if output.asset else {}
-    asset = workspace.assets.put(kind, called, place, version=output.version or None, properties=properties, share=True)
+    asset = workspace.assets.put(
+        kind, called, place, version=output.version or None, properties={"type": output.type}, share=True
+    )
     if output.path and not output.path.startswith("azureml:"):
         target = Path(output.path)
         with writing(target):

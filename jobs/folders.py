@@ -64,6 +64,11 @@ class AttemptFolder:
         return self.path / "python.json"
 
     @property
+    def told(self) -> Path:
+        """Why a job of ours failed, in its own words."""
+        return self.path / "error.txt"
+
+    @property
     def cancel(self) -> Path:
         """There when the job is to end."""
         return self.path / "cancel"

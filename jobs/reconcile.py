@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs import idle, states
+from jobs.children import cancel_children
 from jobs.ending import end_attempt
 from jobs.folders import AttemptFolder, attempt_folder, place_of, read_record
 from jobs.leftovers import MARKER, SHIM, end_marked, mark
@@ -122,7 +123,10 @@ def settle_dead(settings: Settings, database: LightDatabase, name: str, number: 
     else:
         told = folder.path / "shim.log"
         lost = Ending(status=LOST, error=f"its supervising process died before it ran; see {told}", again=False)
-    return states.close(database, name, number, lost) is not None
+    status = states.close(database, name, number, lost)
+    if spec.ours and status in states.TERMINAL:
+        cancel_children(database, settings.home, name)
+    return status is not None
 
 
 def _settle(settings: Settings, database: LightDatabase, row: Row) -> bool:

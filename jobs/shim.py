@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 from jobs import ending, idle, reconcile, states
@@ -162,6 +162,7 @@ class Shim:
             devices=None if self._job.visible is None else ",".join(self._job.visible),
             python=python.variables,
             tracking=door.variables,
+            settings=self._settings.environment(),
         )
         environment = variables(self._spec, told)
         text = self._spec.command
@@ -203,14 +204,14 @@ class Shim:
         try:
             states.move(self._database, self._job.name, self._job.number, old=(STARTING, PREPARING), new=status)
         except Unavailable as problem:
-            print(f"status {status} is not shown: {problem}", file=sys.stderr, flush=True)  # noqa: T201
+            _note(f"status {status} is not shown: {problem}")
 
     def _duty(self) -> None:
         """See to other jobs, as every living shim does now and then."""
         try:
             reconcile.see_to_others(self._settings, self._database)
         except Unavailable as problem:
-            print(f"other jobs are seen to later: {problem}", file=sys.stderr)  # noqa: T201  our log
+            _note(f"other jobs are seen to later: {problem}")
 
     def _close(self) -> None:
         ending.end_attempt(self._database, self._settings, self._job.name, self._job.number, self._spec)
@@ -225,7 +226,7 @@ class Shim:
             try:
                 return act()
             except Unavailable as problem:
-                print(f"tried again: {problem}", file=sys.stderr, flush=True)  # noqa: T201
+                _note(f"tried again: {problem}")
                 time.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
 
@@ -252,6 +253,12 @@ def _claims(folder: AttemptFolder) -> bool:
         os.dup2(log, 2)
         os.close(log)
     return True
+
+
+def _note(text: str) -> None:
+    """Say it in shim.log, as far as the disk has room."""
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode())
 
 
 def _remove_targets(laid: Laid) -> None:

@@ -7,17 +7,18 @@ import secrets
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jobs import folders, reconcile, records, states
+from jobs.children import cancel_job
 from jobs.distribution.plan import plan_of
-from jobs.files.command import CommandJob
+from jobs.files.command import CommandJob, Job
 from jobs.files.expressions import render, resolve
 from jobs.files.plain import plain
 from jobs.files.ports import Input, Output
-from jobs.idle import knock
+from jobs.files.references import Reference
 from jobs.inputs import bind
 from jobs.logs import follow
 from jobs.needs import PRIORITIES, Capacity, Needs, needs_of
@@ -26,10 +27,11 @@ from jobs.snapshots import git_properties, snapshot
 from jobs.spec import BoundInput, BoundOutput, Scalar, Spec
 from jobs.variables import DEVICES, passed
 from workspace import environment as machine
+from workspace.blobs import Blob
 from workspace.errors import Invalid, Unavailable
 from workspace.home import Workspace
 from workspace.light_database import to_json
-from workspace.run import refuse_names
+from workspace.run_names import refuse_names
 
 POLL = 0.02  # seconds between looks at a status
 RETRIES = "studiolo.retries"  # the property that says how many attempts may fail and be made again
@@ -49,20 +51,33 @@ class Wishes:
 def submit(workspace: Workspace, job: CommandJob, wishes: Wishes | None = None) -> JobRecord:
     """Record the job and start its shim if there is room; the job goes on whatever happens to this process."""
     wishes = wishes or Wishes()
-    name = job.name or f"{_word(job.folder.name)}_{secrets.token_hex(4)}"
-    properties = {key: render(value) for key, value in job.properties.items()} | git_properties(job.folder)
     needs = wishes.needs or needs_of(job.resources.properties if job.resources else {})
     capacity = Capacity.of(workspace.settings, visible=os.environ.get(DEVICES))
     capacity.check(needs)
     spec = spec_of(workspace, job, tracking=wishes.tracking)
-    row = _row(job, name, spec, needs) | {
+    parent = wishes.parent or job.parent_job_name
+    wishes = replace(wishes, needs=needs, parent=parent)
+    return record_job(workspace, job, spec, kind="command", wishes=wishes)
+
+
+def record_job(workspace: Workspace, job: Job, spec: Spec, *, kind: str, wishes: Wishes) -> JobRecord:
+    """Write a job down with what its file says of it, and have it started where there is room."""
+    name = job.name or name_of(job)
+    properties = {key: render(value) for key, value in job.properties.items()} | git_properties(job.folder)
+    row = _row(job, name, spec, wishes.needs or Needs()) | {
+        "kind": kind,
         "place": folders.place_of(workspace.home),
         "retries": wishes.retries if wishes.retries is not None else _retries(properties),
-        "parent": wishes.parent or job.parent_job_name,
+        "parent": wishes.parent,
         "properties": to_json(properties),
     }
     record(workspace, row)
     return records.get(workspace, name)
+
+
+def name_of(job: Job) -> str:
+    """Return a new name for a job that has none."""
+    return f"{_word(job.folder.name)}_{secrets.token_hex(4)}"
 
 
 def record(workspace: Workspace, row: Mapping[str, Any]) -> None:
@@ -86,7 +101,7 @@ def spec_of(workspace: Workspace, job: CommandJob, *, tracking: tuple[str, ...] 
         code=code,
         code_asset=code_asset,
         inputs=bound,
-        outputs={name: _output(output) for name, output in job.outputs.items()},
+        outputs={name: bound_output(output) for name, output in job.outputs.items()},
         environment_variables={key: render(value) for key, value in job.environment_variables.items()},
         environment=environment,
         prepared=prepared,
@@ -135,14 +150,8 @@ def wait(workspace: Workspace, name: str, *, seconds: float | None = None) -> Jo
 def cancel(workspace: Workspace, name: str) -> JobRecord:
     """Ask a job to end: SIGTERM to its processes, SIGKILL ten seconds later. An ended job stays as it is."""
     job = records.get(workspace, name)
-    if states.ask_to_cancel(workspace.light, job.name) == states.CANCEL_REQUESTED:
-        job = records.get(workspace, name)
-        folder = folders.attempt_folder(workspace.home, job.name, job.attempt)
-        if folder.path.exists():
-            folder.cancel.touch(mode=0o600)
-        if job.shim is not None:
-            knock(job.shim)
-    return records.get(workspace, name)
+    cancel_job(workspace.light, workspace.home, job.name)
+    return records.get(workspace, job.name)
 
 
 class _Ended:
@@ -179,11 +188,11 @@ def _awaited(workspace: Workspace, name: str, number: int) -> JobRecord:
         time.sleep(POLL)
 
 
-def _row(job: CommandJob, name: str, spec: Spec, needs: Needs) -> dict[str, Any]:
-    priority = job.queue_settings.priority if job.queue_settings else None
+def _row(job: Job, name: str, spec: Spec, needs: Needs) -> dict[str, Any]:
+    queue = getattr(job, "queue_settings", None)  # pipelines have none
+    priority = queue.priority if queue else None
     return {
         "name": name,
-        "kind": "command",
         "status": states.QUEUED,
         "spec": to_json(spec.plain()),
         "run_id": spec.run_id,
@@ -214,10 +223,28 @@ def _command(job: CommandJob, bound: Mapping[str, Scalar | BoundInput]) -> str:
 def _code(workspace: Workspace, job: CommandJob) -> tuple[str, str]:
     if job.code is None:
         return "", ""
+    if isinstance(job.code, Reference):
+        asset = workspace.assets.get("code", str(job.code))
+        return asset.digest, asset.ref
     if not isinstance(job.code, Path):
         raise Invalid(f"code from {job.code} cannot be fetched yet", hint="name a folder")
-    blob = snapshot(workspace, job.code)
+    return keep_code(workspace, snapshot(workspace, job.code))
+
+
+def keep_code(workspace: Workspace, blob: Blob) -> tuple[str, str]:
+    """Return the digest of code and the asset that it becomes."""
     return blob.digest, workspace.assets.put("code", f"code-{blob.digest[7:19]}", blob).ref
+
+
+def bound_output(output: Output) -> BoundOutput:
+    """Return an output as the process of a job is told it."""
+    return BoundOutput(
+        type=output.type,
+        mode=output.mode or "",
+        asset=output.name or "",
+        version=output.version or "",
+        path=output.path or "",
+    )
 
 
 def _environment(job: CommandJob) -> tuple[Any, dict[str, Any] | None]:
@@ -229,16 +256,6 @@ def _environment(job: CommandJob) -> tuple[Any, dict[str, Any] | None]:
     wanted = preparation.environment_of(job.environment)
     found = preparation.find(wanted)
     return plain(wanted), None if found is None else preparation.plain(found)
-
-
-def _output(output: Output) -> BoundOutput:
-    return BoundOutput(
-        type=output.type,
-        mode=output.mode or "",
-        asset=output.name or "",
-        version=output.version or "",
-        path=output.path or "",
-    )
 
 
 def _retries(properties: Mapping[str, str]) -> int:

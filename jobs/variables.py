@@ -29,6 +29,7 @@ class Told:
     devices: str | None  # CUDA_VISIBLE_DEVICES; None: as it is
     python: Mapping[str, str]  # of a prepared environment; nothing where our own Python is used
     tracking: Mapping[str, str]
+    settings: Mapping[str, str]  # of the workspace, for a command that is ours
 
 
 def passed(environment: Mapping[str, str]) -> dict[str, str]:
@@ -42,7 +43,7 @@ def variables(spec: Spec, told: Told) -> dict[str, str]:
     found["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{found.get('PATH', os.defpath)}"
     found |= told.python
     found |= spec.environment_variables
-    if told.devices is not None:
+    if told.devices is not None and not spec.ours:
         found[DEVICES] = told.devices
     found |= {f"AZURE_ML_INPUT_{name}": value for name, value in told.inputs.items()}
     found |= {f"AZURE_ML_OUTPUT_{name}": value for name, value in told.outputs.items()}
@@ -58,5 +59,5 @@ def variables(spec: Spec, told: Told) -> dict[str, str]:
         "MLFLOW_RUN_ID": spec.run_id,
         "MLFLOW_EXPERIMENT_NAME": spec.experiment,
         "PYTHONUNBUFFERED": "1",
-        **told.tracking,
+        **(told.settings if spec.ours else told.tracking),
     }
