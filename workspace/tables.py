@@ -18,7 +18,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
 )
+
+from workspace import outbox
 
 metadata = MetaData(
     naming_convention={
@@ -44,6 +47,7 @@ assets = Table(
     Column("properties", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("archived_at", Float),
+    Column("notes", JSON, nullable=False, server_default="{}"),  # what people say of it: description, tags; may change
     UniqueConstraint("kind", "name", "version"),
     Index(None, "digest"),
 )
@@ -142,6 +146,17 @@ connections = Table(
     Column("name", String(255), primary_key=True),
     Column("type", String(32), nullable=False),
     Column("configs", JSON, nullable=False),
+    Column("secrets", JSON, nullable=False),  # {name: sealed text}
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+resources = Table(
+    "resources",
+    metadata,
+    Column("kind", String(32), primary_key=True),  # datastore, compute, registry, connection
+    Column("name", String(255), primary_key=True),
+    Column("spec", JSON, nullable=False),  # as its file said it, without what is secret
     Column("secrets", JSON, nullable=False),  # {name: sealed text}
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
@@ -298,3 +313,79 @@ batches = Table(
     Column("created_at", Float, nullable=False),
     Index(None, "created_at"),
 )
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("spec", JSON, nullable=False),  # what runs and when, as its file said it
+    Column("place", String(32), nullable=False),  # the home folder whose control plane fires it
+    Column("enabled", Boolean, nullable=False),
+    Column("next_due", Float),  # NULL: never again by the clock
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+firings = Table(
+    "firings",
+    metadata,
+    Column("schedule", String(255), primary_key=True),
+    Column("key", String(255), primary_key=True),  # the moment, or what whoever asks calls it: none comes twice
+    Column("due", Float, nullable=False),
+    Column("cause", String(16), nullable=False),  # clock, hand, http
+    Column("parameters", JSON, nullable=False),
+    Column("missed", Integer, nullable=False),  # how many before it were left out
+    Column("status", String(16), nullable=False),  # waiting, starting, then started or failed for ever
+    Column("job", String(255), nullable=False),
+    Column("error", Text),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", Float, nullable=False),  # not before
+    Column("owner_host", String(255)),
+    Column("owner_pid", Integer),
+    Column("owner_started_at", Float),
+    Column("created_at", Float, nullable=False),
+    Index(None, "status", "next_at"),
+)
+
+event_rules = Table(
+    "event_rules",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("spec", JSON, nullable=False),  # which events, and who is told
+    Column("secret", Text),  # what signs, sealed
+    Column("place", String(32), nullable=False),  # the home folder whose control plane tells
+    Column("created_at", Float, nullable=False),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("seq", _sequence, primary_key=True, autoincrement=True),
+    Column("topic", String(32), nullable=False),  # job, asset, deployment, rollout, told
+    Column("subject", String(400), nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+    Column("ts", Float, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", _sequence, primary_key=True, autoincrement=True),
+    Column("rule", String(255), nullable=False),
+    Column("event_id", String(64), nullable=False),
+    Column("event", JSON, nullable=False),
+    Column("status", String(16), nullable=False),  # waiting, sending, then delivered or dead for ever
+    Column("tries", Integer, nullable=False),
+    Column("next_at", Float, nullable=False),  # not before
+    Column("answer", Text),  # what came of the last try
+    Column("owner_host", String(255)),
+    Column("owner_pid", Integer),
+    Column("owner_started_at", Float),
+    Column("created_at", Float, nullable=False),
+    Column("ended_at", Float),
+    UniqueConstraint("rule", "event_id"),
+    Index(None, "status", "next_at"),
+)
+
+event.listen(metadata, "after_create", lambda _, connection, **__: outbox.create(connection))

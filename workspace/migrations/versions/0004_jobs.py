@@ -1,4 +1,8 @@
-"""Jobs: attempts, a queue with priorities and what a job needs, words to find it by, what it took."""
+"""Jobs: attempts, a queue with priorities and what a job needs, words to find it by, what it took.
+
+Beside them what their files name: notes on assets, and datastores, computes and registries; schedules and what they
+have fired; rules for events, what has changed and nobody was told yet, and what is told.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+
+from workspace import outbox
 
 revision = "0004"
 down_revision = "0003"
@@ -31,6 +37,17 @@ def upgrade() -> None:
         sa.Column("usage", sa.JSON(none_as_null=True)),
         sa.PrimaryKeyConstraint("job", "number", name=op.f("pk_attempts")),
     )
+    op.create_table(
+        "resources",
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("spec", sa.JSON(), nullable=False),
+        sa.Column("secrets", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("updated_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "name", name=op.f("pk_resources")),
+    )
+    op.add_column("assets", sa.Column("notes", sa.JSON(), nullable=False, server_default="{}"))
     for column in _added():
         op.add_column("jobs", column)
     # A job of before that has begun had one attempt; its shim is known by number and start, its machine is not.
@@ -48,9 +65,15 @@ def upgrade() -> None:
         op.f("ix_jobs_place_status_priority_submitted_at"), "jobs", ["place", "status", "priority", "submitted_at"]
     )
     op.create_index(op.f("ix_jobs_parent_submitted_at"), "jobs", ["parent", "submitted_at"])
+    _create_schedules()
+    _create_events()
+    outbox.create(op.get_bind())
 
 
 def downgrade() -> None:
+    outbox.drop(op.get_bind())
+    for table in ("deliveries", "changes", "event_rules", "firings", "schedules"):
+        op.drop_table(table)
     op.drop_index(op.f("ix_jobs_parent_submitted_at"), "jobs")
     op.drop_index(op.f("ix_jobs_place_status_priority_submitted_at"), "jobs")
     op.add_column("jobs", sa.Column("shim_pid", sa.Integer()))
@@ -58,7 +81,85 @@ def downgrade() -> None:
     for column in reversed(_added()):
         op.drop_column("jobs", column.name)
     op.create_index(op.f("ix_jobs_status_submitted_at"), "jobs", ["status", "submitted_at"])
+    op.drop_column("assets", "notes")
+    op.drop_table("resources")
     op.drop_table("attempts")
+
+
+def _create_schedules() -> None:
+    op.create_table(
+        "schedules",
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("spec", sa.JSON(), nullable=False),
+        sa.Column("place", sa.String(length=32), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("next_due", sa.Float()),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("updated_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_schedules")),
+    )
+    op.create_table(
+        "firings",
+        sa.Column("schedule", sa.String(length=255), nullable=False),
+        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("due", sa.Float(), nullable=False),
+        sa.Column("cause", sa.String(length=16), nullable=False),
+        sa.Column("parameters", sa.JSON(), nullable=False),
+        sa.Column("missed", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("job", sa.String(length=255), nullable=False),
+        sa.Column("error", sa.Text()),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.Float(), nullable=False),
+        sa.Column("owner_host", sa.String(length=255)),
+        sa.Column("owner_pid", sa.Integer()),
+        sa.Column("owner_started_at", sa.Float()),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("schedule", "key", name=op.f("pk_firings")),
+    )
+    op.create_index(op.f("ix_firings_status_next_at"), "firings", ["status", "next_at"])
+
+
+def _create_events() -> None:
+    op.create_table(
+        "event_rules",
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("spec", sa.JSON(), nullable=False),
+        sa.Column("secret", sa.Text()),
+        sa.Column("place", sa.String(length=32), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_event_rules")),
+    )
+    sequence = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "changes",
+        sa.Column("seq", sequence, autoincrement=True, nullable=False),
+        sa.Column("topic", sa.String(length=32), nullable=False),
+        sa.Column("subject", sa.String(length=400), nullable=False),
+        sa.Column("before", sa.Text()),
+        sa.Column("after", sa.Text()),
+        sa.Column("ts", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_changes")),
+    )
+    op.create_table(
+        "deliveries",
+        sa.Column("id", sequence, autoincrement=True, nullable=False),
+        sa.Column("rule", sa.String(length=255), nullable=False),
+        sa.Column("event_id", sa.String(length=64), nullable=False),
+        sa.Column("event", sa.JSON(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.Float(), nullable=False),
+        sa.Column("answer", sa.Text()),
+        sa.Column("owner_host", sa.String(length=255)),
+        sa.Column("owner_pid", sa.Integer()),
+        sa.Column("owner_started_at", sa.Float()),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("ended_at", sa.Float()),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
+        sa.UniqueConstraint("rule", "event_id", name=op.f("uq_deliveries_rule_event_id")),
+    )
+    op.create_index(op.f("ix_deliveries_status_next_at"), "deliveries", ["status", "next_at"])
 
 
 def _added() -> tuple[sa.Column[Any], ...]:
