@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from workspace.blobs import Blobs
 from workspace.errors import Unavailable
-from workspace.filesystems import close_to_others
+from workspace.filesystems import close_to_others, is_network
 from workspace.light_database import DATABASE, HEAD, LightDatabase
 from workspace.paths import locked
 from workspace.settings import Settings
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from workspace.audit import Audit
     from workspace.database import Database
     from workspace.ledger import Table
-    from workspace.lineage import Lineage, Node
+    from workspace.lineage import Lineage
+    from workspace.nodes import Node
+    from workspace.resources import Resources
     from workspace.runs import Run, Runs
     from workspace.secrets import Secrets
     from workspace.spool import Spool
@@ -109,6 +111,13 @@ class Workspace:
         return Secrets(self.settings)
 
     @cached_property
+    def resources(self) -> Resources:
+        """Named things that lie elsewhere: datastores, computes, registries."""
+        from workspace.resources import Resources
+
+        return Resources(self.database, self.audit, self.secrets)
+
+    @cached_property
     def audit(self) -> Audit:
         """Who did what."""
         from workspace.audit import Audit
@@ -120,7 +129,7 @@ class Workspace:
         """What was executed."""
         from workspace.runs import Runs
 
-        return Runs(self.database, self.spool, folder=self.home / "runs")
+        return Runs(self.light, self.spool, folder=self.home / "runs")
 
     @cached_property
     def lineage(self) -> Lineage:
@@ -134,7 +143,7 @@ class Workspace:
         """This process's inbox for events."""
         from workspace.spool import Spool
 
-        return Spool(self.home / "spool", self.database)
+        return Spool(self.home / "spool", self.light)
 
     def run(
         self,
@@ -175,7 +184,7 @@ class Workspace:
 def _is_up_to_date(workspace: Workspace) -> bool:
     """Whether the tables are those of this Studiolo, as far as that can be told quickly."""
     light = workspace.light
-    return light.is_sqlite and light.path.exists() and light.revision() == HEAD
+    return light.is_sqlite and light.path.exists() and not is_network(light.path.parent) and light.revision() == HEAD
 
 
 def _prepare(home: Path) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from workspace.errors import Invalid, MissingExtra, Unavailable
 from workspace.filesystems import is_full
@@ -25,7 +27,10 @@ HEAD = "0004"  # the newest revision of the schema
 PATIENCE = 30.0  # seconds that a writer waits for the others
 _NAMED = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 
+_PASSING = frozenset({"40001", "40P01"})  # PostgreSQL: serialization failure, deadlock
+
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 class Statements(Protocol):
@@ -37,6 +42,10 @@ class Statements(Protocol):
 
     def change(self, sql: str, **values: Any) -> int:
         """Return how many rows a statement has changed."""
+        ...
+
+    def change_many(self, sql: str, rows: Sequence[Row]) -> int:
+        """Return how many rows a statement has changed that is done once for each row of values."""
         ...
 
 
@@ -76,6 +85,18 @@ class LightDatabase:
         """
         with self._explained(), self._open().transaction(durable, hold) as statements:
             yield statements
+
+    def transact(self, work: Callable[[Statements], T], *, durable: bool = True, hold: tuple[str, ...] = ()) -> T:
+        """Return `work(statements)` done in one write, done again where the database asks for it (a deadlock)."""
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                with self.write(durable=durable, hold=hold) as statements:
+                    return work(statements)
+            except Unavailable as error:
+                if getattr(error.__cause__, "sqlstate", None) not in _PASSING or time.monotonic() > deadline:
+                    raise
+                time.sleep(random.uniform(0.001, 0.05))  # noqa: S311  a pause, no secret
 
     def revision(self) -> str | None:
         """Return the revision of the schema, None where there is none yet."""
@@ -128,6 +149,9 @@ class _SQLite:
     def change(self, sql: str, **values: Any) -> int:
         return self._raw.execute(sql, values).rowcount
 
+    def change_many(self, sql: str, rows: Sequence[Row]) -> int:
+        return self._raw.executemany(sql, rows).rowcount if rows else 0
+
     @contextmanager
     def transaction(self, durable: bool, _hold: tuple[str, ...]) -> Iterator[Statements]:  # one writer at a time anyway
         if self._durable is not durable:
@@ -172,6 +196,13 @@ class _Postgres:
             cursor.execute(_NAMED.sub(r"%(\1)s", sql), values)
             return int(cursor.rowcount)
 
+    def change_many(self, sql: str, rows: Sequence[Row]) -> int:
+        if not rows:
+            return 0
+        with self._explained(), self._raw.cursor() as cursor:
+            cursor.executemany(_NAMED.sub(r"%(\1)s", sql), rows)
+            return int(cursor.rowcount)
+
     @contextmanager
     def transaction(self, _durable: bool, hold: tuple[str, ...]) -> Iterator[Statements]:
         with self._explained(), self._raw.transaction():
@@ -207,7 +238,7 @@ def from_json(value: Any) -> Any:
 
 def to_json(value: Any) -> str:
     """Return what a JSON column is given."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, separators=(",", ":"))
 
 
 _SQLITE_REASONS = {

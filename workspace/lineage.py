@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from sqlalchemy import Connection, Integer, and_, literal, or_, select
 
 from workspace.database import Database
-from workspace.errors import Invalid
-from workspace.spool import new_only
+from workspace.nodes import Node, ref
 from workspace.tables import assets, edges, runs
-
-_NODE = re.compile(r"run:[0-9a-f]{32}|[a-z]+:[^:\s]+:[^:\s]+")
-_LONGEST = 400
-
-
-@runtime_checkable
-class Node(Protocol):
-    """Anything lineage can name: an asset ("data:questions:1") or a run ("run:<id>")."""
-
-    @property
-    def ref(self) -> str:
-        """Its name in the graph."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +78,6 @@ class Lineage:
             labels |= _run_labels(connection, run_ids)
             labels |= _asset_labels(connection, named)
         return labels
-
-
-def ref(thing: Node | str) -> str:
-    """Return the name of a thing in the graph; raise Invalid where a text cannot be one."""
-    name = thing if isinstance(thing, str) else thing.ref
-    if not _NODE.fullmatch(name) or len(name) > _LONGEST:
-        raise Invalid(f"{name!r} names no asset or run", hint="write kind:name:version or run:<id>")
-    return name
-
-
-def add_edges(connection: Connection, run_id: str, pairs: Sequence[tuple[str, str]]) -> None:
-    """Write edges told by one run; an edge that is there already stays as it was."""
-    now = time.time()
-    rows = [
-        # A microsecond apart, so that they are told and drawn in the order they were given.
-        {"source": source, "target": target, "run_id": run_id, "created_at": now + index * 1e-6}
-        for index, (source, target) in enumerate(pairs)
-    ]
-    if rows:
-        connection.execute(new_only(edges, connection), rows)
 
 
 def _run_labels(connection: Connection, run_ids: Sequence[str]) -> dict[str, str]:

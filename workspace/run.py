@@ -10,19 +10,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Connection, insert, select, update
+from typing import Any, Literal
 
 from workspace import environment
-from workspace.database import Database
 from workspace.errors import Invalid, StudioloError
-from workspace.lineage import Node, add_edges, ref
+from workspace.light_database import LightDatabase, Row, Statements, from_json, to_json
+from workspace.nodes import Node, add_edges, ref
 from workspace.paths import safe_join, write_atomically
 from workspace.run_events import WORDS, lineage_event
 from workspace.run_names import refuse_names
 from workspace.spool import Spool
-from workspace.tables import edges, metrics, runs
 
 _LONGEST_ERROR = 4_000
 
@@ -30,7 +27,9 @@ _LONGEST_ERROR = 4_000
 class Run:
     """A run in the hands of the process that conducts it; made by `workspace.run` and `workspace.runs.resume`."""
 
-    def __init__(self, database: Database, spool: Spool, *, run_id: str, kind: str, name: str, directory: Path) -> None:
+    def __init__(
+        self, database: LightDatabase, spool: Spool, *, run_id: str, kind: str, name: str, directory: Path
+    ) -> None:
         self._database = database
         self._spool = spool
         self._failure: str | None = None
@@ -50,13 +49,13 @@ class Run:
         refuse_names(params)
         given = plain_params(params)
 
-        def work(connection: Connection) -> None:
-            known = self._column(connection, "params")
+        def work(statements: Statements) -> None:
+            known = self._column(statements, "params")
             for key, value in given.items():
                 if known.get(key, value) != value:
                     hint = "parameters never change: log what changes as a metric or tag"
                     raise Invalid(f"parameter {key!r} is {known[key]!r} already, not {value!r}", hint=hint)
-            self._update(connection, params=known | given)
+            self._update(statements, params=to_json(known | given))
 
         self._database.transact(work, durable=False)
 
@@ -69,21 +68,22 @@ class Run:
             for key, value in values.items()
         ]
 
-        def work(connection: Connection) -> None:
-            self._database.hold(connection, "metrics")  # numbered in the order of commit, as events are
-            connection.execute(insert(metrics), rows)
-            self._update(connection)
+        def work(statements: Statements) -> None:
+            statements.change_many(
+                "INSERT INTO metrics (run_id, key, step, value, ts) VALUES (:run_id, :key, :step, :value, :ts)", rows
+            )
+            self._update(statements)
 
-        if rows:
-            self._database.transact(work, durable=False)
+        if rows:  # numbered in the order of commit, as events are
+            self._database.transact(work, durable=False, hold=("metrics",))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Record words about the run; a tag set again has the new value."""
         refuse_names(tags)
         given = {key: str(value) for key, value in tags.items()}
 
-        def work(connection: Connection) -> None:
-            self._update(connection, tags=self._column(connection, "tags") | given)
+        def work(statements: Statements) -> None:
+            self._update(statements, tags=to_json(self._column(statements, "tags") | given))
 
         self._database.transact(work, durable=False)
 
@@ -147,19 +147,20 @@ class Run:
     def _observe(self) -> None:
         found = environment.describe(Path.cwd())
         try:
-            self._database.transact(lambda connection: self._update(connection, environment=found), durable=False)
+            self._database.transact(
+                lambda statements: self._update(statements, environment=to_json(found)), durable=False
+            )
         except StudioloError:
             return  # a run is not lost for want of its description; its end will meet the same trouble and say so
 
     def _end(self, status: str, error: str | None) -> None:
         text = None if error is None else error[:_LONGEST_ERROR].replace("\0", "")
 
-        def work(connection: Connection) -> list[tuple[str, str]]:
-            self._update(connection, status=status, ended_at=time.time(), error=text)
-            mine = select(edges.c.source, edges.c.target).where(edges.c.run_id == self.run_id)
-            return [(row.source, row.target) for row in connection.execute(mine)]
+        def work(statements: Statements) -> list[Row]:
+            self._update(statements, status=status, ended_at=time.time(), error=text)
+            return statements.rows("SELECT source, target FROM edges WHERE run_id = :run", run=self.run_id)
 
-        pairs = self._database.transact(work)
+        pairs = [(row["source"], row["target"]) for row in self._database.transact(work)]
         inputs = sorted(source for source, target in pairs if target == self.ref)
         outputs = sorted(target for source, target in pairs if source == self.ref)
         self._tell(WORDS[status], inputs, outputs)
@@ -169,19 +170,24 @@ class Run:
         self._spool.append("lineage", event, run_id=self.run_id, durable=what != "START")
 
     def _connect(self, source: str, target: str) -> None:
-        def work(connection: Connection) -> None:
-            add_edges(connection, self.run_id, [(source, target)])
-            self._update(connection)
+        def work(statements: Statements) -> None:
+            add_edges(statements, self.run_id, [(source, target)])
+            self._update(statements)
 
         self._database.transact(work)
 
-    def _column(self, connection: Connection, name: str) -> dict[str, Any]:
-        query = select(runs.c[name]).where(runs.c.run_id == self.run_id).with_for_update()
-        return dict(connection.execute(query).scalar_one())
+    def _column(self, statements: Statements, name: Literal["params", "tags"]) -> dict[str, Any]:
+        # Counted first, so that on PostgreSQL who reads next waits for what we write.
+        statements.change("UPDATE runs SET changed = changed + 1 WHERE run_id = :run", run=self.run_id)
+        (row,) = statements.rows("SELECT params, tags FROM runs WHERE run_id = :run", run=self.run_id)
+        return dict(from_json(row[name]))
 
-    def _update(self, connection: Connection, **values: Any) -> None:
-        row = values | {"changed": runs.c.changed + 1}
-        connection.execute(update(runs).where(runs.c.run_id == self.run_id).values(row))
+    def _update(self, statements: Statements, **values: Any) -> None:
+        columns = "".join(f", {column} = :{column}" for column in values)
+        statements.change(
+            f"UPDATE runs SET changed = changed + 1{columns} WHERE run_id = :run",
+            run=self.run_id, **values,
+        )  # fmt: skip
 
 
 def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,18 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
-
 from workspace import processes
-from workspace.database import Database
 from workspace.errors import Conflict, Invalid, NotFound, did_you_mean
-from workspace.lineage import Node, add_edges, ref
+from workspace.light_database import LightDatabase, Row, Statements, from_json, to_json
+from workspace.nodes import Node, add_edges, ref
 from workspace.run import Run as Run
 from workspace.run import plain_params
 from workspace.run_names import refuse_names
 from workspace.spool import Spool
-from workspace.tables import metrics, runs
 
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"  # MLflow's words
 PAUSED = "PAUSED"  # ours: a person must decide something
@@ -78,7 +74,7 @@ class Metric:
 class Runs:
     """The runs of one workspace: rows in its database, a directory each under `folder`."""
 
-    def __init__(self, database: Database, spool: Spool, *, folder: Path) -> None:
+    def __init__(self, database: LightDatabase, spool: Spool, *, folder: Path) -> None:
         self._database = database
         self._spool = spool
         self.folder = folder
@@ -107,8 +103,8 @@ class Runs:
         name = name or f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}-{run_id[:4]}"
         sources = [ref(thing) for thing in inputs]
         refuse_names([*(params or {}), *(tags or {})])
-        row = {"run_id": run_id, "kind": kind, "name": name, "params": plain_params(params or {})}
-        row |= {"tags": {key: str(value) for key, value in (tags or {}).items()}, "environment": {}}
+        row = {"run_id": run_id, "kind": kind, "name": name, "params": to_json(plain_params(params or {}))}
+        row |= {"tags": to_json({key: str(value) for key, value in (tags or {}).items()}), "environment": "{}"}
         self._insert(row, [(source, f"run:{run_id}") for source in sources])
         run = Run(self._database, self._spool, run_id=run_id, kind=kind, name=name, directory=self.folder / run_id)
         with run.conducted():
@@ -121,10 +117,14 @@ class Runs:
         if record.status in (RUNNING, FINISHED):
             what = "still runs" if record.status == RUNNING else "has finished"
             raise Conflict(f"run {record.name!r} {what}", hint="start a new run")
-        values = _owned() | {"status": RUNNING, "ended_at": None, "error": None, "changed": runs.c.changed + 1}
-        mine = update(runs).where(runs.c.run_id == record.run_id, runs.c.status == record.status).values(values)
-        with self._database.write() as connection:
-            if connection.execute(mine).rowcount != 1:
+        with self._database.write() as statements:
+            taken = statements.change(
+                "UPDATE runs SET status = 'RUNNING', ended_at = NULL, error = NULL, changed = changed + 1, "
+                "owner_host = :owner_host, owner_pid = :owner_pid, owner_started_at = :owner_started_at "
+                "WHERE run_id = :run AND status = :before",
+                run=record.run_id, before=record.status, **_owned(),
+            )  # fmt: skip
+            if taken != 1:
                 raise Conflict(f"run {record.name!r} was taken up by another process")
         run = Run(
             self._database, self._spool,
@@ -136,96 +136,95 @@ class Runs:
     def get(self, name: str) -> RunRecord:
         """Return a run by id, name, "run:<id>" or the first letters of an id (four or more) that only it has."""
         wanted = name.removeprefix("run:")
-        with self._database.read() as connection:
-            query = select(runs).where((runs.c.run_id == wanted) | (runs.c.name == name))
-            rows = connection.execute(query).all()
-            if not rows and re.fullmatch("[0-9a-f]{4,31}", wanted):
-                rows = connection.execute(select(runs).where(runs.c.run_id.startswith(wanted)).limit(2)).all()
-            if len(rows) > 1:
-                raise Invalid(f"more than one run begins with {name!r}", hint="give more letters")
-            if not rows:
-                known = connection.scalars(select(runs.c.name).order_by(runs.c.started_at.desc()).limit(200)).all()
-                raise NotFound(f"no run {name!r}", hint=did_you_mean(name, known[:200]) if known else "no runs yet")
+        rows = self._database.rows("SELECT * FROM runs WHERE run_id = :id OR name = :name", id=wanted, name=name)
+        if not rows and re.fullmatch("[0-9a-f]{4,31}", wanted):
+            query = "SELECT * FROM runs WHERE run_id LIKE :beginning LIMIT 2"
+            rows = self._database.rows(query, beginning=f"{wanted}%")
+        if len(rows) > 1:
+            raise Invalid(f"more than one run begins with {name!r}", hint="give more letters")
+        if not rows:
+            newest = self._database.rows("SELECT name FROM runs ORDER BY started_at DESC LIMIT 200")
+            known = [row["name"] for row in newest]
+            raise NotFound(f"no run {name!r}", hint=did_you_mean(name, known) if known else "no runs yet")
         return self._records(rows)[0]
 
     def list(self, *, kind: str | None = None, limit: int = 100, offset: int = 0) -> builtins.list[RunRecord]:
         """Return runs, the newest first."""
-        query = select(runs).order_by(runs.c.started_at.desc(), runs.c.run_id).limit(limit).offset(offset)
-        with self._database.read() as connection:
-            rows = connection.execute(query if kind is None else query.where(runs.c.kind == kind)).all()
-        return self._records(rows)
+        of_kind = "" if kind is None else "WHERE kind = :kind "
+        query = f"SELECT * FROM runs {of_kind}ORDER BY started_at DESC, run_id LIMIT :most OFFSET :first"
+        return self._records(self._database.rows(query, kind=kind, most=limit, first=offset))
 
     def metrics(self, run_id: str, key: str | None = None) -> builtins.list[Metric]:
         """Return every value that was logged, by key and step."""
-        query = select(metrics).where(metrics.c.run_id == run_id)
-        query = query if key is None else query.where(metrics.c.key == key)
-        with self._database.read() as connection:
-            rows = connection.execute(query.order_by(metrics.c.key, metrics.c.step, metrics.c.id)).all()
-        return [Metric(row.key, row.step, number(row.value), row.ts) for row in rows]
+        of_key = "" if key is None else "AND key = :key "
+        query = f"SELECT * FROM metrics WHERE run_id = :run {of_key}ORDER BY key, step, id"
+        rows = self._database.rows(query, run=run_id, key=key)
+        return [Metric(row["key"], row["step"], number(row["value"]), row["ts"]) for row in rows]
 
     def settle(self) -> int:
         """Close the runs of this machine whose processes died without a word; return how many there were."""
-        query = select(runs).where(runs.c.status == RUNNING, runs.c.owner_host == processes.host())
-        with self._database.read() as connection:
-            dead = [row for row in connection.execute(query) if _is_lost(row)]
+        query = "SELECT * FROM runs WHERE status = 'RUNNING' AND owner_host = :host"
+        dead = [row for row in self._database.rows(query, host=processes.host()) if _is_lost(row)]
         for row in dead:
             self._close_lost(row)
         return len(dead)
 
-    def _insert(self, row: dict[str, Any], edges: Sequence[tuple[str, str]]) -> None:
-        times = {"status": RUNNING, "started_at": time.time(), "changed": 1, "carried": 0}
+    def _insert(self, row: Row, edges: Sequence[tuple[str, str]]) -> None:
+        folder = self.folder / row["run_id"] / "artifacts"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-        def work(connection: Connection) -> None:
-            connection.execute(insert(runs).values(row | _owned() | times))
-            add_edges(connection, row["run_id"], edges)
+        def work(statements: Statements) -> int:
+            made = statements.change(
+                "INSERT INTO runs (run_id, kind, name, status, started_at, params, tags, environment, "
+                "owner_host, owner_pid, owner_started_at, changed, carried) VALUES (:run_id, :kind, :name, 'RUNNING', "
+                ":now, :params, :tags, :environment, :owner_host, :owner_pid, :owner_started_at, 1, 0) "
+                "ON CONFLICT (name) DO NOTHING",
+                now=time.time(), **row, **_owned(),
+            )  # fmt: skip
+            if made:
+                add_edges(statements, row["run_id"], edges)
+            return made
 
-        (self.folder / row["run_id"] / "artifacts").mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            self._database.transact(work)
-        except IntegrityError:
-            (self.folder / row["run_id"] / "artifacts").rmdir()
-            (self.folder / row["run_id"]).rmdir()
-            hint = "choose another name, or leave it out"
-            raise Conflict(f"there is a run {row['name']!r} already", hint=hint) from None
+        if not self._database.transact(work):
+            folder.rmdir()
+            folder.parent.rmdir()
+            raise Conflict(f"there is a run {row['name']!r} already", hint="choose another name, or leave it out")
 
-    def _records(self, rows: Sequence[Row[Any]]) -> builtins.list[RunRecord]:
-        last = self._last_values([row.run_id for row in rows])
-        records = [_record(row, self.folder, last.get(row.run_id, {})) for row in rows]
+    def _records(self, rows: Sequence[Row]) -> builtins.list[RunRecord]:
+        last = self._last_values([row["run_id"] for row in rows])
+        records = [_record(row, self.folder, last.get(row["run_id"], {})) for row in rows]
         return [
             replace(record, status=KILLED, ended_at=self._close_lost(row), error=_LOST) if _is_lost(row) else record
             for row, record in zip(rows, records, strict=True)
         ]
 
     def _last_values(self, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
-        place = func.row_number().over(
-            partition_by=(metrics.c.run_id, metrics.c.key), order_by=(metrics.c.step.desc(), metrics.c.id.desc())
-        )
         found: dict[str, dict[str, float]] = {}
-        with self._database.read() as connection:
-            for start in range(0, len(run_ids), 500):
-                part = metrics.c.run_id.in_(run_ids[start : start + 500])
-                ranked = select(metrics.c.run_id, metrics.c.key, metrics.c.value, place.label("place")).where(part)
-                ranked_rows = ranked.subquery()
-                for row in connection.execute(select(ranked_rows).where(ranked_rows.c.place == 1)):
-                    found.setdefault(row.run_id, {})[row.key] = number(row.value)
+        for start in range(0, len(run_ids), 500):
+            part = {f"r{place}": run_id for place, run_id in enumerate(run_ids[start : start + 500])}
+            ranked = (
+                "SELECT run_id, key, value, row_number() OVER (PARTITION BY run_id, key ORDER BY step DESC, id DESC) "
+                f"AS place FROM metrics WHERE run_id IN ({', '.join(f':{name}' for name in part)})"
+            )
+            query = f"SELECT run_id, key, value FROM ({ranked}) AS ranked WHERE place = 1"
+            for row in self._database.rows(query, **part):
+                found.setdefault(row["run_id"], {})[row["key"]] = number(row["value"])
         return found
 
-    def _close_lost(self, row: Row[Any]) -> float:
+    def _close_lost(self, row: Row) -> float:
         """Write KILLED, if the run is still that dead process's, and return when it was last seen at work."""
-        directory = self.folder / row.run_id
+        directory = self.folder / row["run_id"]
         signs = [path.stat().st_mtime for path in directory.iterdir()] if directory.exists() else []
-        with self._database.read() as connection:
-            signs.append(connection.scalar(select(func.max(metrics.c.ts)).where(metrics.c.run_id == row.run_id)) or 0.0)
-        ended_at: float = max(row.started_at, *signs)
-        unchanged = (
-            (runs.c.run_id == row.run_id)
-            & (runs.c.status == RUNNING)
-            & (runs.c.owner_pid == row.owner_pid)
-            & (runs.c.owner_started_at == row.owner_started_at)
-        )
-        values = {"status": KILLED, "ended_at": ended_at, "error": _LOST, "changed": runs.c.changed + 1}
-        with self._database.write() as connection:
-            connection.execute(update(runs).where(unchanged).values(values))
+        logged = self._database.rows("SELECT max(ts) AS last FROM metrics WHERE run_id = :run", run=row["run_id"])
+        ended_at: float = max(row["started_at"], logged[0]["last"] or 0.0, *signs)
+        with self._database.write() as statements:
+            statements.change(
+                "UPDATE runs SET status = :killed, ended_at = :ended_at, error = :error, changed = changed + 1 "
+                "WHERE run_id = :run_id AND status = 'RUNNING' AND owner_pid = :owner_pid "
+                "AND owner_started_at = :owner_started_at",
+                killed=KILLED, ended_at=ended_at, error=_LOST,
+                **{name: row[name] for name in ("run_id", "owner_pid", "owner_started_at")},
+            )  # fmt: skip
         return ended_at
 
 
@@ -239,23 +238,23 @@ def _owned() -> dict[str, Any]:
     return {"owner_host": processes.host(), "owner_pid": own.pid, "owner_started_at": own.started_at}
 
 
-def _is_lost(row: Row[Any]) -> bool:
-    owner = processes.Identity(row.owner_pid, row.owner_started_at)
-    return row.status == RUNNING and row.owner_host == processes.host() and not processes.is_alive(owner)
+def _is_lost(row: Row) -> bool:
+    owner = processes.Identity(row["owner_pid"], row["owner_started_at"])
+    return row["status"] == RUNNING and row["owner_host"] == processes.host() and not processes.is_alive(owner)
 
 
-def _record(row: Row[Any], folder: Path, last: Mapping[str, float]) -> RunRecord:
+def _record(row: Row, folder: Path, last: Mapping[str, float]) -> RunRecord:
     return RunRecord(
-        run_id=row.run_id,
-        kind=row.kind,
-        name=row.name,
-        status=row.status,
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-        params=row.params,
-        tags=row.tags,
-        environment=row.environment,
+        run_id=row["run_id"],
+        kind=row["kind"],
+        name=row["name"],
+        status=row["status"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        params=from_json(row["params"]),
+        tags=from_json(row["tags"]),
+        environment=from_json(row["environment"]),
         metrics=last,
-        error=row.error,
-        directory=folder / row.run_id,
+        error=row["error"],
+        directory=folder / row["run_id"],
     )

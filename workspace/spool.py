@@ -6,7 +6,6 @@ ingests. Each event bears an id, so reading a segment twice changes nothing, and
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import os
@@ -19,13 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Insert, Table
 
-from workspace.database import Database
 from workspace.errors import Invalid, Unavailable
+from workspace.light_database import LightDatabase, Statements, to_json
+from workspace.nodes import keep_edges
 from workspace.paths import write_atomically
 from workspace.processes import Identity, host, is_alive, own_identity
-from workspace.tables import edges, events
 
 BATCH = 1_000  # events in one transaction
 LONGEST = 16_000_000  # bytes of one line
@@ -35,7 +33,7 @@ _SEGMENT = re.compile(r"(?P<pid>\d+)-(?P<start>\d+(?:\.\d+)?)\.(?P<host>[\w.-]+)
 class Spool:
     """The segments in one folder, and the database they end up in (None where a process only writes)."""
 
-    def __init__(self, folder: Path, database: Database | None = None) -> None:
+    def __init__(self, folder: Path, database: LightDatabase | None = None) -> None:
         self.folder = folder
         self._database = database
         self._lock = threading.Lock()
@@ -142,15 +140,18 @@ class Spool:
         if (database := self._database) is None:
             raise Invalid("this process has no database to bring events into", hint="open the workspace")
 
-        def work(connection: Connection) -> int:
-            database.hold(connection, "events")  # numbered in the order of commit: readers go by the number
-            counted = new_only(events, connection).execution_options(preserve_rowcount=True)
-            new = connection.execute(counted, batch).rowcount if batch else 0
-            if found := [edge for event in batch if event["kind"] == "lineage" for edge in _edges(event)]:
-                connection.execute(new_only(edges, connection), found)
+        def work(statements: Statements) -> int:
+            rows = [event | {"payload": to_json(event["payload"])} for event in batch]
+            new = statements.change_many(
+                "INSERT INTO events (event_id, kind, ts, run_id, payload) "
+                "VALUES (:event_id, :kind, :ts, :run_id, :payload) ON CONFLICT DO NOTHING",
+                rows,
+            )
+            keep_edges(statements, [edge for event in batch if event["kind"] == "lineage" for edge in _edges(event)])
             return new
 
-        return database.transact(work)
+        # Numbered in the order of commit: readers go by the number.
+        return database.transact(work, hold=("events",))
 
 
 def _line(event: dict[str, Any]) -> bytes:
@@ -166,14 +167,6 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 def segment_name(who: Identity) -> str:
     """Return the name of a process's segment; the host is in it because machines may share the folder."""
     return f"{who.pid}-{who.started_at:.2f}.{_own_host()}.jsonl"
-
-
-def new_only(table: Table, connection: Connection) -> Insert:
-    """Return an insert into `table` that passes over rows which are there already."""
-    # Late: a dialect takes a twentieth of a second, and one is enough.
-    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
-    statement: Insert = dialect.insert(table).on_conflict_do_nothing()
-    return statement
 
 
 def _own_host() -> str:

@@ -16,7 +16,7 @@ from sqlalchemy import delete, func, insert, select
 from workspace import ledger
 from workspace.errors import Invalid, StudioloError, Unavailable
 from workspace.home import Workspace
-from workspace.lineage import add_edges
+from workspace.nodes import add_edges
 from workspace.tables import edges, events, metrics, runs
 
 UPSTREAM = """
@@ -74,8 +74,8 @@ def test_lineage_in_the_ledger_is_lineage_in_the_database(
         connection.execute(delete(edges))
     ledger.forget(workspace.home / "ledger.duckdb")
     for part in (pairs, more):  # a ledger made anew, then one that follows
-        with workspace.database.write(durable=False) as connection:
-            add_edges(connection, "0" * 32, [(f"data:n{source}:1", f"data:n{target}:1") for source, target in part])
+        with workspace.light.write(durable=False) as statements:
+            add_edges(statements, "0" * 32, [(f"data:n{source}:1", f"data:n{target}:1") for source, target in part])
         node = f"data:n{start}:1"
         told = {(edge.source, edge.target) for edge in workspace.lineage.upstream(node)}
         assert set(workspace.sql(UPSTREAM.format(start=node)).rows) == told

@@ -94,7 +94,7 @@ def test_a_writer_that_waits_too_long_is_told_why(workspace: Workspace) -> None:
 
 def test_a_mistake_in_a_statement_is_a_bug_and_keeps_its_traceback(workspace: Workspace) -> None:
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
-        workspace.light.rows("SELECT * FROM nothing")
+        workspace.light.rows("SELECT * FROM no_table")
 
 
 @pytest.mark.postgres

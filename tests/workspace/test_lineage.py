@@ -11,7 +11,7 @@ from sqlalchemy import delete
 
 from workspace.errors import Invalid
 from workspace.home import Workspace
-from workspace.lineage import add_edges
+from workspace.nodes import add_edges
 from workspace.tables import edges
 
 RUN = "0" * 32
@@ -25,7 +25,8 @@ def _node(number: int) -> str:
 def _write(workspace: Workspace, pairs: Pairs) -> None:
     with workspace.database.write(durable=False) as connection:
         connection.execute(delete(edges))
-        add_edges(connection, RUN, [(_node(source), _node(target)) for source, target in pairs])
+    with workspace.light.write(durable=False) as statements:
+        add_edges(statements, RUN, [(_node(source), _node(target)) for source, target in pairs])
 
 
 def _reached(pairs: Pairs, start: int, depth: int, *, up: bool) -> set[tuple[str, str]]:

@@ -113,7 +113,7 @@ def test_whole_lines_survive_a_cut_anywhere_and_noise_between_them(
         segment = Path(name) / segment_name(DEAD)
         segment.write_bytes(noise + b"\n" + raw[:cut])
         own.unlink()
-        assert Spool(Path(name), workspace.database).ingest() == raw[:cut].count(b"\n")
+        assert Spool(Path(name), workspace.light).ingest() == raw[:cut].count(b"\n")
         assert not segment.exists()
 
 
@@ -138,7 +138,7 @@ def test_two_ingesters_at_once_bring_in_every_event_once(any_workspace: Workspac
     for index in range(3_000):
         any_workspace.spool.append("request", {"index": index})
     results: list[int] = []
-    spools = [Spool(any_workspace.spool.folder, any_workspace.database) for _ in range(3)]
+    spools = [Spool(any_workspace.spool.folder, any_workspace.light) for _ in range(3)]
     threads = [threading.Thread(target=lambda spool=spool: results.append(spool.ingest())) for spool in spools]
     for thread in threads:
         thread.start()
