@@ -13,12 +13,17 @@ from jobs import reconcile, states
 from jobs.folders import attempt_folder
 from jobs.needs import Needs
 from jobs.states import TERMINAL
-from workspace.errors import NotFound, did_you_mean
+from workspace.errors import Invalid, NotFound, did_you_mean
 from workspace.home import Workspace
-from workspace.light_database import Row, from_json
+from workspace.light_database import Row, from_json, to_json
 from workspace.processes import Identity, host
 
 SILENT = 30.0  # seconds without a sign after which a living shim is said not to respond
+# What people say of a job, and where it is kept.
+CHANGING = {
+    "display_name": "display_name", "experiment_name": "experiment", "description": "description", "tags": "tags",
+    "properties": "properties",
+}  # fmt: skip
 _LONGEST_SAMPLE = 4096  # bytes
 
 
@@ -91,12 +96,16 @@ def get(workspace: Workspace, name: str) -> JobRecord:
 
 
 def list_jobs(
-    workspace: Workspace, *, limit: int = 100, parent: str | None = None, archived: bool = False
+    workspace: Workspace, *, limit: int = 100, parent: str | None = None, archived: bool = False, active: bool = True
 ) -> list[JobRecord]:
-    """Return the newest jobs first, or the children of one."""
+    """Return the newest jobs first, or the children of one; those that are archived, those that are not, or both.
+
+    `parent=""` leaves out the children of others.
+    """
     reconcile.look(workspace)
     conditions = ["j.archived_at IS NULL"] if not archived else []
-    conditions += ["j.parent = :parent"] if parent is not None else []
+    conditions += ["j.archived_at IS NOT NULL"] if not active else []
+    conditions += ["j.parent IS NULL"] if parent == "" else ["j.parent = :parent"] if parent else []
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     query = f"{_JOBS}{where}ORDER BY j.submitted_at DESC, j.name LIMIT :most"
     return [_record(row) for row in workspace.light.rows(query, most=limit, parent=parent)]
@@ -122,6 +131,19 @@ def archive(workspace: Workspace, name: str, *, archived: bool = True) -> JobRec
     moment = time.time() if archived else None
     with workspace.light.write() as statements:
         statements.change("UPDATE jobs SET archived_at = :moment WHERE name = :name", moment=moment, name=job.name)
+    return get(workspace, name)
+
+
+def change(workspace: Workspace, name: str, words: Mapping[str, Any]) -> JobRecord:
+    """Change what people say of a job: its display_name, experiment_name, description, tags, properties."""
+    job = get(workspace, name)
+    if alien := sorted(set(words) - set(CHANGING)):
+        raise Invalid(f"{alien[0]!r} of a job cannot be changed", hint=f"these can: {', '.join(CHANGING)}")
+    values = {key: to_json(dict(value)) if isinstance(value, Mapping) else value for key, value in words.items()}
+    if values:
+        wanted = ", ".join(f"{CHANGING[key]} = :{key}" for key in values)
+        with workspace.light.write() as statements:
+            statements.change(f"UPDATE jobs SET {wanted} WHERE name = :name", name=job.name, **values)
     return get(workspace, name)
 
 

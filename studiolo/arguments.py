@@ -7,7 +7,18 @@ from collections.abc import Collection
 from workspace.errors import Invalid
 
 SEVERAL = frozenset(
-    {"--inputs", "--column-mapping", "--environment-variables", "--init", "--set", "--connections", "--tags", "--pin"}
+    {
+        "--inputs",
+        "--column-mapping",
+        "--environment-variables",
+        "--init",
+        "--set",
+        "--add",
+        "--remove",
+        "--connections",
+        "--tags",
+        "--pin",
+    }
 )
 
 

@@ -22,8 +22,6 @@ from workspace.processes import Identity, is_alive
 from workspace.settings import Settings, variable
 
 HOST = "127.0.0.1"
-# What starts MLflow's server for a job that speaks to it while the studio is down.
-TRACKING = (sys.executable, "-P", "-m", "studiolo.tracking_server")
 State = Literal["starting", "ready", "waiting", "failed", "stopped"]
 
 

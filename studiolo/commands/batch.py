@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from studiolo import batch_shapes, open_workspace
+from studiolo.commands.formats import Answer
+from studiolo.commands.groups import Group
 from studiolo.commands.scoring_options import (
     AllowPickle,
-    As,
-    AsJson,
     DeploymentName,
     EndpointName,
     FileEndpoint,
@@ -24,8 +26,6 @@ from studiolo.commands.scoring_options import (
     confirm,
     made_of,
     note_unused,
-    print_many,
-    print_one,
     told,
 )
 from workspace.errors import Invalid, PartialFailure, StudioloError
@@ -34,8 +34,8 @@ from workspace.home import Workspace
 if TYPE_CHECKING:
     from serving.batch.deployment_files import BatchDeploymentFile
 
-endpoints = typer.Typer(help="Make batch endpoints, give them files to score, look at their jobs.")
-deployments = typer.Typer(help="Deploy models and scripts behind batch endpoints.")
+endpoints = Group(help="Make batch endpoints, give them files to score, look at their jobs.")
+deployments = Group(help="Deploy models and scripts behind batch endpoints.")
 ENDPOINTS = ("name", "deployments", "defaults", "invoke_uri")
 DEPLOYMENTS = ("name", "endpoint_name", "type", "model", "mini_batch_size", "instance_count")
 JOBS = ("name", "deployment_name", "status", "counts", "outputs")
@@ -48,9 +48,7 @@ def create_endpoint(
     file: Annotated[Path | None, typer.Option("--file", "-f", help="A batch endpoint in YAML.")] = None,
     name: FileName = "",
     set_: Set = None,
-    as_json: AsJson = False,
-    output: As = None,
-) -> None:
+) -> Answer:
     """Make a batch endpoint; one that is here already is brought to what the file says."""
     from serving.batch import deploying, endpoint_files
     from serving.batch.endpoint_files import BatchEndpointFile
@@ -61,9 +59,9 @@ def create_endpoint(
     note_unused(found.unused, found.warnings)
     with open_workspace() as workspace:
         made = deploying.put_endpoint(workspace, found)
-        print_one(batch_shapes.endpoint(workspace, made), output, as_json=as_json)
-    if not made.deployments:
-        typer.echo(f"next: studiolo batch-deployment create -f FILE -e {made.name} --set-default", err=True)
+        shown = batch_shapes.endpoint(workspace, made)
+    following = f"studiolo batch-deployment create -f FILE -e {made.name} --set-default"
+    return Answer(value=shown, next="" if made.deployments else following)
 
 
 @endpoints.command("update")
@@ -72,9 +70,7 @@ def update_endpoint(
     file: Annotated[Path | None, typer.Option("--file", "-f", help="A batch endpoint in YAML.")] = None,
     set_: Set = None,
     set_default: Annotated[str, typer.Option("--set-default", help="The deployment that answers by itself.")] = "",
-    as_json: AsJson = False,
-    output: As = None,
-) -> None:
+) -> Answer:
     """Change a batch endpoint: `--set defaults.deployment_name=blue`."""
     from serving.batch import deploying, endpoint_files
     from serving.yaml_values import changed
@@ -90,24 +86,24 @@ def update_endpoint(
             found = endpoint_files.read_document(changed(before, given))
         note_unused(found.unused, found.warnings)
         made = deploying.put_endpoint(workspace, found)
-        print_one(batch_shapes.endpoint(workspace, made), output, as_json=as_json)
+        return Answer(value=batch_shapes.endpoint(workspace, made))
 
 
 @endpoints.command("show")
-def show_endpoint(name: EndpointName, as_json: AsJson = False, output: As = None) -> None:
+def show_endpoint(name: EndpointName) -> Answer:
     """Show a batch endpoint."""
     from serving.batch import deploying
 
     with open_workspace() as workspace:
-        print_one(batch_shapes.endpoint(workspace, deploying.get(workspace, name)), output, as_json=as_json)
+        return Answer(value=batch_shapes.endpoint(workspace, deploying.get(workspace, name)))
 
 
 @endpoints.command("list")
-def list_endpoints(as_json: AsJson = False, output: As = None) -> None:
+def list_endpoints() -> Answer:
     """List the batch endpoints."""
     with open_workspace() as workspace:
         found = [batch_shapes.endpoint(workspace, each) for each in batch_shapes.endpoints(workspace)]
-    print_many(found, ENDPOINTS, output, as_json=as_json)
+    return Answer(value=found, columns=ENDPOINTS)
 
 
 @endpoints.command("delete")
@@ -138,9 +134,7 @@ def invoke_endpoint(
     job_name: Annotated[str, typer.Option(help="The name of the job.")] = "",
     resume: Annotated[str, typer.Option(help="Go on with a job that has failed: what it finished is kept.")] = "",
     stream: Annotated[bool, typer.Option("--stream", "-s", help="Follow it to its end.")] = False,
-    as_json: AsJson = False,
-    output: As = None,
-) -> None:
+) -> Answer:
     """Begin a job over files. With --stream the exit code is 3 where some files have failed, 1 where the job has."""
     from serving.batch import invoking
     from serving.batch.invoking import Invocation
@@ -161,24 +155,19 @@ def invoke_endpoint(
         if stream:
             _follow(workspace, job.name)
         shown = invoking.shown(workspace, invoking.job_of(workspace, name, job.name))
-    print_one(shown, output, as_json=as_json)
     if not stream:
-        typer.echo(f"next: studiolo job stream {job.name}", err=True)
-    elif shown["status"] != "Completed":
-        hint = f"studiolo batch-endpoint invoke -n {name} --resume {job.name}"
-        raise StudioloError(f"job {job.name!r} {shown['status'].lower()}", hint=hint)
-    elif failed := shown["counts"].get("files_failed"):
-        raise PartialFailure(f"{failed} of {shown['counts']['files']} files have failed", hint="the log says why")
+        return Answer(value=shown, next=f"studiolo job stream {job.name}")
+    return Answer(value=shown, failure=_failure(name, shown))
 
 
 @endpoints.command("list-jobs")
-def list_jobs(name: EndpointName, as_json: AsJson = False, output: As = None) -> None:
+def list_jobs(name: EndpointName) -> Answer:
     """List the jobs of a batch endpoint, newest first."""
     from serving.batch import invoking
 
     with open_workspace() as workspace:
         found = [invoking.shown(workspace, job) for job in invoking.jobs_of(workspace, name)]
-    print_many(found, JOBS, output, as_json=as_json)
+    return Answer(value=found, columns=JOBS)
 
 
 @deployments.command("create")
@@ -189,15 +178,13 @@ def create_deployment(
     set_: Set = None,
     set_default: SetDefault = False,
     allow_pickle: AllowPickle = False,
-    as_json: AsJson = False,
-    output: As = None,
-) -> None:
+) -> Answer:
     """Deploy what a file describes; a deployment of that name is changed."""
     from serving.batch import deployment_files
 
     found = deployment_files.read(file, name=name, endpoint=endpoint, changes=changes(set_))
-    _deploy(found, output, as_json=as_json, allow_pickle=allow_pickle, default=set_default)
-    typer.echo(f"next: studiolo batch-endpoint invoke -n {found.parts.endpoint} --input FOLDER", err=True)
+    made = _deploy(found, allow_pickle=allow_pickle, default=set_default)
+    return replace(made, next=f"studiolo batch-endpoint invoke -n {found.parts.endpoint} --input FOLDER")
 
 
 @deployments.command("update")
@@ -208,9 +195,7 @@ def update_deployment(
     set_: Set = None,
     set_default: SetDefault = False,
     allow_pickle: AllowPickle = False,
-    as_json: AsJson = False,
-    output: As = None,
-) -> None:
+) -> Answer:
     """Change a deployment: by a file, or single keys of the one it was made of."""
     from serving.batch import deployment_files
     from serving.batch.deploying import chosen
@@ -221,26 +206,26 @@ def update_deployment(
         with open_workspace() as workspace:
             written = chosen(workspace, endpoint, name).properties["written"]
         found = deployment_files.read_again(written, {"name": name, "endpoint_name": endpoint, **changes(set_)})
-    _deploy(found, output, as_json=as_json, allow_pickle=allow_pickle, default=set_default)
+    return _deploy(found, allow_pickle=allow_pickle, default=set_default)
 
 
 @deployments.command("show")
-def show_deployment(name: DeploymentName, endpoint: OfEndpoint, as_json: AsJson = False, output: As = None) -> None:
+def show_deployment(name: DeploymentName, endpoint: OfEndpoint) -> Answer:
     """Show a deployment and its settings."""
     from serving.batch.deploying import chosen
 
     with open_workspace() as workspace:
-        print_one(batch_shapes.deployment(chosen(workspace, endpoint, name)), output, as_json=as_json)
+        return Answer(value=batch_shapes.deployment(chosen(workspace, endpoint, name)))
 
 
 @deployments.command("list")
-def list_deployments(endpoint: OfEndpoint, as_json: AsJson = False, output: As = None) -> None:
+def list_deployments(endpoint: OfEndpoint) -> Answer:
     """List the deployments of a batch endpoint."""
     from serving.batch import deploying
 
     with open_workspace() as workspace:
         found = [batch_shapes.deployment(way) for way in deploying.get(workspace, endpoint).deployments.values()]
-    print_many(found, DEPLOYMENTS, output, as_json=as_json)
+    return Answer(value=found, columns=DEPLOYMENTS)
 
 
 @deployments.command("delete")
@@ -253,13 +238,23 @@ def delete_deployment(name: DeploymentName, endpoint: OfEndpoint, yes: Yes = Fal
         deploying.withdraw(workspace, endpoint, name)
 
 
-def _deploy(file: BatchDeploymentFile, output: As, *, as_json: bool, allow_pickle: bool, default: bool) -> None:
+def _deploy(file: BatchDeploymentFile, *, allow_pickle: bool, default: bool) -> Answer:
     from serving.batch import deploying
 
     note_unused(file.parts.unused, file.parts.warnings)
     with open_workspace() as workspace, told() as say:
         made = made_of(deploying.deploy(workspace, file, allow_pickle=allow_pickle, default=default), say)
-    print_one(batch_shapes.deployment(made), output, as_json=as_json)
+    return Answer(value=batch_shapes.deployment(made))
+
+
+def _failure(name: str, job: Mapping[str, Any]) -> StudioloError | None:
+    """Return what went wrong with a job that has ended, if something did."""
+    if job["status"] != "Completed":
+        hint = f"studiolo batch-endpoint invoke -n {name} --resume {job['name']}"
+        return StudioloError(f"job {job['name']!r} {job['status'].lower()}", hint=hint)
+    if failed := job["counts"].get("files_failed"):
+        return PartialFailure(f"{failed} of {job['counts']['files']} files have failed", hint="the log says why")
+    return None
 
 
 def _follow(workspace: Workspace, job: str) -> None:

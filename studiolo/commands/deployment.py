@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from studiolo import open_workspace
+from studiolo.commands.formats import Answer
+from studiolo.commands.groups import Group
 from studiolo.commands.scoring_options import (
     AllowPickle,
-    As,
-    AsJson,
     DeploymentName,
     FileEndpoint,
     FileName,
@@ -24,8 +25,6 @@ from studiolo.commands.scoring_options import (
     confirm,
     made_of,
     note_unused,
-    print_many,
-    print_one,
     told,
 )
 from workspace.errors import Invalid, StudioloError
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from serving.deployment_files import DeploymentFile
     from serving.endpoints import Deployment
 
-app = typer.Typer(help="Deploy models, scripts and flows behind endpoints.")
+app = Group(help="Deploy models, scripts and flows behind endpoints.")
 COLUMNS = ("name", "endpoint_name", "engine", "model", "state", "instance_count")
 
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until a running studio has loaded it.")]
@@ -50,14 +49,12 @@ def create_command(
     all_traffic: Annotated[bool, typer.Option("--all-traffic", help="Give it all of the endpoint's traffic.")] = False,
     allow_pickle: AllowPickle = False,
     no_wait: NoWait = False,
-    as_json: AsJson = False,
-    output: As = None,
-) -> None:
+) -> Answer:
     """Deploy what a file describes; a deployment of that name is changed. It gets no traffic unless told to."""
     from serving import deployment_files
 
     found = deployment_files.read(file, name=name, endpoint=endpoint, changes=changes(set_))
-    _deploy(found, output, as_json=as_json, all_traffic=all_traffic, allow_pickle=allow_pickle, wait=not no_wait)
+    return _deploy(found, all_traffic=all_traffic, allow_pickle=allow_pickle, wait=not no_wait)
 
 
 @app.command("update")
@@ -68,9 +65,7 @@ def update_command(
     set_: Set = None,
     allow_pickle: AllowPickle = False,
     no_wait: NoWait = False,
-    as_json: AsJson = False,
-    output: As = None,
-) -> None:
+) -> Answer:
     """Change a deployment: by a file, or single keys of the one it was made of."""
     from serving import deployment_files, endpoints
 
@@ -82,24 +77,22 @@ def update_command(
         if not written:
             raise Invalid(f"{endpoint}/{name} was not made of a file", hint="give one: --file FILE")
         found = deployment_files.read_again(written, changes(set_))
-    _deploy(found, output, as_json=as_json, all_traffic=False, allow_pickle=allow_pickle, wait=not no_wait)
+    return _deploy(found, all_traffic=False, allow_pickle=allow_pickle, wait=not no_wait)
 
 
 @app.command("show")
-def show_command(name: DeploymentName, endpoint: OfEndpoint, as_json: AsJson = False, output: As = None) -> None:
+def show_command(name: DeploymentName, endpoint: OfEndpoint) -> Answer:
     """Show a deployment: its engine, its model, whether it runs."""
     from serving import endpoints
 
     with open_workspace() as workspace:
-        _show(workspace, endpoints.deployment(workspace, endpoint, name), output, as_json=as_json)
+        return _show(workspace, endpoints.deployment(workspace, endpoint, name))
 
 
 @app.command("list")
 def list_command(
     endpoint: Annotated[str, typer.Option("--endpoint-name", "-e", help="The endpoint; none: of all.")] = "",
-    as_json: AsJson = False,
-    output: As = None,
-) -> None:
+) -> Answer:
     """List deployments."""
     from serving import endpoints
     from studiolo import endpoint_shapes
@@ -107,7 +100,7 @@ def list_command(
     with open_workspace() as workspace:
         found = [endpoints.get(workspace, endpoint)] if endpoint else endpoints.listed(workspace, kind="online")
         ways = [way for each in found for way in each.deployments.values()]
-        print_many([endpoint_shapes.deployment(workspace, way) for way in ways], COLUMNS, output, as_json=as_json)
+        return Answer(value=[endpoint_shapes.deployment(workspace, way) for way in ways], columns=COLUMNS)
 
 
 @app.command("delete")
@@ -140,9 +133,7 @@ def logs_command(
         typer.echo("nothing yet: its engine starts with the first request", err=True)
 
 
-def _deploy(
-    file: DeploymentFile, output: As, *, as_json: bool, all_traffic: bool, allow_pickle: bool, wait: bool
-) -> None:
+def _deploy(file: DeploymentFile, *, all_traffic: bool, allow_pickle: bool, wait: bool) -> Answer:
     from serving import deploying, service
 
     note_unused(file.unused, file.warnings)
@@ -153,8 +144,8 @@ def _deploy(
                 _load(workspace, made, say)
         if all_traffic:
             deploying.give_all_traffic(workspace, made)
-        _show(workspace, made, output, as_json=as_json)
-    typer.echo(f"next: studiolo endpoint invoke -n {made.endpoint} -d {made.name} --request-file FILE", err=True)
+        shown = _show(workspace, made)
+    return replace(shown, next=f"studiolo endpoint invoke -n {made.endpoint} -d {made.name} --request-file FILE")
 
 
 def _load(workspace: Workspace, made: Deployment, say: Callable[[str], None]) -> None:
@@ -169,7 +160,7 @@ def _load(workspace: Workspace, made: Deployment, say: Callable[[str], None]) ->
         raise StudioloError(f"{made.path} is recorded and cannot be loaded: {words}", hint=hint)
 
 
-def _show(workspace: Workspace, made: Deployment, output: As, *, as_json: bool) -> None:
+def _show(workspace: Workspace, made: Deployment) -> Answer:
     from studiolo import endpoint_shapes
 
-    print_one(endpoint_shapes.deployment(workspace, made), output, as_json=as_json)
+    return Answer(value=endpoint_shapes.deployment(workspace, made))

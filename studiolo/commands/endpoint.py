@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from studiolo import open_workspace
+from studiolo.commands.formats import Answer
+from studiolo.commands.groups import Group
 from studiolo.commands.scoring_options import (
-    As,
-    AsJson,
     EndpointName,
     FileName,
     Set,
@@ -20,8 +21,6 @@ from studiolo.commands.scoring_options import (
     changes,
     confirm,
     note_unused,
-    print_many,
-    print_one,
     shares,
     told,
 )
@@ -31,7 +30,7 @@ from workspace.home import Workspace
 if TYPE_CHECKING:
     from serving.invoking import Answered
 
-app = typer.Typer(help="Make endpoints, split their traffic, ask them.")
+app = Group(help="Make endpoints, split their traffic, ask them.")
 COLUMNS = ("name", "traffic", "mirror_traffic", "deployments", "auth_mode", "scoring_uri")
 
 Traffic = Annotated[str | None, typer.Option(help='"blue=90 green=10": all of it, by percent.')]
@@ -46,9 +45,7 @@ def create_command(
         Literal["key", "aml_token", "aad_token"] | None, typer.Option(help="How it is opened.")
     ] = None,
     set_: Set = None,
-    as_json: AsJson = False,
-    output: As = None,
-) -> None:
+) -> Answer:
     """Make an endpoint; one that is here already is brought to what the file says."""
     from serving import deploying, endpoint_files
     from serving.endpoint_files import EndpointFile
@@ -64,9 +61,9 @@ def create_command(
     note_unused(found.unused, found.warnings)
     with open_workspace() as workspace:
         made = deploying.put_endpoint(workspace, found)
-        _show(workspace, made.name, output, as_json=as_json)
-    if not made.deployments:
-        typer.echo(f"next: studiolo deployment create -f FILE -e {made.name} --all-traffic", err=True)
+        shown = _show(workspace, made.name)
+    following = f"studiolo deployment create -f FILE -e {made.name} --all-traffic"
+    return replace(shown, next="" if made.deployments else following)
 
 
 @app.command("update")
@@ -76,9 +73,7 @@ def update_command(
     traffic: Traffic = None,
     mirror_traffic: Mirrored = None,
     set_: Set = None,
-    as_json: AsJson = False,
-    output: As = None,
-) -> None:
+) -> Answer:
     """Change an endpoint; new traffic holds from the next request on."""
     from serving import deploying, endpoint_files, endpoints, yaml_values
     from workspace.documents import Document
@@ -102,27 +97,25 @@ def update_command(
                 traffic=None if traffic is None else shares(traffic, "--traffic"),
                 mirror=None if mirror_traffic is None else shares(mirror_traffic, "--mirror-traffic"),
             )
-        _show(workspace, found.name, output, as_json=as_json)
+        return _show(workspace, found.name)
 
 
 @app.command("show")
-def show_command(name: EndpointName, as_json: AsJson = False, output: As = None) -> None:
+def show_command(name: EndpointName) -> Answer:
     """Show an endpoint: its traffic, its deployments, where it is reached."""
     with open_workspace() as workspace:
-        _show(workspace, name, output, as_json=as_json)
+        return _show(workspace, name)
 
 
 @app.command("list")
-def list_command(as_json: AsJson = False, output: As = None) -> None:
+def list_command() -> Answer:
     """List the endpoints."""
     from serving import endpoints
     from studiolo import endpoint_shapes
 
     with open_workspace() as workspace:
         found = [endpoint_shapes.endpoint(workspace, each) for each in endpoints.listed(workspace, kind="online")]
-    print_many(found, COLUMNS, output, as_json=as_json)
-    if not found:
-        typer.echo("next: studiolo endpoint create -n NAME", err=True)
+    return Answer(value=found, columns=COLUMNS, next="" if found else "studiolo endpoint create -n NAME")
 
 
 @app.command("delete")
@@ -166,9 +159,7 @@ def keys_command(
     regenerate: Annotated[
         Literal["primary", "secondary"] | None, typer.Option(help="Replace this key; the other goes on opening.")
     ] = None,
-    as_json: AsJson = False,
-    output: As = None,
-) -> None:
+) -> Answer:
     """Show the two keys of an endpoint, or replace one."""
     from serving import endpoint_keys
 
@@ -176,8 +167,8 @@ def keys_command(
         if regenerate:
             endpoint_keys.regenerate(workspace, name, regenerate)
         found = endpoint_keys.keys(workspace, name)
-    print_one({"primaryKey": found["primary"], "secondaryKey": found["secondary"]}, output, as_json=as_json)
     typer.echo("a request bears one of them: Authorization: Bearer KEY", err=True)
+    return Answer(value={"primaryKey": found["primary"], "secondaryKey": found["secondary"]})
 
 
 @app.command("logs")
@@ -194,12 +185,12 @@ def logs_command(
                 print(f"[{way.name}] {line}")
 
 
-def _show(workspace: Workspace, name: str, output: As, *, as_json: bool) -> None:
+def _show(workspace: Workspace, name: str) -> Answer:
     from serving import endpoints
     from studiolo import endpoint_shapes
 
     shown = endpoint_shapes.endpoint(workspace, endpoints.get(workspace, name))
-    print_one(shown, output, as_json=as_json)
+    return Answer(value=shown)
 
 
 def _read(file: Path | None) -> bytes:

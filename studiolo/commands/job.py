@@ -1,131 +1,272 @@
-"""`studiolo job`: submit command jobs, follow them, look at them, cancel them."""
+"""`studiolo job`: jobs from files, followed, looked at, downloaded, cancelled, run again."""
 
 from __future__ import annotations
 
-import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import studiolo
-from jobs import records, submit
-from jobs import replay as replaying
-from jobs.files import read_job
-from jobs.files.command import CommandJob
-from studiolo.services import TRACKING
-from workspace.errors import StudioloError
+from studiolo import job_shapes
+from studiolo.commands.changing import Add, Remove, Set, removals, sets
+from studiolo.commands.formats import Answer
+from studiolo.commands.groups import Group
+from workspace.errors import Invalid, StudioloError
 
-app = typer.Typer(help="Submit command jobs, follow them, look at them, cancel them.")
+if TYPE_CHECKING:
+    from jobs.files.command import Job
+    from jobs.records import JobRecord
+    from workspace.home import Workspace
 
+app = Group(help="Submit jobs, follow them, look at them, cancel them.")
+COLUMNS = ("name", "type", "status", "exit_code", "experiment_name", "display_name")
+MOST = 50  # jobs in a list
+ALL = 1_000_000
+
+File = Annotated[Path, typer.Option("--file", "-f", help="The job file.")]
 Name = Annotated[str, typer.Argument(help="The job's name.")]
 Stream = Annotated[bool, typer.Option("--stream", "-s", help="Follow the log to the end.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-_SHOWN = (
-    "name", "kind", "status", "exit_code", "error", "run_id", "submitted_at", "started_at", "ended_at", "attempt",
-    "retries", "parent", "display_name", "experiment", "tags", "properties", "usage",
-)  # fmt: skip
+Web = Annotated[bool, typer.Option("--web", "-e", help="Say where the studio shows it.")]
 
 
 @app.command()
 def create(
-    file: Annotated[Path, typer.Option("--file", "-f", help="The job file.")],
+    file: File,
+    name: Annotated[str, typer.Option("--name", "-n", help="Its name, instead of the file's.")] = "",
+    set_: Set = None,
     stream: Stream = False,
+    web: Web = False,
+    save_as: Annotated[Path | None, typer.Option("--save-as", "-a", help="Write what was made to this file.")] = None,
     retries: Annotated[int | None, typer.Option(help="Attempts that may fail and be made again.", min=0)] = None,
-) -> None:
-    """Submit a job; it goes on when this terminal closes."""
-    job = read_job(file)
-    err = Console(stderr=True, highlight=False)
-    for finding in job.findings:
-        err.print(f"{'note' if finding.weight == 'note' else 'warning'}: {finding.what}", markup=False)
-    if not isinstance(job, CommandJob):
-        raise StudioloError(f"jobs of type {type(job).__name__} cannot be run yet", hint="known: command")
+    debug: Annotated[str, typer.Option(help="Run this step of a pipeline here, under your debugger.")] = "",
+    skip_validation: Annotated[bool, typer.Option("--skip-validation", help="Taken, and not needed.")] = False,
+) -> Answer | None:
+    """Submit a job; it goes on when this terminal closes. With --stream the exit code is 1 where it fails."""
+    job = _read(file, name, set_)
+    if skip_validation:
+        typer.echo("note: a file is always checked; that takes milliseconds and asks no service", err=True)
     with studiolo.open_workspace() as workspace:
-        record = submit.submit(workspace, job, submit.Wishes(retries=retries, tracking=TRACKING))
-        print(record.name)
-        if stream:
-            _follow(record.name)
-        else:
-            err.print(f"next: studiolo job stream {record.name}")
+        if debug:
+            _debug(debug)
+            return None
+        from studiolo.job_making import make
+
+        made = make(workspace, job, retries=retries)
+        shown = job_shapes.job(workspace, made)
+        if save_as:
+            _save(shown, save_as)
+        if web:
+            typer.echo(f"web: {shown['services']['Studio']['endpoint']}", err=True)
+        if not stream:
+            return Answer(value=shown, words=made.name, next=f"studiolo job stream {made.name}")
+        typer.echo(made.name, err=True)
+        ended = _followed(workspace, made.name)
+        return Answer(value=job_shapes.job(workspace, ended), words="", failure=_failure(ended))
 
 
 @app.command()
-def stream(name: Name) -> None:
+def validate(file: File, set_: Set = None) -> Answer:
+    """Check a job file and submit nothing; exit with 1 where it cannot be right."""
+    from jobs.files import read_job
+
+    try:
+        job = read_job(file, sets(set_))
+    except Invalid as problem:
+        told = {"message": str(problem), "location": str(problem.at or file), "hint": problem.hint}
+        value = {"result": "Failed", "errors": [told], "warnings": []}
+        return Answer(value=value, words="Failed", failure=problem)
+    warnings = [{"message": each.what, "location": str(each.at)} for each in job.findings]
+    words = "\n".join(["Succeeded", *(f"{each.weight}: {each}" for each in job.findings)])
+    return Answer(value={"result": "Succeeded", "errors": [], "warnings": warnings}, words=words)
+
+
+@app.command()
+def stream(name: Name) -> Answer:
     """Follow a job's log until the job ends; exit with 1 where it did not complete."""
-    _follow(name)
+    with studiolo.open_workspace() as workspace:
+        ended = _followed(workspace, name)
+    return Answer(value=None, words="", failure=_failure(ended))
 
 
 @app.command()
-def show(name: Name, as_json: AsJson = False) -> None:
+def show(name: Name, web: Web = False) -> Answer:
     """Show one job."""
+    from jobs import records
+
     with studiolo.open_workspace() as workspace:
         job = records.get(workspace, name)
-    if as_json:
-        print(json.dumps({field: getattr(job, field) for field in _SHOWN}))
-        return
-    took = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in job.usage.items())
-    for label, value in (("name", job.name), ("status", job.status), ("exit code", job.exit_code), ("error", job.error),
-                         ("attempt", job.attempt or None), ("run", job.run_id), ("took", took or None),
-                         ("command", job.spec.get("command"))):  # fmt: skip
-        if value is not None:
-            print(f"{label:10} {value}")
-
-
-@app.command()
-def replay(name: Name, stream: Stream = False) -> None:
-    """Run a job again as it was; say what differs from then, and with --stream in what it left."""
-    with studiolo.open_workspace() as workspace:
-        again, differences = replaying.replay(workspace, name)
-        print(again.name)
-        for each in differences or ("nothing differs from then",):
-            print(each, file=sys.stderr)
-        if not stream:
-            return
-        for chunk in submit.stream(workspace, again.name):
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
-        ended = submit.wait(workspace, again.name)
-        left = replaying.compare_outputs(workspace, records.get(workspace, name), ended)
-    for difference in left or ("its outputs are the same to the byte",):
-        print(difference, file=sys.stderr)
-    if left:
-        raise StudioloError(f"job {again.name!r} is not what {name!r} was")
+        shown = job_shapes.job(workspace, job)
+        words = job_shapes.words(job, records.list_jobs(workspace, parent=job.name, archived=True))
+    if web:
+        typer.echo(f"web: {shown['services']['Studio']['endpoint']}", err=True)
+    return Answer(value=shown, words=words)
 
 
 @app.command("list")
-def list_command(as_json: AsJson = False) -> None:
-    """List jobs, newest first."""
+def list_command(
+    max_results: Annotated[int, typer.Option("--max-results", "-r", min=1, help="How many, the newest.")] = MOST,
+    parent: Annotated[str, typer.Option("--parent-job-name", "-p", help="The children of this job.")] = "",
+    archived_only: Annotated[bool, typer.Option("--archived-only", help="Those that are archived.")] = False,
+    include_archived: Annotated[bool, typer.Option("--include-archived", help="Those that are archived too.")] = False,
+    all_results: Annotated[bool, typer.Option("--all-results", help="All there are.")] = False,
+) -> Answer:
+    """List jobs, newest first; of a pipeline or a sweep the job itself, its children with --parent-job-name."""
+    from jobs import records
+
     with studiolo.open_workspace() as workspace:
-        found = records.list_jobs(workspace)
-    if as_json:
-        print(json.dumps([{"name": job.name, "status": job.status, "exit_code": job.exit_code} for job in found]))
-        return
-    table = Table("name", "status", "exit", "submitted", box=None)
-    for job in found:
-        moment = f"{datetime.fromtimestamp(job.submitted_at, UTC):%Y-%m-%d %H:%M}"
-        table.add_row(job.name, job.status, "" if job.exit_code is None else str(job.exit_code), moment)
-    Console().print(table)
+        found = records.list_jobs(
+            workspace, limit=ALL if all_results else max_results, parent=parent,
+            archived=archived_only or include_archived, active=not archived_only,
+        )  # fmt: skip
+        shown = [job_shapes.job(workspace, job) for job in found]
+    return Answer(value=shown, columns=COLUMNS, next="" if found or parent else "studiolo job create -f job.yml")
 
 
 @app.command()
-def cancel(name: Name) -> None:
-    """End a job: SIGTERM to its processes, SIGKILL ten seconds later."""
+def cancel(name: Name) -> Answer:
+    """End a job and its children: SIGTERM to its processes, SIGKILL ten seconds later."""
+    from jobs import submit
+
     with studiolo.open_workspace() as workspace:
-        print(submit.cancel(workspace, name).status)
+        job = submit.cancel(workspace, name)
+        return Answer(value=job_shapes.job(workspace, job), words=job.status)
 
 
-def _follow(name: str) -> None:
+@app.command()
+def download(
+    name: Name,
+    path: Annotated[Path, typer.Option("--download-path", "-p", help="The folder that gets them.")] = Path(),
+    everything: Annotated[bool, typer.Option("--all", help="All outputs, and what was written beside them.")] = False,
+    output: Annotated[str, typer.Option("--output-name", help="This output.")] = "",
+) -> Answer:
+    """Copy what a job has left: its ./outputs, ./logs and log to `artifacts`, an output to `named-outputs`."""
+    from studiolo import job_files
+
     with studiolo.open_workspace() as workspace:
-        for chunk in submit.stream(workspace, name):
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
+        made = job_files.download(workspace, name, path, output=output, everything=everything)
+    return Answer(value=[str(each) for each in made], words="\n".join(str(each) for each in made))
+
+
+@app.command()
+def update(name: Name, set_: Set = None, add: Add = None, remove: Remove = None) -> Answer:
+    """Change what is said of a job: display_name, description, tags, properties, experiment_name."""
+    from jobs import records
+    from jobs.assets.versions import changed
+    from jobs.files.expressions import render
+
+    with studiolo.open_workspace() as workspace:
         job = records.get(workspace, name)
-    if job.status != "Completed":
-        ended = f" with exit code {job.exit_code}" if job.exit_code is not None else ""
-        raise StudioloError(f"job {name!r} {job.status.lower()}{ended}", hint=job.error or f"studiolo job show {name}")
+        before: dict[str, Any] = {
+            "display_name": job.display_name, "description": job.description, "experiment_name": job.experiment,
+            "tags": dict(job.tags), "properties": dict(job.properties),
+        }  # fmt: skip
+        wanted = changed(before, sets(set_, add), removals(remove))
+        words = {key: value for key, value in wanted.items() if before.get(key) != value}
+        for key in ("tags", "properties"):
+            if key in words:
+                words[key] = {name: render(value) for name, value in words[key].items()}
+        job = records.change(workspace, name, words)
+        return Answer(value=job_shapes.job(workspace, job), words=f"changed: {', '.join(words) or 'nothing'}")
+
+
+@app.command()
+def archive(name: Name) -> Answer:
+    """Take a job out of the lists; nothing of it goes."""
+    return _archive(name, archived=True)
+
+
+@app.command()
+def restore(name: Name) -> Answer:
+    """Put an archived job back into the lists."""
+    return _archive(name, archived=False)
+
+
+@app.command()
+def replay(name: Name, stream: Stream = False) -> Answer:
+    """Run a job again as it was; say what differs from then, and with --stream in what it left."""
+    from jobs import records
+    from jobs import replay as replaying
+
+    with studiolo.open_workspace() as workspace:
+        again, differences = replaying.replay(workspace, name)
+        for each in differences or ("nothing differs from then",):
+            typer.echo(str(each), err=True)
+        if not stream:
+            following = f"studiolo job stream {again.name}"
+            return Answer(value=job_shapes.job(workspace, again), words=again.name, next=following)
+        typer.echo(again.name, err=True)
+        ended = _followed(workspace, again.name)
+        left = replaying.compare_outputs(workspace, records.get(workspace, name), ended)
+        shown = job_shapes.job(workspace, ended)
+    for difference in left or ("its outputs are the same to the byte",):
+        typer.echo(str(difference), err=True)
+    failure = StudioloError(f"job {again.name!r} is not what {name!r} was") if left else None
+    return Answer(value=shown, words="", failure=failure)
+
+
+@app.command("show-services")
+def show_services(name: Name) -> Answer:
+    """Show where a job is looked at. What a job itself opens, its command says: it runs on this machine."""
+    from jobs import records
+
+    with studiolo.open_workspace() as workspace:
+        services = job_shapes.job(workspace, records.get(workspace, name))["services"]
+    words = "\n".join(f"{key}  {each['endpoint']}" for key, each in services.items() if "endpoint" in each)
+    return Answer(value=services, words=words)
+
+
+def _read(file: Path, name: str, set_: list[str] | None) -> Job:
+    from jobs.files import read_job
+
+    job = read_job(file, (*sets(set_), ("name", name)) if name else sets(set_))
+    for finding in job.findings:
+        typer.echo(f"{'note' if finding.weight == 'note' else 'warning'}: {finding.what}", err=True)
+    return job
+
+
+def _debug(step: str) -> None:
+    raise Invalid(f"step {step!r} cannot be debugged yet", hint="run its command by hand")
+
+
+def _save(shown: dict[str, Any], path: Path) -> None:
+    from studiolo.commands.formats import as_yaml
+    from workspace.paths import write_atomically
+
+    write_atomically(path, as_yaml(shown))
+
+
+def _archive(name: str, *, archived: bool) -> Answer:
+    from jobs import records
+
+    with studiolo.open_workspace() as workspace:
+        job = records.archive(workspace, name, archived=archived)
+        return Answer(
+            value=job_shapes.job(workspace, job), words=f"{job.name} {'archived' if archived else 'restored'}"
+        )
+
+
+def _followed(workspace: Workspace, name: str) -> JobRecord:
+    """Show what a job says until it has ended; whoever interrupts this leaves the job as it is."""
+    from jobs import submit
+    from studiolo.commands.waiting import waiting
+
+    try:
+        with waiting(workspace, name) as begun:
+            for chunk in submit.stream(workspace, name):
+                begun()
+                sys.stdout.buffer.write(chunk)
+                sys.stdout.buffer.flush()
+    except KeyboardInterrupt:
+        typer.echo(f"\nthe job goes on; `studiolo job stream {name}` follows it again, `job cancel` ends it", err=True)
+        raise
+    return submit.wait(workspace, name)
+
+
+def _failure(job: JobRecord) -> StudioloError | None:
+    if job.status == "Completed":
+        return None
+    ended = f" with exit code {job.exit_code}" if job.exit_code is not None else ""
+    hint = job.error or f"studiolo job show {job.name}"
+    return StudioloError(f"job {job.name!r} {job.status.lower()}{ended}", hint=hint)

@@ -1,16 +1,14 @@
-"""What the commands of endpoints and deployments share: their options, their output, what they show while they wait."""
+"""What the commands of endpoints and deployments share: their options, what they show while they wait."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studiolo.commands.show import print_json, print_table
-from studiolo.plain import plain
 from workspace.errors import Invalid
 
 if TYPE_CHECKING:
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
     from serving.endpoints import Deployment
     from serving.invoking import Answered, Waiting
 
-Output = Literal["json", "table", "tsv"]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-As = Annotated[Output | None, typer.Option("--output", "-o", help="How to print it.")]
 EndpointName = Annotated[str, typer.Option("--name", "-n", help="The endpoint.")]
 OfEndpoint = Annotated[str, typer.Option("--endpoint-name", "-e", help="The endpoint.")]
 DeploymentName = Annotated[str, typer.Option("--name", "-n", help="The deployment.")]
@@ -60,32 +55,6 @@ def shares(text: str, option: str) -> dict[str, float]:
         if not equals or not name:
             raise Invalid(f"{option} takes name=percent, not {part!r}", hint=f'for example {option} "blue=90 green=10"')
     return {name: int(part) if part == int(part) else part for name, part in found.items()}
-
-
-def print_one(value: Mapping[str, Any], output: Output | None, *, as_json: bool) -> None:
-    """Print one thing: as a table of its fields where nothing else is asked for."""
-    if as_json or output == "json":
-        print_json(value)
-    elif output == "tsv":
-        print("\t".join(_cell(each) for each in plain(value).values()))
-    else:
-        print_table(
-            ("", ""), [(key, _cell(each)) for key, each in plain(value).items() if each not in (None, "", {}, [])]
-        )
-
-
-def print_many(
-    found: Iterable[Mapping[str, Any]], columns: Sequence[str], output: Output | None, *, as_json: bool
-) -> None:
-    """Print several things: as a table of some of their fields where nothing else is asked for."""
-    rows = list(found)
-    if as_json or output == "json":
-        print_json(rows)
-    elif output == "tsv":
-        for row in rows:
-            print("\t".join(_cell(row.get(column)) for column in columns))
-    else:
-        print_table(columns, ([_cell(row.get(column)) for column in columns] for row in rows))
 
 
 def note_unused(keys: Iterable[str], warnings: Iterable[str]) -> None:
@@ -147,13 +116,3 @@ def confirm(what: str, *, yes: bool) -> None:
     """Ask before something goes, where somebody can answer."""
     if sys.stdin.isatty() and not yes:
         typer.confirm(what, abort=True, err=True)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, dict):
-        return " ".join(f"{key}={_cell(each)}" for key, each in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_cell(each) for each in value)
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "" if value is None else str(value)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from jobs.submit import stream, wait
-from studiolo.services import TRACKING
+from studiolo.job_making import TRACKING
 from tests.jobs.conftest import LONG, Submit
 from workspace.home import Workspace
 

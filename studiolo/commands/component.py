@@ -1,0 +1,39 @@
+"""`studiolo component`: steps of pipelines, kept by name and version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from studiolo.commands.assets import Named, OfFile, Version, create, versioned
+from studiolo.commands.changing import Set, sets
+from studiolo.commands.formats import Answer
+from workspace.errors import Invalid
+
+app = versioned("component", "Keep components, the steps of pipelines, by name and version.")
+
+
+@app.command("create")
+def create_command(file: OfFile = None, name: Named = "", version: Version = "", set_: Set = None) -> Answer:
+    """Register the component of a file with its code; the same content again is the same version."""
+    return create("component", file, {"name": name, "version": version}, set_)
+
+
+@app.command("validate")
+def validate_command(
+    file: Annotated[Path, typer.Option("--file", "-f", help="The component's file.")], set_: Set = None
+) -> Answer:
+    """Check a component's file and register nothing; exit with 1 where it cannot be right."""
+    from jobs.files import read_component
+
+    try:
+        found = read_component(file, sets(set_))
+    except Invalid as problem:
+        told = {"message": str(problem), "location": str(problem.at or file), "hint": problem.hint}
+        value = {"result": "Failed", "errors": [told], "warnings": []}
+        return Answer(value=value, words="Failed", failure=problem)
+    warnings = [{"message": each.what, "location": str(each.at)} for each in found.findings]
+    words = "\n".join(["Succeeded", *(f"{each.weight}: {each}" for each in found.findings)])
+    return Answer(value={"result": "Succeeded", "errors": [], "warnings": warnings}, words=words)

@@ -1,0 +1,54 @@
+"""`studiolo model`: models by name and version. `studiolo models` prepares those that come with Studiolo."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from studiolo import open_workspace
+from studiolo.commands.assets import Description, Name, Named, OfFile, Tags, Version, create, tags_of, versioned
+from studiolo.commands.changing import Set
+from studiolo.commands.formats import Answer
+
+app = versioned("model", "Keep models by name and version.")
+
+
+@app.command("create")
+def create_command(
+    file: OfFile = None,
+    name: Named = "",
+    version: Version = "",
+    path: Annotated[str, typer.Option("--path", "-p", help="A file or folder here, or a job's output.")] = "",
+    type_: Annotated[str, typer.Option("--type", "-t", help="custom_model, mlflow_model or triton_model.")] = "",
+    stage: Annotated[str, typer.Option("--stage", "-s", help="How far it has come.")] = "",
+    description: Description = "",
+    tags: Tags = None,
+    set_: Set = None,
+) -> Answer:
+    """Register a model, from a file or from options; the same content again is the same version."""
+    given = {
+        "name": name, "version": version, "path": path, "type": type_, "stage": stage, "description": description,
+        "tags": tags_of(tags),
+    }  # fmt: skip
+    return create("model", file, given, set_)
+
+
+@app.command("download")
+def download_command(
+    name: Name,
+    version: Version = "",
+    path: Annotated[Path, typer.Option("--download-path", "-p", help="The folder that gets it.")] = Path(),
+) -> Answer:
+    """Copy a model into a folder named after it."""
+    with open_workspace() as workspace:
+        asset = workspace.assets.get("model", f"{name}:{version}" if version else name)
+        source, target = workspace.assets.path(asset), path / asset.name
+        target.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target / source.name, dirs_exist_ok=True)
+        else:
+            shutil.copy2(source, target / source.name)
+    return Answer(value=str(target), words=str(target))
