@@ -45,6 +45,8 @@ COMMANDS = {
     "index": Entry("studiolo.commands.index:app", "Make folders of documents searchable, for flows.", WORK),
     "eval": Entry("studiolo.commands.eval:app", "Score runs and compare them.", WORK),
     "job": Entry("studiolo.commands.job:app", "Submit jobs, follow them, look at them, cancel them.", WORK),
+    "az": Entry("studiolo.commands.az:az", "Take command lines that were written for `az ml`.", WORK),
+    "shell": Entry("studiolo.commands.shell:shell", "Open a shell in which `az` works on this workspace.", WORK),
     "component": Entry("studiolo.commands.component:app", "Keep components, the steps of pipelines.", WORK),
     "data": Entry("studiolo.commands.data:app", "Keep data by name and version.", WORK),
     "environment": Entry("studiolo.commands.environment:app", "Keep what jobs run in, and make it.", WORK),
@@ -141,10 +143,20 @@ def _studiolo(
         os.environ[variable("home")] = str(home.expanduser().absolute())
 
 
+def command_of(group: str, name: str) -> Any:
+    """Return a command of a group, with its options, or None where there is none of that name."""
+    return _Promise(group, COMMANDS[group]).keep(name).commands.get(name) if group in COMMANDS else None
+
+
+def run(arguments: list[str]) -> None:
+    """Run one command line, and end this process where it ends."""
+    get_command(app)(args=spread(arguments), prog_name="studiolo")
+
+
 def main() -> NoReturn:
     """Run the command line. One of our errors ends as a line and a hint; a bug keeps its traceback."""
     try:
-        get_command(app)(args=spread(sys.argv[1:]), prog_name="studiolo")
+        run(sys.argv[1:])
     except StudioloError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         if error.hint:

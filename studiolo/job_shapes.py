@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
+from jobs.assets.versions import context, workspace_id
 from jobs.records import JobRecord
 from workspace.home import Workspace
 
@@ -40,8 +40,8 @@ def job(workspace: Workspace, found: JobRecord) -> dict[str, Any]:
         "services": _services(workspace, found, written.get("services") or {}),
         "tags": dict(found.tags),
         "properties": dict(found.properties),
-        "creation_context": {"created_at": _moment(found.submitted_at), "created_by_type": "User"},
-        "id": f"azureml:{found.name}",
+        "creation_context": context(found.submitted_at),
+        "id": f"azureml:{workspace_id(workspace)}/jobs/{found.name}",
         "parent_job_name": found.parent,
         "run_id": found.run_id,
         "attempt": found.attempt,
@@ -90,7 +90,3 @@ def _services(workspace: Workspace, found: JobRecord, written: Mapping[str, Any]
         "Studio": {"type": "Studio", "endpoint": studio},
         "Tracking": {"type": "Tracking", "endpoint": tracking},
     }
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()

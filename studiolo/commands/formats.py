@@ -68,6 +68,8 @@ class _Chosen(dict[str, Any]):
 def _print_for_people(value: Any, answer: Answer) -> None:
     if answer.words is not None:
         print(answer.words, end="\n" if answer.words else "")
+    elif isinstance(value, list) and not answer.columns:
+        _print_rows(value, None)
     elif isinstance(value, list):
         print_table(answer.columns, ([cell(row.get(column)) for column in answer.columns] for row in value))
     else:
