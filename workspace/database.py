@@ -16,7 +16,14 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 
 from workspace.errors import Invalid, MissingExtra, StudioloError, Unavailable
 from workspace.filesystems import is_network
-from workspace.light_database import PATIENCE, lock_number, sqlite_trouble
+from workspace.light_database import (
+    PATIENCE,
+    PostgresStatements,
+    SqliteStatements,
+    Statements,
+    lock_number,
+    sqlite_trouble,
+)
 
 _DURABILITY = "studiolo_durability"  # execution option of a write: FULL or NORMAL
 _PASSING = frozenset({"40001", "40P01"})  # PostgreSQL: serialization failure, deadlock
@@ -98,6 +105,12 @@ class Database:
             self.engine.dispose(close=False)
             self._pid = os.getpid()
         return self.engine
+
+
+def plain(connection: Connection) -> Statements:
+    """Return a transaction as plain SQL takes it: what is written from both sides is written once."""
+    raw = connection.connection.dbapi_connection
+    return SqliteStatements(raw) if isinstance(raw, sqlite3.Connection) else PostgresStatements(raw)
 
 
 def sqlite_url(path: Path) -> URL:

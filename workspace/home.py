@@ -89,7 +89,7 @@ class Workspace:
         """Named and versioned content."""
         from workspace.assets import Assets
 
-        return Assets(self.database, self.blobs, self.audit, checkouts=self.home / "checkouts")
+        return Assets(self.light, self.blobs, self.audit, checkouts=self.home / "checkouts")
 
     @cached_property
     def blobs(self) -> Blobs:
@@ -122,7 +122,7 @@ class Workspace:
         """Who did what."""
         from workspace.audit import Audit
 
-        return Audit(self.database)
+        return Audit(self.light)
 
     @cached_property
     def runs(self) -> Runs:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from workspace.errors import Invalid, MissingExtra, Unavailable
 from workspace.filesystems import is_full
@@ -33,12 +33,17 @@ Row = dict[str, Any]
 T = TypeVar("T")
 
 
-class Statements(Protocol):
-    """A transaction: `:name` in the text stands for the value of that name, on SQLite and PostgreSQL alike."""
+class Records(Protocol):
+    """What can be asked: `:name` in the text stands for the value of that name, on SQLite and PostgreSQL alike."""
 
     def rows(self, sql: str, **values: Any) -> list[Row]:
         """Return what a SELECT finds."""
         ...
+
+
+@runtime_checkable
+class Statements(Records, Protocol):
+    """A transaction, in which can be written too."""
 
     def change(self, sql: str, **values: Any) -> int:
         """Return how many rows a statement has changed."""
@@ -46,6 +51,10 @@ class Statements(Protocol):
 
     def change_many(self, sql: str, rows: Sequence[Row]) -> int:
         """Return how many rows a statement has changed that is done once for each row of values."""
+        ...
+
+    def hold(self, subject: str) -> None:
+        """Make other writers of `subject` wait until this transaction ends; SQLite has one writer anyway."""
         ...
 
 
@@ -57,7 +66,7 @@ class LightDatabase:
         self.url = url
         self.patience = patience
         self._lock = threading.RLock()
-        self._connection: Any = None
+        self._connection: _SQLite | _Postgres | None = None
         self._pid = os.getpid()
         self._inherited: list[Any] = []
 
@@ -74,8 +83,7 @@ class LightDatabase:
     def rows(self, sql: str, **values: Any) -> list[Row]:
         """Return what a SELECT finds, in a look of its own."""
         with self._explained():
-            found: list[Row] = self._open().rows(sql, **values)
-            return found
+            return self._open().rows(sql, values)
 
     @contextmanager
     def write(self, *, durable: bool = True, hold: tuple[str, ...] = ()) -> Iterator[Statements]:
@@ -83,7 +91,9 @@ class LightDatabase:
 
         A durable one survives a power cut. Those that hold a same subject come one after the other.
         """
-        with self._explained(), self._open().transaction(durable, hold) as statements:
+        with self._explained(), self._open().transaction(durable) as statements:
+            for subject in hold:
+                statements.hold(subject)
             yield statements
 
     def transact(self, work: Callable[[Statements], T], *, durable: bool = True, hold: tuple[str, ...] = ()) -> T:
@@ -111,7 +121,7 @@ class LightDatabase:
                 self._connection.close()
             self._connection = None
 
-    def _open(self) -> Any:
+    def _open(self) -> _SQLite | _Postgres:
         if self._pid != os.getpid():
             # SQLite forbids even closing a connection that was inherited over a fork: keep it, untouched.
             self._inherited.append(self._connection)
@@ -134,12 +144,11 @@ class LightDatabase:
                 raise
 
 
-class _SQLite:
-    def __init__(self, path: Path, patience: float) -> None:
-        self._raw = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
-        self._raw.execute("PRAGMA journal_mode=WAL")
-        self._raw.execute("PRAGMA foreign_keys=ON")
-        self._durable: bool | None = None
+class SqliteStatements:
+    """The transaction of a raw connection to SQLite."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
 
     def rows(self, sql: str, **values: Any) -> list[Row]:
         found = self._raw.execute(sql, values)
@@ -152,19 +161,57 @@ class _SQLite:
     def change_many(self, sql: str, rows: Sequence[Row]) -> int:
         return self._raw.executemany(sql, rows).rowcount if rows else 0
 
+    def hold(self, subject: str) -> None:
+        """Nothing to do: who may write is alone."""
+
+
+class PostgresStatements:
+    """The transaction of a raw connection to PostgreSQL."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def rows(self, sql: str, **values: Any) -> list[Row]:
+        with self._raw.cursor() as cursor:
+            cursor.execute(_NAMED.sub(r"%(\1)s", sql), values)
+            names = [column.name for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def change(self, sql: str, **values: Any) -> int:
+        with self._raw.cursor() as cursor:
+            cursor.execute(_NAMED.sub(r"%(\1)s", sql), values)
+            return int(cursor.rowcount)
+
+    def change_many(self, sql: str, rows: Sequence[Row]) -> int:
+        if not rows:
+            return 0
+        with self._raw.cursor() as cursor:
+            cursor.executemany(_NAMED.sub(r"%(\1)s", sql), rows)
+            return int(cursor.rowcount)
+
+    def hold(self, subject: str) -> None:
+        self.rows("SELECT pg_advisory_xact_lock(:number)", number=lock_number(subject))
+
+
+class _SQLite:
+    def __init__(self, path: Path, patience: float) -> None:
+        self._raw = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+        self._raw.execute("PRAGMA journal_mode=WAL")
+        self._raw.execute("PRAGMA foreign_keys=ON")
+        self._durable: bool | None = None
+        self.statements: Statements = SqliteStatements(self._raw)
+
+    def rows(self, sql: str, values: Row) -> list[Row]:
+        return self.statements.rows(sql, **values)
+
     @contextmanager
-    def transaction(self, durable: bool, _hold: tuple[str, ...]) -> Iterator[Statements]:  # one writer at a time anyway
+    def transaction(self, durable: bool) -> Iterator[Statements]:
         if self._durable is not durable:
             self._raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._durable = durable
         self._raw.execute("BEGIN IMMEDIATE")
         try:
-            yield self
-        except BaseException:
-            if self._raw.in_transaction:
-                self._raw.execute("ROLLBACK")
-            raise
-        try:
+            yield self.statements
             self._raw.execute("COMMIT")
         except BaseException:
             if self._raw.in_transaction:
@@ -184,31 +231,16 @@ class _Postgres:
         self._error: type[Exception] = psycopg.Error
         with self._explained():
             self._raw: Any = psycopg.connect(_libpq(url), autocommit=True, connect_timeout=10)
+        self.statements: Statements = PostgresStatements(self._raw)
 
-    def rows(self, sql: str, **values: Any) -> list[Row]:
-        with self._explained(), self._raw.cursor() as cursor:
-            cursor.execute(_NAMED.sub(r"%(\1)s", sql), values)
-            names = [column.name for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
-
-    def change(self, sql: str, **values: Any) -> int:
-        with self._explained(), self._raw.cursor() as cursor:
-            cursor.execute(_NAMED.sub(r"%(\1)s", sql), values)
-            return int(cursor.rowcount)
-
-    def change_many(self, sql: str, rows: Sequence[Row]) -> int:
-        if not rows:
-            return 0
-        with self._explained(), self._raw.cursor() as cursor:
-            cursor.executemany(_NAMED.sub(r"%(\1)s", sql), rows)
-            return int(cursor.rowcount)
+    def rows(self, sql: str, values: Row) -> list[Row]:
+        with self._explained():
+            return self.statements.rows(sql, **values)
 
     @contextmanager
-    def transaction(self, _durable: bool, hold: tuple[str, ...]) -> Iterator[Statements]:
+    def transaction(self, _durable: bool) -> Iterator[Statements]:
         with self._explained(), self._raw.transaction():
-            for subject in hold:
-                self.rows("SELECT pg_advisory_xact_lock(:number)", number=lock_number(subject))
-            yield self
+            yield self.statements
 
     def close(self) -> None:
         self._raw.close()
