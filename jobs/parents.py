@@ -28,6 +28,7 @@ from typing import Any
 from jobs import records, states
 from jobs.children import cancel_children
 from jobs.create import create
+from jobs.environments.layer import fetching
 from jobs.files import job_of
 from jobs.files.command import Job
 from jobs.files.environment import Environment
@@ -80,7 +81,7 @@ def submit_parent(workspace: Workspace, job: Job, *, kind: str, module: str, wis
         experiment=job.experiment_name or job.folder.name,
         inputs={name: _told(workspace, name, value, job) for name, value in getattr(kept, "inputs", {}).items()},
         outputs={name: bound_output(value) for name, value in getattr(job, "outputs", {}).items()},
-        passed=passed(os.environ),
+        passed=_passed(os.environ),
         grace=GRACE,
         tags=tags,
         tracking=wishes.tracking,
@@ -109,6 +110,12 @@ def keep(workspace: Workspace, value: Any) -> Any:
         _, ref = keep_code(workspace, snapshot(workspace, changed["code"]))
         changed["code"] = reference(f"azureml:{ref.removeprefix('code:')}")
     return replace(value, **changed)
+
+
+def _passed(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what children are begun with: they may have environments to make, and find those that were made."""
+    caches = {name: environ[name] for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME") if name in environ}
+    return passed(environ) | fetching(environ) | caches
 
 
 def _kept_input(workspace: Workspace, given: Input) -> Input:

@@ -20,7 +20,7 @@ from jobs.environments.pythons import Minor
 from jobs.environments.spec import Spec, name_of
 from jobs.environments.steps import Step
 from jobs.environments.uv import CannotBe
-from workspace.errors import Invalid, StudioloError
+from workspace.errors import Invalid, StudioloError, Unavailable
 
 NEIGHBOURS = 4  # Pythons that are tried beside the first
 A_WHILE, FOREVER = 90.0, math.inf  # seconds of building packages
@@ -100,8 +100,8 @@ def _try(
     wanted = (yield from _newer(spec, folder, environ)) if attempt.newer else spec
     gave_way = yield from _install_all(wanted, attempt, folder, environ)
     yield from _compile(folder, environ)
-    yield from _install_usual(spec, folder, environ)
-    return _replaced(spec, folder, attempt.minor) if attempt.newer else gave_way
+    said = yield from _install_usual(spec, folder, environ)
+    return (*(_replaced(spec, folder, attempt.minor) if attempt.newer else gave_way), *said)
 
 
 def _install_all(
@@ -152,13 +152,23 @@ def _compile(folder: Path, environ: Mapping[str, str]) -> Generator[Step, None, 
     yield from (step for step in steps.run(command, environ=environ, folder=folder) if not isinstance(step, Preparing))
 
 
-def _install_usual(spec: Spec, folder: Path, environ: Mapping[str, str]) -> Iterator[Step]:
+def _install_usual(spec: Spec, folder: Path, environ: Mapping[str, str]) -> Generator[Step, None, tuple[str, ...]]:
     there = _versions(folder)
     usual = [line for line in _USUAL if name_of(line) not in there]
-    if usual and "--no-index" not in spec.options:
-        listed = _listed(folder, "usual.txt", (*_options(spec), *usual))
-        command = ["pip", "install", "--python", str(store.python_of(folder)), *_switches(spec)]
+    if not usual or "--no-index" in spec.options:
+        return ()
+    listed = _listed(folder, "usual.txt", (*_options(spec), *usual))
+    command = ["pip", "install", "--python", str(store.python_of(folder)), *_switches(spec)]
+    try:
         yield from uv.run([*command, "--requirement", str(listed)], environ=environ, folder=folder)
+    except Unavailable as problem:
+        # Without a network a bare Python is still a Python: most bring a pip of their own.
+        own = [str(store.python_of(folder)), "-m", "ensurepip", "--default-pip"]
+        ended = yield from steps.run(own, environ=environ, folder=folder)
+        if ended.code:
+            raise
+        return (f"{problem}; pip is the one that Python brings",)
+    return ()
 
 
 def _listed(folder: Path, name: str, lines: Iterable[str]) -> Path:

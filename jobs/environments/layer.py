@@ -50,9 +50,14 @@ def layer(prepared: Prepared, folder: Path) -> Path:
     return store.python_of(folder)
 
 
+def fetching(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which packages are found and fetched."""
+    return {name: value for name, value in environ.items() if name.startswith(PASSED) or name in PASSED_NAMES}
+
+
 def variables(prepared: Prepared, python: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """Return what a command needs in its environment so that `python`, `pip` and scripts are those of the layer."""
-    found = {name: value for name, value in environ.items() if name.startswith(PASSED) or name in PASSED_NAMES}
+    found = fetching(environ)
     found["VIRTUAL_ENV"] = str(python.parent.parent)
     found["PATH"] = f"{python.parent}:{environ.get('PATH', '/usr/local/bin:/usr/bin:/bin')}"
     found["PYTHONNOUSERSITE"] = "1"  # what somebody installed with --user is not part of it
