@@ -102,7 +102,7 @@ class _Pieces:
                 empty,
                 inputs={name: each or Input(name=name, type="object") for name, each in inputs.items()},
                 outputs={each.name: each for each in outputs if each},
-                nodes=tuple(each or Node(name=name, type="python") for name, each in nodes.items()),
+                nodes=tuple(each or self._stand_in(document, name) for name, each in nodes.items()),
                 additional_includes=included,
             ),
             frozenset(broken),
@@ -125,6 +125,15 @@ class _Pieces:
             else:
                 found[name] = self._try(dag.read_node, document, included, index, choice if name == wanted else None)
         return found
+
+    def _stand_in(self, document: Document, name: str) -> Node:
+        """Return a node that cannot be read with what goes into it, so that its references are looked at."""
+        index = next(
+            index
+            for index, each in enumerate(document.get("nodes"))
+            if isinstance(each, dict) and each.get("name") == name
+        )
+        return Node(name=name, type="python", inputs=self._try(dag.read_node_inputs, document, "nodes", index) or {})
 
     def _refuse(self, document: Document, known: Iterable[str], *steps: Step) -> None:
         given = document.get(*steps)

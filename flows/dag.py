@@ -206,7 +206,6 @@ def _plain_node(
         what = f"unknown type {kind!r}" if kind else f"node {name!r} needs `type`"
         raise Invalid(what, hint=did_you_mean(str(kind), NODE_TYPES), at=document.at(*steps, "type"))
     source = mapping(document, *steps, "source")
-    each = _each(document, steps)
     return Node(
         name=name,
         type=str(kind),
@@ -214,11 +213,7 @@ def _plain_node(
         source=str(source.get("path") or ""),
         source_type=str(source.get("type") or "code"),
         tool=str(source.get("tool") or ""),
-        inputs={
-            key: _value(document, value, *steps, "inputs", key, item=each.name if each else "")
-            for key, value in mapping(document, *steps, "inputs").items()
-            if value is not None and value != ""
-        },
+        inputs=read_node_inputs(document, *steps),
         connection=str(given.get("connection") or ""),
         api=str(given.get("api") or "chat"),
         provider=str(given.get("provider") or ""),
@@ -229,10 +224,20 @@ def _plain_node(
         retry=_retry(document, steps),
         timeout=_number(document, *steps, "timeout"),
         cache=given.get("cache") is True,
-        each=each,
+        each=_each(document, steps),
         pin=given.get("pin", MISSING),
         at=document.at(*steps),
     )
+
+
+def read_node_inputs(document: Document, *steps: Step) -> dict[str, Any]:
+    """Read what goes into a node, also where the rest of it cannot be read."""
+    each = _each(document, steps)
+    return {
+        key: _value(document, value, *steps, "inputs", key, item=each.name if each else "")
+        for key, value in mapping(document, *steps, "inputs").items()
+        if value is not None and value != ""
+    }
 
 
 def _source(document: Document, included: tuple[Path, ...], kind: str, steps: tuple[Step, ...]) -> Path | None:

@@ -77,6 +77,13 @@ def test_what_cannot_be_read_is_not_told_again_by_those_who_use_it(make_flow: Ma
     assert said(folder) == ["7 error: unknown type 'pyhton'"]
 
 
+def test_what_a_node_refers_to_is_looked_at_also_where_the_rest_of_it_cannot_be_read(make_flow: MakeFlow) -> None:
+    folder = make_flow(NODE.replace("type: python", "type: pyton").replace("inputs.x}", "inputs.z}"), double=DOUBLE)
+    found = said(folder)
+    assert any("unknown type 'pyton'" in each for each in found)
+    assert any("'z'" in each for each in found)
+
+
 def test_every_cycle_and_lost_name_is_found(make_flow: MakeFlow) -> None:
     text = NODE.replace("${inputs.x}", "${double.output}")
     assert [each.partition(": ")[2] for each in said(make_flow(text, double=DOUBLE))] == [
