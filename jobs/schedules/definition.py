@@ -1,0 +1,205 @@
+"""What a schedule runs and when, as it is kept: plain values that nothing outside changes any more.
+
+The job is kept as its files said it when the schedule was made, its code as it was; data is looked up at each firing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jobs import records
+from jobs.files import job_of
+from jobs.files.command import Job
+from jobs.files.environment import Environment
+from jobs.files.loading import start_made
+from jobs.files.overrides import Override, apply
+from jobs.files.plain import plain
+from jobs.files.references import PREFIX, Reference, reference, target
+from jobs.files.schedule import RemoteJob, Schedule, merge
+from jobs.files.trigger import TRIGGER, Trigger
+from jobs.snapshots import snapshot
+from jobs.submit import keep_code
+from workspace.documents import Document
+from workspace.errors import Invalid, did_you_mean
+from workspace.home import Workspace
+
+PARAMETERS = ("inputs", "outputs", "settings", "compute", "experiment_name", "tags")
+KINDS = ("create_job", "import_data", "create_monitor")
+CATCH_UP = "studiolo.catch_up"  # the property that says what becomes of firings that were missed
+CATCHES = ("last", "none", "all")
+
+Spec = Mapping[str, Any]
+
+# What a shell takes as the word that it is, unquoted: the words of a request end up in the command of a job.
+_HARMLESS = re.compile(r"(?:[\w.,:/@+=%][\w.,:/@+=%-]*(?: [\w.,:/@+=%][\w.,:/@+=%-]*)*)?")
+
+
+def keep(workspace: Workspace, schedule: Schedule) -> Spec:
+    """Return a schedule as it is kept; its code becomes an asset. What cannot be right is refused."""
+    made = schedule.create_job
+    if isinstance(made, RemoteJob):
+        changes = _with_absolute_paths(made.changes, schedule.origin.folder)
+        schedule = replace(schedule, create_job=RemoteJob(job=made.job, changes=changes))
+    elif made is not None:
+        schedule = replace(schedule, create_job=_with_code_kept(workspace, replace(made, name=None)))
+    spec = {key: value for key, value in plain(schedule).items() if value is not None}
+    if isinstance(schedule.create_job, RemoteJob):
+        spec["create_job"] = {"job": str(schedule.create_job.job), **schedule.create_job.changes}
+    folder = made.folder if isinstance(made, Job) else schedule.origin.folder
+    spec |= {"folder": str(folder.resolve())}
+    check(workspace, spec)
+    return spec
+
+
+def of_job(job: Job, name: str) -> Schedule:
+    """Return a schedule that no clock fires: a job that is begun by hand or over HTTP."""
+    return Schedule(origin=job.origin, name=name, create_job=job)
+
+
+def changed(workspace: Workspace, spec: Spec, overrides: tuple[Override, ...]) -> Spec:
+    """Return what is kept with values set: `trigger.expression`, `create_job.inputs.rate`."""
+    root: dict[str, Any] = apply(Document(Path(spec["folder"]) / "<made>", dict(spec)), overrides).root
+    for key in ("name", "folder"):
+        if root.get(key) != spec.get(key):
+            raise Invalid(f"`{key}` of a schedule stays as it is", hint="make another schedule")
+    check(workspace, root)
+    return root
+
+
+def check(workspace: Workspace, spec: Spec) -> None:
+    """Raise where a schedule as it is kept cannot be right."""
+    trigger_of(spec)
+    catch_up(spec)
+    if "create_job" in spec:
+        _job(workspace, spec)
+
+
+def trigger_of(spec: Spec) -> Trigger | None:
+    """Return when it runs; None: when somebody asks for it."""
+    if spec.get("trigger") is None:
+        return None
+    place = start_made(spec, Path(spec["folder"])).under("trigger")
+    found: Trigger = TRIGGER.read(place, spec["trigger"])
+    for finding in place.reading.findings:
+        if finding.weight == "refusal":
+            raise finding.error()
+    return found
+
+
+def catch_up(spec: Spec) -> str:
+    """Return what becomes of firings that were missed."""
+    found = spec.get("properties", {}).get(CATCH_UP) or CATCHES[0]
+    if found not in CATCHES:
+        raise Invalid(f"the property {CATCH_UP} cannot be {found!r}", hint=did_you_mean(str(found), CATCHES))
+    return str(found)
+
+
+def job_for(workspace: Workspace, spec: Spec, parameters: Mapping[str, Any]) -> Job:
+    """Return the job of one firing. `parameters` are laid over what the schedule says, key by key."""
+    if "create_job" not in spec:
+        kind = next(each for each in KINDS if each in spec)
+        raise Invalid(f"a schedule with `{kind}` is kept, and cannot be run here yet", hint="use `create_job`")
+    written, folder = _written(workspace, spec)
+    return job_of(_with_parameters(written, parameters), folder)
+
+
+def check_parameters(given: Any) -> Mapping[str, Any]:
+    """Return parameters; Invalid where there are keys that no firing takes."""
+    if not isinstance(given, Mapping):
+        raise Invalid("parameters must be a mapping", hint='{"inputs": {"rate": 0.1}}')
+    for key, value in given.items():
+        if key not in PARAMETERS:
+            raise Invalid(f"unknown parameter {key!r}", hint=did_you_mean(str(key), PARAMETERS))
+        if key not in ("compute", "experiment_name") and not isinstance(value, Mapping):
+            raise Invalid(f"parameter `{key}` must be a mapping", hint='{"inputs": {"rate": 0.1}}')
+    return given
+
+
+def check_harmless(given: Any, *, key: str = "parameters") -> None:
+    """Raise where parameters that came over a network could do more than choose values.
+
+    A value may be no word that a shell would act upon, and data is named as an asset or a URL, never as a path here.
+    """
+    if isinstance(given, Mapping):
+        for name, each in given.items():
+            check_harmless(str(name), key=key)
+            if name == "path" and isinstance(each, str) and isinstance(target(each, Path("/")), Path):
+                hint = "name a data asset: azureml:NAME:VERSION"
+                raise Invalid(f"`{key}.path` cannot be a path of this machine", hint=hint)
+            check_harmless(each, key=f"{key}.{name}")
+    elif isinstance(given, list):
+        for each in given:
+            check_harmless(each, key=key)
+    elif isinstance(given, str) and not _HARMLESS.fullmatch(given):
+        hint = "letters, digits and . , : / @ + = % _ -, words that do not begin with -"
+        raise Invalid(f"`{key}` has characters that a shell would act upon", hint=hint)
+
+
+def _job(workspace: Workspace, spec: Spec) -> Job:
+    written, folder = _written(workspace, spec)
+    return job_of(written, folder)
+
+
+def _written(workspace: Workspace, spec: Spec) -> tuple[Spec, Path]:
+    """Return the job as its file would say it, and where its relative paths start."""
+    kept = spec["create_job"]
+    if not isinstance(kept, Mapping) or "job" not in kept:
+        return kept, Path(spec["folder"])
+    name = reference(kept["job"])
+    before = records.get(workspace, name.name if name else str(kept["job"]).removeprefix(PREFIX))
+    written = {key: value for key, value in (before.spec.get("written") or {}).items() if key != "name"}
+    if not written:
+        raise Invalid(f"job {before.name!r} was not made from a file and cannot be made again")
+    if before.spec.get("code_asset"):
+        written["code"] = f"{PREFIX}{before.spec['code_asset'].removeprefix('code:')}"
+    changes = {key: value for key, value in kept.items() if key != "job"}
+    return merge(written, changes), Path(before.spec.get("folder") or spec["folder"])
+
+
+def _with_parameters(written: Spec, parameters: Mapping[str, Any]) -> Spec:
+    declared = written.get("inputs") or {}
+    inputs: dict[str, Any] = {}
+    for name, value in (parameters.get("inputs") or {}).items():
+        if name not in declared:
+            raise Invalid(f"the job has no input {name!r}", hint=did_you_mean(str(name), declared))
+        is_data = isinstance(declared[name], Mapping) and not isinstance(value, Mapping)
+        inputs[name] = {**declared[name], "path": value} if is_data else value
+    changes = {key: value for key, value in parameters.items() if key != "inputs"}
+    merged: Spec = merge(written, changes | ({"inputs": inputs} if inputs else {}))
+    return merged
+
+
+def _with_absolute_paths(changes: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    found = dict(changes)
+    for key in ("inputs", "outputs"):
+        if isinstance(found.get(key), Mapping):
+            found[key] = {name: _absolute(each, folder) for name, each in found[key].items()}
+    return found
+
+
+def _absolute(given: Any, folder: Path) -> Any:
+    if not isinstance(given, Mapping) or not isinstance(given.get("path"), str):
+        return given
+    where = target(given["path"], folder)
+    return {**given, "path": str(where)} if isinstance(where, Path) else given
+
+
+def _with_code_kept(workspace: Workspace, value: Any) -> Any:
+    """Return a job with its code as assets, also that of its steps."""
+    if isinstance(value, Mapping):
+        return {key: _with_code_kept(workspace, each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_with_code_kept(workspace, each) for each in value)
+    if not dataclasses.is_dataclass(value) or isinstance(value, type | Reference | Environment):
+        return value
+    names = [field.name for field in dataclasses.fields(value) if field.name not in ("origin", "findings")]
+    found = {name: _with_code_kept(workspace, old) for name in names if (old := getattr(value, name)) is not None}
+    if isinstance(found.get("code"), Path):
+        _, ref = keep_code(workspace, snapshot(workspace, found["code"]))
+        found["code"] = reference(f"{PREFIX}{ref.removeprefix('code:')}")
+    return replace(value, **found)
