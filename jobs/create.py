@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from jobs.files.command import CommandJob, Job
 from jobs.records import JobRecord
 from jobs.submit import Wishes, submit
 from workspace.errors import Invalid
 from workspace.home import Workspace
 
+if TYPE_CHECKING:
+    from jobs.files.parallel_job import ParallelJob
+    from jobs.files.pipeline import PipelineJob
+    from jobs.files.spark import SparkJob
+
 
 def create(workspace: Workspace, job: Job, wishes: Wishes | None = None) -> JobRecord:
     """Record a job, begin it where there is room, and return at once; it goes on whatever happens to this process."""
     if isinstance(job, CommandJob):
         return submit(workspace, job, wishes)
+    if type(job).__name__ == "SweepJob":
+        from jobs.parents import submit_parent  # here: it imports this module
+
+        return submit_parent(workspace, job, kind="sweep", module="jobs.sweeps.conduct", wishes=wishes)
+    if type(job).__name__ == "PipelineJob":
+        from jobs.pipelines.submission import submit_pipeline
+
+        return submit_pipeline(workspace, cast("PipelineJob", job), wishes)
+    if type(job).__name__ == "ParallelJob":
+        from jobs.parallel.step import submit_parallel
+
+        return submit_parallel(workspace, cast("ParallelJob", job), wishes)
+    if type(job).__name__ == "SparkJob":
+        from jobs.spark import submit_spark
+
+        return submit_spark(workspace, cast("SparkJob", job), wishes)
     raise Invalid(f"jobs of type {type(job).__name__} cannot be run")

@@ -102,7 +102,8 @@ def given(
             what = f"{component.label} has no input {name!r}"
             yield refusal("no-such-port", what, origin, "search_space", name, hint=hint)
     for name, port in component.inputs.items():
-        if name not in inputs and name not in other and port.is_needed:
+        is_in_group = any(name.startswith(f"{each}.") for each in inputs)
+        if name not in inputs and name not in other and port.is_needed and not is_in_group:
             yield refusal("input-missing", f"{component.label} needs the input {name!r}", origin, "inputs")
         elif name in inputs and (problem := _unfit(port, inputs[name], inside)):
             yield refusal("port-type", f"the input {name!r} {problem}", origin, "inputs", name)

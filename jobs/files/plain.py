@@ -44,8 +44,14 @@ def _record(value: Any) -> dict[str, Any]:
     found = {}
     for name in keys_of(value.__class__):
         given = getattr(value, name)
-        if name == "type" or given != _default(value.__class__, name):
+        default = _default(value.__class__, name)
+        if given is None and default is dataclasses.MISSING:
+            continue  # a component that was written in place needs less than one in a file
+        if name == "type" or given != default:
             found[name] = plain(given)
+    if includes := found.get("additional_includes"):
+        folder = value.origin.folder
+        found["additional_includes"] = [str(folder / each) if isinstance(each, str) else each for each in includes]
     return found
 
 
