@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.files.kinds import KINDS
 from jobs.files.loading import start, start_made
-from jobs.files.overrides import Override
+from jobs.files.overrides import Override, apply
 from jobs.files.reading import Place
 
 if TYPE_CHECKING:
@@ -127,6 +128,12 @@ def component_of(plain: Mapping[str, Any], folder: Path) -> Component:
     """Read a component from plain values."""
     found: Component = _finished(start_made(plain, folder), "component")
     return found
+
+
+def made(kind: str, plain: Mapping[str, Any], folder: Path, overrides: Overrides = ()) -> Any:
+    """Read plain values as a file of a kind that is named would say them; relative paths start in `folder`."""
+    place = start_made(plain, folder)
+    return _finished(Place(replace(place.reading, document=apply(place.reading.document, overrides))), kind)
 
 
 def read(kind: str, path: Path, overrides: Overrides = (), *, strict: bool = False) -> Any:
