@@ -56,6 +56,13 @@ if TYPE_CHECKING:
     from studiolo.run_search import mlflow_address as mlflow_address
     from studiolo.run_search import starting_points as starting_points
     from studiolo.runnables import as_runnable as as_runnable
+    from studiolo.sdk.client import Client as Client
+    from studiolo.sdk.pipelines import pipeline as pipeline
+    from studiolo.sdk.ports import Input as Input
+    from studiolo.sdk.ports import Output as Output
+    from studiolo.sdk.steps import command as command
+    from studiolo.sdk.steps import load_component as load_component
+    from studiolo.sdk.steps import load_job as load_job
     from workspace.assets import Asset as Asset
     from workspace.errors import Conflict as Conflict
     from workspace.errors import Denied as Denied
@@ -76,16 +83,19 @@ _HOMES = {
     "Artifact": "studiolo.run_files",
     "Asset": "workspace.assets",
     "Chat": "studiolo.chat",
+    "Client": "studiolo.sdk.client",
     "Conflict": "workspace.errors",
     "Denied": "workspace.errors",
     "Endpoint": "serving.endpoints",
     "Family": "studiolo.ancestry",
     "FlowFolder": "studiolo.flow_shelf",
     "Gateway": "serving.local",
+    "Input": "studiolo.sdk.ports",
     "Invalid": "workspace.errors",
     "Measured": "studiolo.chat",
     "MissingExtra": "workspace.errors",
     "NotFound": "workspace.errors",
+    "Output": "studiolo.sdk.ports",
     "PartialFailure": "workspace.errors",
     "Rollout": "serving.rollouts.records",
     "Run": "workspace.runs",
@@ -109,6 +119,7 @@ _HOMES = {
     "ask_again": "studiolo.chat",
     "by_minute": "studiolo.endpoint_activity",
     "chat_models": "studiolo.chat",
+    "command": "studiolo.sdk.steps",
     "decide": "studiolo.flow_batches",
     "family": "studiolo.ancestry",
     "find_runs": "studiolo.run_search",
@@ -116,12 +127,15 @@ _HOMES = {
     "flow_folders": "studiolo.flow_shelf",
     "flow_lines": "studiolo.run_search",
     "load_chat": "studiolo.chat",
+    "load_component": "studiolo.sdk.steps",
+    "load_job": "studiolo.sdk.steps",
     "load_trial": "studiolo.flow_trials",
     "made_endpoint": "studiolo.endpoint_activity",
     "made_endpoints": "studiolo.endpoint_activity",
     "mlflow_address": "studiolo.run_search",
     "new_chat": "studiolo.chat",
     "pause_rollout": "studiolo.endpoint_activity",
+    "pipeline": "studiolo.sdk.pipelines",
     "promote": "studiolo.flow_shelf",
     "questions": "studiolo.flow_batches",
     "reply": "studiolo.chat",

@@ -54,6 +54,8 @@ COMMANDS = {
     "compute": Entry("studiolo.commands.compute:app", "Keep the names of what jobs run on.", WORK),
     "datastore": Entry("studiolo.commands.datastore:app", "Keep where data lies.", WORK),
     "registry": Entry("studiolo.commands.registry:app", "Keep shelves of assets for several workspaces.", WORK),
+    "schedule": Entry("studiolo.commands.schedule:app", "Run jobs again and again.", WORK),
+    "event-rule": Entry("studiolo.commands.event_rule:app", "Tell others what happens here.", WORK),
     "models": Entry("studiolo.commands.models:app", "Prepare the models that come with Studiolo.", WORK),
     "endpoint": Entry("studiolo.commands.endpoint:app", "Make endpoints, split their traffic, ask them.", WORK),
     "deployment": Entry("studiolo.commands.deployment:app", "Deploy models, scripts and flows behind endpoints.", WORK),

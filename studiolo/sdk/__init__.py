@@ -1,0 +1,1 @@
+"""Jobs in Python: the same plain values that a file says, put together by calls."""
