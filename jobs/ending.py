@@ -15,7 +15,7 @@ from jobs import states
 from jobs.children import cancel_children
 from jobs.folders import AttemptFolder, attempt_folder, outputs_of, read_record
 from jobs.spec import BoundOutput, Spec
-from jobs.states import CANCELED, COMPLETED, FAILED, FINALIZING, Ending
+from jobs.states import CANCELED, COMPLETED, FAILED, FINALIZING, LOST, Ending
 from workspace.errors import StudioloError, Unavailable
 from workspace.light_database import LightDatabase
 from workspace.paths import writing
@@ -66,6 +66,8 @@ def ending_of(record: dict[str, Any], spec: Spec) -> Ending:
     if how == TIMED_OUT:
         error = f"it ran longer than its limit of {spec.timeout:g} s"
         return Ending(status=FAILED, code=code, error=error, usage=usage, again=False)
+    if how == LOST:
+        return Ending(status=LOST, code=code, error=record.get("error"), usage=usage)
     if how == REFUSED:
         return Ending(status=FAILED, code=code, error=record.get("error"), usage=usage, again=False)
     # A job of ours says itself that it failed; one that was killed goes on from where it was.

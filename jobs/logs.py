@@ -37,8 +37,8 @@ class LogWriter:
         self._folder = folder
         self._largest = largest
         self._longest = longest
-        self._number = 0
-        self._size = 0
+        self._number = _newest(folder)  # of an attempt that is followed by another shim now
+        self._size = _size(part(folder, self._number))
         self._line = 0  # bytes of the line that is being said
         self._cut = 0  # how many of them were left out
         self._lost = 0  # bytes that a full disk has cost
@@ -174,6 +174,13 @@ def _newest(folder: Path) -> int:
 
 def _oldest(folder: Path, least: int) -> int:
     return min((number for number in _numbers(folder) if number >= least), default=least)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _line_end(chunk: bytes) -> int:

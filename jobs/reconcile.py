@@ -115,6 +115,12 @@ def start(settings: Settings, module: str, *arguments: str) -> None:
 def settle_dead(settings: Settings, database: LightDatabase, name: str, number: int, spec: Spec) -> bool:
     """Settle an attempt that nobody conducts any more, by what it has left; return whether this did it."""
     folder = attempt_folder(settings.home, name, number)
+    if spec.ray is not None:
+        from jobs.ray import adoption  # here: it starts a shim, which imports this
+
+        if adoption.can_be_followed(folder):
+            adoption.hand_over(settings, database, name, number)
+            return False
     end_marked(mark(spec.run_id, number))
     if read_record(folder.exit) is not None:
         return end_attempt(database, settings, name, number, spec) is not None

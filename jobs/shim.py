@@ -34,6 +34,7 @@ from workspace.processes import boot, host, own_identity
 from workspace.settings import Settings
 
 T = TypeVar("T")
+FOLLOWERS = 3  # processes that follow a job on Ray, one after the other, where they die
 LONGEST_PAUSE = 5.0  # seconds between two tries to record the end
 
 
@@ -79,21 +80,32 @@ class Shim:
     def run(self) -> None:
         """Run the attempt to its end, once in the life of the world."""
         if self._keep_on(lambda: _claims(self._folder)):
-            self._attempt()
+            self._attempt(self._executed)
             self._keep_on(self._close)
         else:  # the records were restored from a backup: what has become of the attempt is on the disk
             self._keep_on(self._settle)
 
-    def _attempt(self) -> None:
+    def go_on(self) -> None:
+        """Follow an attempt that Ray runs to its end, in place of the shim that had begun it."""
+        self._attempt(self._followed)
+        self._keep_on(self._close)
+
+    def _attempt(self, executed: Callable[[LogWriter, Sampler], tuple[int | None, str]]) -> None:
         log = LogWriter(self._folder.logs)
         sampler = Sampler(self._folder.samples, self._job.devices)
         try:
-            code, how, error = *self._executed(log, sampler), None
+            code, how, error = *executed(log, sampler), None
+            if self._spec.ray is not None:
+                code, how = self._followed_again(code, how, log, sampler)
         except StudioloError as problem:
             code, how, error = None, ending.REFUSED, _told(problem)
             log.note(error)
         log.close()
         record = {"code": code, "ending": how, "error": error, "at": time.time(), "usage": sampler.end()}
+        if self._spec.ray is not None:
+            from jobs.ray.attempts import with_outcome
+
+            record = with_outcome(record, self._folder, mark(self._spec.run_id, self._job.number))
         self._keep_on(lambda: write_atomically(self._folder.exit, json.dumps(record)))
 
     def _executed(self, log: LogWriter, sampler: Sampler) -> tuple[int | None, str]:
@@ -105,14 +117,40 @@ class Shim:
         with TrackingDoor(self._settings, self._spec) as door:
             process, output = self._begun(log, python, outputs, door)
             self._say(RUNNING)
-            rules = Rules(
-                timeout=self._spec.timeout, grace=self._spec.grace, is_canceled=self._is_canceled, duty=self._duty
-            )
             try:
-                return Watch(process.pid, output, log, sampler, rules, knock=door).wait()
+                return Watch(process.pid, output, log, sampler, self._rules(), knock=door).wait()
             finally:
                 os.close(output)
                 python.end(mark(self._spec.run_id, self._job.number))
+
+    def _followed(self, log: LogWriter, sampler: Sampler) -> tuple[int | None, str]:
+        from jobs.ray.attempts import followed, known
+
+        read, write = os.pipe2(os.O_CLOEXEC)
+        process = CommandProcess(followed(self._folder, known(self._folder)), write)
+        os.close(write)
+        process.go()
+        try:
+            return Watch(process.pid, read, log, sampler, self._rules()).wait()
+        finally:
+            os.close(read)
+
+    def _followed_again(
+        self, code: int | None, how: str, log: LogWriter, sampler: Sampler
+    ) -> tuple[int | None, str]:
+        """Follow again, a few times, where who followed has died: what Ray runs goes on meanwhile."""
+        from jobs.ray.attempts import is_told
+
+        for _ in range(FOLLOWERS):
+            if how == ending.ENDED and not is_told(self._folder):
+                code, how = self._followed(log, sampler)
+        return code, how
+
+    def _rules(self) -> Rules:
+        later = 0.0 if self._spec.ray is None else float(self._spec.ray["later"])
+        return Rules(
+            timeout=self._spec.timeout, grace=self._spec.grace + later, is_canceled=self._is_canceled, duty=self._duty
+        )
 
     def _prepared(self, log: LogWriter, sampler: Sampler) -> Python | None:
         """Return the Python of the job, made first where it is not there; None where somebody cancelled meanwhile."""
@@ -127,7 +165,7 @@ class Shim:
         self, log: LogWriter, python: Python, outputs: Mapping[str, str], door: TrackingDoor
     ) -> tuple[CommandProcess, int]:
         """Start the command; where the kernel cannot show its inputs read-only, with copies of them."""
-        for protect in (True, False):
+        for protect in (True, False) if self._spec.ray is None else (False,):
             laid = lay_out(
                 self._spec.data, self._folder.inputs, blobs=self._blobs, protect=protect,
                 checkouts=self._settings.home / "checkouts",
@@ -175,7 +213,12 @@ class Shim:
             text = lay(self._spec.distribution, text, self._folder.path)
         line = python.line(shell(text, environment["PATH"]), self._folder.path, environment, laid)
         shown = laid.read_only if python.container is None else {}
-        return Command(line=line, folder=self._folder.code, environment=environment, read_only=shown)
+        command = Command(line=line, folder=self._folder.code, environment=environment, read_only=shown)
+        if self._spec.ray is None:
+            return command
+        from jobs.ray.attempts import conducted
+
+        return conducted(self._spec, command, self._folder)
 
     def _lay_outputs(self) -> dict[str, str]:
         found = {}

@@ -55,6 +55,7 @@ class Spec:
     prepared: Mapping[str, Any] | None = None  # what it was made into, where that was done already
     passed: Mapping[str, str] = field(default_factory=dict)  # of the environment of whoever submitted the job
     distribution: Mapping[str, Any] | None = None  # of several processes: what their launcher is told
+    ray: Mapping[str, Any] | None = None  # the cluster that runs it, and what is asked of that
     timeout: float | None = None  # seconds
     grace: float = 10.0  # seconds between SIGTERM and SIGKILL
     tags: Mapping[str, str] = field(default_factory=dict)

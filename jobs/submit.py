@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import folders, reconcile, records, states
+from jobs.distribution.plan import plan_of
 from jobs.children import cancel_job
 from jobs.distribution.plan import plan_of
 from jobs.files.command import CommandJob, Job
@@ -22,6 +23,7 @@ from jobs.files.references import Reference
 from jobs.inputs import bind
 from jobs.logs import follow
 from jobs.needs import PRIORITIES, Capacity, Needs, needs_of
+from jobs.ray.computes import address_of
 from jobs.records import JobRecord
 from jobs.snapshots import git_properties, snapshot
 from jobs.spec import BoundInput, BoundOutput, Scalar, Spec
@@ -52,9 +54,13 @@ def submit(workspace: Workspace, job: CommandJob, wishes: Wishes | None = None) 
     """Record the job and start its shim if there is room; the job goes on whatever happens to this process."""
     wishes = wishes or Wishes()
     needs = wishes.needs or needs_of(job.resources.properties if job.resources else {})
+    spec = spec_of(workspace, job, tracking=wishes.tracking)
+    if (address := address_of(workspace, job.compute)) is not None:
+        from jobs.ray.places import on_ray  # here: most jobs need no HTTP
+
+        spec, needs = on_ray(workspace.settings, spec, address, needs)
     capacity = Capacity.of(workspace.settings, visible=os.environ.get(DEVICES))
     capacity.check(needs)
-    spec = spec_of(workspace, job, tracking=wishes.tracking)
     parent = wishes.parent or job.parent_job_name
     wishes = replace(wishes, needs=needs, parent=parent)
     return record_job(workspace, job, spec, kind="command", wishes=wishes)

@@ -12,6 +12,8 @@ from workspace.errors import Invalid
 PREFIX = "STUDIOLO_"
 _USUAL = {
     "mlflow_tracking_uri": "MLFLOW_TRACKING_URI",
+    "ray_address": "RAY_API_SERVER_ADDRESS",
+    "ray_token_file": "RAY_AUTH_TOKEN_PATH",
     "line_concurrency": "PF_WORKER_COUNT",
     "line_timeout": "PF_LINE_TIMEOUT_SEC",
     "batch_timeout": "PF_BATCH_TIMEOUT_SEC",
@@ -30,6 +32,8 @@ class Settings:
     that become spans. `line_concurrency`, `line_timeout` and `batch_timeout` (seconds; 0: none) are for flows over
     rows. Those and `mlflow_tracking_uri` are known by the names people already use.
     `job_cpus` and `job_memory` (megabytes) are what all jobs may take together (0: what the machine has).
+    `ray_address` is the Ray cluster that `compute: ray` means, `ray_token_file` the file with its token; both are known
+    by Ray's own names for them.
     `key_file` keeps the key of the secrets, instead of the system's keyring or a file in the person's configuration.
     """
 
@@ -52,6 +56,8 @@ class Settings:
     job_cpus: int = 0
     job_memory: int = 0
     key_file: str = ""
+    ray_address: str = ""
+    ray_token_file: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

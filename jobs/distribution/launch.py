@@ -174,7 +174,7 @@ def _told(plan: Any, rank: int) -> Variables:
 
 def _tensorflow(plan: Any) -> int:
     counts = {"worker": plan["workers"], "ps": plan["servers"]}
-    ports = _free_ports(sum(counts.values()))
+    ports = free_ports(sum(counts.values()))
     cluster = {kind: [f"{HERE}:{ports.pop()}" for _ in range(count)] for kind, count in counts.items() if count}
     group = Group()
     for kind, places in cluster.items():
@@ -209,11 +209,11 @@ def _ray(plan: Any) -> int:
 
 
 def _on_ray(plan: Any, program: str, temporary: str, group: Group, variables: Variables) -> int:
-    port, shown = plan["port"] or _free_ports(1)[0], plan["dashboard"]
+    port, shown = plan["port"] or free_ports(1)[0], plan["dashboard"]
     cores = max(1, (os.cpu_count() or 1) // plan["nodes"])
     common = ["--block", f"--num-cpus={cores}", f"--node-ip-address={HERE}", "--disable-usage-stats"]
     head = [program, "start", "--head", f"--port={port}", f"--temp-dir={temporary}", f"--include-dashboard={shown}"]
-    head += [f"--dashboard-host={HERE}", f"--dashboard-port={plan['dashboard_port'] or _free_ports(1)[0]}"]
+    head += [f"--dashboard-host={HERE}", f"--dashboard-port={plan['dashboard_port'] or free_ports(1)[0]}"]
     own = dict(variables, **_devices(plan["nodes"], 0))
     group.serve(head + common + plan["head_arguments"], own, _log("ray_head"))
     _await(port, group)
@@ -247,10 +247,10 @@ def _devices(nodes: int, node: int) -> Variables:
 
 def _meeting() -> Variables:
     """Return where the processes meet."""
-    return {"MASTER_ADDR": HERE, "MASTER_PORT": str(_free_ports(1)[0])}
+    return {"MASTER_ADDR": HERE, "MASTER_PORT": str(free_ports(1)[0])}
 
 
-def _free_ports(count: int) -> List[int]:  # noqa: UP006
+def free_ports(count: int) -> List[int]:  # noqa: UP006
     """Return ports that nobody listens on; they differ, since all are held until all are found."""
     held = [socket.socket() for _ in range(count)]
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +11,14 @@ import pytest
 from jobs.files import read_job
 from jobs.files.command import CommandJob
 from jobs.folders import attempt_folder
+from jobs.ray.cluster import Cluster
 from jobs.records import JobRecord
 from jobs.submit import Wishes, submit
 from tests.workspace.conftest import any_workspace as any_workspace
 from tests.workspace.conftest import postgres_server as postgres_server
 from tests.workspace.conftest import postgres_url as postgres_url
 from workspace.home import Workspace
+from workspace.settings import Settings
 
 LONG = 60.0
 Submit = Callable[..., JobRecord]
@@ -29,6 +31,19 @@ def job_of(folder: Path, command: str, rest: str = "") -> CommandJob:
     job = read_job(path)
     assert isinstance(job, CommandJob)
     return job
+
+
+@pytest.fixture(scope="session")
+def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A real Ray head, one for all tests: it takes half a minute and two gigabytes."""
+    pytest.importorskip("ray")
+    from jobs.ray import cluster
+
+    settings = Settings(home=tmp_path_factory.mktemp("ray"))
+    try:
+        yield cluster.up(settings, cpus=4)
+    finally:
+        cluster.down(settings)
 
 
 @pytest.fixture
