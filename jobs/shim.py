@@ -135,9 +135,7 @@ class Shim:
         finally:
             os.close(read)
 
-    def _followed_again(
-        self, code: int | None, how: str, log: LogWriter, sampler: Sampler
-    ) -> tuple[int | None, str]:
+    def _followed_again(self, code: int | None, how: str, log: LogWriter, sampler: Sampler) -> tuple[int | None, str]:
         """Follow again, a few times, where who followed has died: what Ray runs goes on meanwhile."""
         from jobs.ray.attempts import is_told
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from jobs import folders, reconcile, records, states
-from jobs.distribution.plan import plan_of
 from jobs.children import cancel_job
 from jobs.distribution.plan import plan_of
 from jobs.files.command import CommandJob, Job
@@ -99,7 +98,7 @@ def spec_of(workspace: Workspace, job: CommandJob, *, tracking: tuple[str, ...] 
     refuse_names(job.inputs)
     bound = {name: _bind(workspace, name, value, job) for name, value in job.inputs.items()}
     code, code_asset = _code(workspace, job)
-    environment, prepared = _environment(job)
+    environment, prepared = _environment(workspace, job)
     return Spec(
         command=_command(job, bound),
         run_id=uuid.uuid4().hex,
@@ -253,13 +252,14 @@ def bound_output(output: Output) -> BoundOutput:
     )
 
 
-def _environment(job: CommandJob) -> tuple[Any, dict[str, Any] | None]:
+def _environment(workspace: Workspace, job: CommandJob) -> tuple[Any, dict[str, Any] | None]:
     """Return the environment as a file would say it, and what it was made into before, if it was."""
     if job.environment is None:
         return None, None
     from jobs import preparation
+    from jobs.assets.environments import settled
 
-    wanted = preparation.environment_of(job.environment)
+    wanted = settled(workspace, job.environment)
     found = preparation.find(wanted)
     return plain(wanted), None if found is None else preparation.plain(found)
 
