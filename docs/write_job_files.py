@@ -30,25 +30,40 @@ In `docs/schemas/` and in the wheel, one a kind. Put this on a file's first line
 
 ## Keys without an effect here
 
-They are read, kept, and each that a file uses is told in one line.
+They are read, kept, and each that a file uses is told in one line by `studiolo job create`. Where a file is called
+`command`, `pipeline` and so on, a job of that type is meant.
 
-| file | keys | why |
+| key | files | why it has none |
 |---|---|---|
 """
 
 
-def page() -> str:
-    """Return the page as its file says it."""
-    rows = []
+def without_effect() -> dict[tuple[str, str], set[str]]:
+    """Return each key without an effect and why it has none, with the schemas of the files that have it."""
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
     for name in SCHEMAS.made_by:
-        found: dict[str, list[str]] = defaultdict(list)
-        for part, definition in SCHEMAS.schema(name)["$defs"].items():
+        for definition in SCHEMAS.schema(name)["$defs"].values():
             for key, value in definition.get("properties", {}).items():
                 about = value.get("description", "")
                 if MARK in about:
-                    found[about.split(MARK)[1].rstrip(".")].append(f"`{part.partition('.')[2]}.{key}`")
-        rows += [f"| {name} | {', '.join(sorted(keys))} | {why} |" for why, keys in sorted(found.items())]
-    return HEAD + "\n".join(rows) + "\n"
+                    found[key, about.split(MARK)[1].rstrip(".")].add(name)
+    return found
+
+
+def page() -> str:
+    """Return the page as its file says it."""
+    rows = sorted((why, key, _files(names)) for (key, why), names in without_effect().items())
+    return HEAD + "".join(f"| `{key}` | {files} | {why} |\n" for why, key, files in rows)
+
+
+def _files(names: set[str]) -> str:
+    """Return files by kind: all jobs are `job`, else they are named one by one."""
+    known = set(SCHEMAS.made_by)
+    for kind in ("job", "component"):
+        all_of_it = {name for name in known if name.startswith(f"{kind}.")}
+        if all_of_it <= names:
+            names = (names - all_of_it) | {f"every {kind}"}
+    return ", ".join(sorted(name.removeprefix("job.") for name in names))
 
 
 if __name__ == "__main__":

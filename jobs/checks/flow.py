@@ -23,13 +23,13 @@ def of_flow(key: str, step: DoWhile | IfElse | ParallelFor, steps: Mapping[str, 
     """Yield what cannot be right in a step of control flow."""
     if isinstance(step, IfElse):
         for side in ("true_block", "false_block"):
-            for name in _nodes(getattr(step, side)):
+            for name in named_steps(getattr(step, side)):
                 if name not in steps:
                     hint = did_you_mean(name, set(steps) - {key})
-                    yield refusal("no-such-step", f"there is no step {name!r}", step.origin, side, hint=hint)
+                    yield refusal("undeclared", f"there is no step {name!r}", step.origin, side, hint=hint)
         yield from _known(step.condition, step, "condition", steps)
         return
-    names = _nodes((step.body,))
+    names = named_steps((step.body,))
     body = steps.get(names[0]) if names else None
     if not isinstance(body, CommandNode | PipelineNode):
         hint = did_you_mean(names[0] if names else step.body, set(steps) - {key})
@@ -124,10 +124,11 @@ def _known(value: Any, step: Any, key: str, steps: Mapping[str, Any]) -> Iterato
     for found in bindings(value):
         if found.node is not None and found.node not in steps:
             hint = did_you_mean(found.node, steps)
-            yield refusal("no-such-step", f"there is no step {found.node!r}", step.origin, key, hint=hint)
+            yield refusal("undeclared", f"there is no step {found.node!r}", step.origin, key, hint=hint)
 
 
-def _nodes(blocks: tuple[str, ...]) -> list[str]:
+def named_steps(blocks: tuple[str, ...]) -> list[str]:
+    """Return the steps that expressions name: `${{parent.jobs.train}}` names train."""
     return [found.node for block in blocks for found in bindings(block) if found.node]
 
 

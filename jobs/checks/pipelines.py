@@ -60,8 +60,22 @@ def _step(key: str, step: Any, inside: wires.Inside) -> Iterator[Finding]:
     component = wires.component_of(step)
     if isinstance(component, Component) and isinstance(step, Node) and not step.inline:
         yield from problems(component)
-        yield from wires.given(step.origin, component, step.inputs, step.outputs, inside, wires.searched(step))
+        yield from _given(key, step, component, inside)
     yield from flow.of_step(step)
+
+
+def _given(key: str, step: Node, component: Component, inside: wires.Inside) -> Iterator[Finding]:
+    inputs, all_known = dict(step.inputs), True
+    for loop in inside.steps.values():
+        if not isinstance(loop, ParallelFor) or key not in flow.named_steps((loop.body,)):
+            continue
+        if isinstance(loop.items, str):
+            all_known = False  # what it goes over is known when another step has ended
+        elif loop.items:
+            inputs |= {name: value for name, value in loop.items[0].items() if name in component.inputs}
+    for found in wires.given(step.origin, component, inputs, step.outputs, inside, wires.searched(step)):
+        if all_known or found.rule != "input-missing":
+            yield found
 
 
 def _circles(origin: Origin, steps: Mapping[str, Step]) -> Iterator[Finding]:

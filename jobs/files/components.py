@@ -23,7 +23,7 @@ from jobs.files.parallel import (
     check_size,
 )  # fmt: skip
 from jobs.files.reading import Place
-from jobs.files.record import Record
+from jobs.files.record import Mark, Record
 from jobs.files.resources import ComponentResources, QueueSettings
 from jobs.files.shapes import Anything, Named
 from jobs.files.spark import Conf, EntryField, Files, SparkEnvironment, refuse_doubles
@@ -41,6 +41,12 @@ class CommandComponent(Component):
     distribution: Annotated[Distribution | None, DISTRIBUTED_OPENLY, "Several processes or nodes."] = None
     queue_settings: QueueSettings | None = None
     properties: Annotated[Mapping[str, Any], Named(Anything())] = field(default_factory=dict)
+    environment_variables: Annotated[
+        Mapping[str, Any] | None,
+        Named(Anything(), key=Anything()),
+        Mark.NULLABLE,
+        "Variables, where its step has none of that name.",
+    ] = field(default_factory=dict)
     additional_includes: Includes = ()
 
 

@@ -92,7 +92,7 @@ class Transformation:
         if isinstance(value, str):
             return {value: {}}
         if not isinstance(value, Mapping) or len(value) != 1:
-            raise place.wrong(f"must be one transformation, not {named(value)}")
+            raise place.wrong(f"must be one transformation, not {named(value)}", rule="no-transformation")
         return dict(value)
 
     def schema(self, definitions: Definitions) -> Schema:  # noqa: ARG002

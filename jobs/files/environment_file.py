@@ -157,7 +157,9 @@ class EnvironmentOf:
         return found.environment()
 
     def schema(self, definitions: Definitions) -> Schema:
-        return {"anyOf": [Asset("environments").schema(definitions), Record(InlineEnvironment).schema(definitions)]}
+        file = {"type": "string", "pattern": "^file:"}
+        asset, inline = Asset("environments").schema(definitions), Record(InlineEnvironment).schema(definitions)
+        return {"anyOf": [asset, file, inline]}
 
 
 EnvironmentField = Annotated[

@@ -63,7 +63,8 @@ class Input:
             raise place.under("mode").wrong(f"is for type mltable, not {self.type}")
         if evaluated and self.path_on_compute:
             raise place.under("path_on_compute").refused(f"no `path_on_compute` with mode {self.mode}")
-        return self._found(place)
+        # What an MLTable file says is evaluated: who asks for that means a table.
+        return (replace(self, type="mltable") if evaluated else self)._found(place)
 
     def target(self, folder: Path) -> Target:
         """Return what the path means."""

@@ -10,9 +10,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from jobs.files.reading import Finding, Origin, Place
 from jobs.files.record import Mark, NoEffect, Record
 from jobs.files.references import is_web
-from jobs.files.shapes import Choice, Definitions, Named, Schema, named
+from jobs.files.shapes import Anything, Choice, Definitions, Named, Schema, named
 
 _OF_CLOUD = NoEffect("a workspace is a folder of this machine")
+# Azure ML's package looks at the destination alone.
+RuleType = Annotated[Any, Anything()]
 _RESOURCE = re.compile(
     r"/subscriptions/[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}?/resourcegroups/.*/providers/[a-z.a-z]*/[a-z]*/.*"
 )
@@ -131,7 +133,7 @@ class FqdnRule:
     open: ClassVar[bool] = True
 
     name: str
-    type: Literal["fqdn"]
+    type: RuleType = "fqdn"
     destination: str
 
 
@@ -142,7 +144,7 @@ class ServiceTagRule:
     open: ClassVar[bool] = True
 
     name: str
-    type: Literal["service_tag"]
+    type: RuleType = "service_tag"
     destination: ServiceTag
 
 
@@ -153,7 +155,7 @@ class PrivateEndpointRule:
     open: ClassVar[bool] = True
 
     name: str
-    type: Literal["private_endpoint"]
+    type: RuleType = "private_endpoint"
     destination: PrivateEndpoint
     fqdns: tuple[str, ...] = ()
 

@@ -48,6 +48,7 @@ MISSED = {
     "default-out-of-range": "a default that the port itself refuses",
     "no-training-data": "there is nothing to learn from",
     "no-path": "there is nothing to keep",
+    "no-transformation": "a step from files to a table has one name",
     "not-a-file": "the service refuses it",
     "not-a-folder": "the service refuses it",
     "no-cron": "the service refuses it",

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from jobs import assets, records
 from jobs.create import create
-from jobs.files import read, read_job
+from jobs.files import read, read_job, read_schedule
 from jobs.records import JobRecord
+from jobs.schedules import firing, store
 from jobs.submit import stream, wait
 from tests.jobs import verdicts
 from tests.jobs.conftest import LONG
@@ -20,6 +23,7 @@ from workspace.home import Workspace
 EXAMPLES = Path(__file__).parents[2] / "examples" / "jobs"
 # What `$schema` says, where that is not the kind itself.
 KINDS = {"azureBlob": "datastore", "workspaceConnection": "connection", "amlCompute": "compute", "MLTable": "mltable"}
+SCHEDULES = ("weekdays", "hourly")
 SCHEMA = re.compile(r"\$schema: https://azuremlschemas.azureedge.net/latest/(\w+).schema.json\n")
 
 
@@ -48,9 +52,9 @@ def kept_environments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
-def run(workspace: Workspace, name: str) -> JobRecord:
+def run(workspace: Workspace, name: str, *, seconds: float = LONG) -> JobRecord:
     """Run an example to its end: `run(workspace, "hello/job.yml")`."""
-    job = wait(workspace, create(workspace, read_job(EXAMPLES / name)).name, seconds=LONG)
+    job = wait(workspace, create(workspace, read_job(EXAMPLES / name)).name, seconds=seconds)
     assert job.status == "Completed", f"{job.error}\n{said(workspace, job)}"
     return job
 
@@ -137,3 +141,167 @@ def test_distribution_tensorflow(workspace: Workspace) -> None:
     roles = {path.name: path.read_text() for path in output(workspace, job, "roles").iterdir()}
     assert set(roles) == {"ps-0.json", "worker-0.json", "worker-1.json"}
     assert set(roles.values()) == {'{"ps": 1, "worker": 2}'}
+
+
+def test_pipeline_inline(workspace: Workspace) -> None:
+    job = run(workspace, "pipeline-inline/pipeline.yml")
+    assert output(workspace, job, "report").read_text().split() == ["the", "and"]
+
+
+def test_pipeline_components(workspace: Workspace) -> None:
+    job = run(workspace, "pipeline-components/pipeline.yml")
+    assert (output(workspace, job, "model") / "line.json").read_text().endswith('"power": 1}')
+    assert output(workspace, job, "report").read_text() == '{"rows": 3, "weights": "weight"}'
+
+
+def test_pipeline_nested(workspace: Workspace) -> None:
+    job = run(workspace, "pipeline-nested/pipeline.yml")
+    assert output(workspace, job, "total").read_text() == "25\n"
+
+
+def test_pipeline_registered(workspace: Workspace) -> None:
+    for name in ("shout", "whisper"):
+        assets.create(workspace, "component", EXAMPLES / f"pipeline-registered/components/{name}.yml")
+    job = run(workspace, "pipeline-registered/pipeline.yml")
+    assert output(workspace, job, "said").read_text() == "(HELLO THERE)\n"
+
+
+def test_pipeline_goes_on(workspace: Workspace) -> None:
+    job = wait(workspace, create(workspace, read_job(EXAMPLES / "pipeline-goes-on/pipeline.yml")).name, seconds=LONG)
+    assert job.status == "Failed"
+    assert "step 'broken' failed: exit code 3" in str(job.error)
+    assert {
+        each.name.removeprefix(f"{job.name}_"): each.status for each in records.list_jobs(workspace, parent=job.name)
+    } == {
+        "broken": "Failed",
+        "other": "Completed",
+    }
+
+
+def test_pipeline_reuse(workspace: Workspace) -> None:
+    first, second = (run(workspace, "pipeline-reuse/pipeline.yml") for _ in range(2))
+    one, other = (output(workspace, job, "stamp").read_text().split() for job in (first, second))
+    assert one[0] == other[0] == "made"
+    assert one[1] != other[1]
+    assert "slow" in said(workspace, second)
+    assert [
+        each.name for each in records.list_jobs(workspace, parent=second.name) if "slow" in each.name and each.attempt
+    ] == []
+
+
+def test_pipeline_of_all_kinds(workspace: Workspace) -> None:
+    job = run(workspace, "pipeline-of-all-kinds/pipeline.yml")
+    assert sorted(output(workspace, job, "found").read_text().splitlines()) == ["one.txt 4", "two.txt 2"]
+
+
+SLOW = pytest.mark.slow  # as others of their kind, which are run always
+
+
+@pytest.mark.parametrize("name", [pytest.param("random", marks=SLOW), "grid", pytest.param("bayesian", marks=SLOW)])
+def test_sweep(workspace: Workspace, name: str) -> None:
+    job = run(workspace, f"sweep-{name}/sweep.yml")
+    trials = records.list_jobs(workspace, parent=job.name)
+    assert len(trials) == {"random": 4, "grid": 6, "bayesian": 6}[name]
+    assert {trial.status for trial in trials} == {"Completed"}
+    assert job.tags["best_child_run_id"] in {trial.run_id for trial in trials}
+    if name == "grid":
+        assert (output(workspace, job, "found") / "place.txt").read_text() == "2\n"
+
+
+@pytest.mark.parametrize("name", ["bandit", pytest.param("median", marks=SLOW), pytest.param("truncation", marks=SLOW)])
+def test_sweep_that_ends_trials_early(workspace: Workspace, name: str) -> None:
+    job = run(workspace, f"sweep-{name}/sweep.yml")
+    ended = {trial.name.rpartition("_")[2]: trial.status for trial in records.list_jobs(workspace, parent=job.name)}
+    assert ended["0"] == "Completed"
+    assert ended["3"] == "Canceled"
+    assert job.tags["studiolo.best_trial"] == f"{job.name}_0"
+
+
+def test_parallel_files(workspace: Workspace) -> None:
+    job = run(workspace, "parallel-files/pipeline.yml")
+    scored = sorted(output(workspace, job, "scored").read_text().splitlines())
+    assert scored == ["a.txt 2", "b.txt 4", "c.txt 6", "d.txt 8", "e.txt 10"]
+
+
+def test_flow_if_else(workspace: Workspace) -> None:
+    job = run(workspace, "flow-if-else/pipeline.yml")
+    ran = {each.name.removeprefix(f"{job.name}_") for each in records.list_jobs(workspace, parent=job.name)}
+    assert ran == {"look", "train"}
+
+
+def test_flow_do_while(workspace: Workspace) -> None:
+    job = run(workspace, "flow-do-while/pipeline.yml")
+    assert output(workspace, job, "number").read_text() == "32\n"
+
+
+def test_flow_parallel_for(workspace: Workspace) -> None:
+    job = run(workspace, "flow-parallel-for/pipeline.yml")
+    squares = [
+        output(workspace, each, "square").read_text()
+        for each in records.list_jobs(workspace, parent=job.name)
+        if each.status == "Completed"
+    ]
+    assert sorted(squares) == ["1\n", "4\n", "9\n"]
+
+
+def test_assets(workspace: Workspace) -> None:
+    files = {"data": "data", "table": "data", "environment": "environment", "model": "model", "component": "component"}
+    for name, of in files.items():
+        assert assets.create(workspace, of, EXAMPLES / "assets" / f"{name}.yml")["version"] == "1"
+    for name in ("datastore", "connection", "compute", "registry"):
+        shown = assets.create(workspace, name, EXAMPLES / "assets" / f"{name}.yml")
+        assert "not-a-secret" not in str(shown)
+        assert assets.show(workspace, name, shown["name"]) == shown
+    job = run(workspace, "assets/job.yml")
+    assert output(workspace, job, "seen").read_text().split() == ["day,sold", "MLTable", "north.csv", "2", "1"]
+
+
+def test_schedules(workspace: Workspace) -> None:
+    now = datetime(2026, 5, 1, 12, tzinfo=UTC).timestamp()  # a Friday
+    made = {
+        name: store.put(workspace, read_schedule(EXAMPLES / f"schedules/{name}.yml"), now=now) for name in SCHEDULES
+    }
+    due = [datetime.fromtimestamp(moment, UTC).isoformat() for moment in made["weekdays"].upcoming(now, 1)]
+    assert due == ["2026-05-04T05:00:00+00:00"]  # seven in Berlin, in summer
+    for name, parameters, whom in (("hourly", {}, "everybody"), ("weekdays", {"inputs": {"whom": "you"}}, "you")):
+        fired, _ = firing.trigger(workspace, name, parameters, now=now)
+        job = wait(workspace, fired.job, seconds=LONG)
+        assert job.status == "Completed", job.error
+        assert output(workspace, job, "said").read_text() == f"hello, {whom}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["environment-conda", "environment-requirements"])
+def test_environment(workspace: Workspace, name: str) -> None:
+    job = run(workspace, f"{name}/job.yml", seconds=300)
+    expected = {"environment-conda": "1.2 million (3, 11)", "environment-requirements": "3rd"}[name]
+    assert expected in output(workspace, job, "said").read_text()
+
+
+@pytest.mark.slow
+def test_environment_curated(workspace: Workspace) -> None:
+    job = run(workspace, "environment-curated/job.yml", seconds=600)
+    assert workspace.runs.metrics(str(job.run_id), "accuracy")[-1].value > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["parallel-bytes", "parallel-partitions"])
+def test_parallel_table(workspace: Workspace, name: str) -> None:
+    job = run(workspace, f"{name}/pipeline.yml", seconds=300)
+    rows = sorted(output(workspace, job, "scored").read_text().splitlines())
+    assert len(rows) == {"parallel-bytes": 60, "parallel-partitions": 2}[name]
+    assert rows[-1].startswith("south ")
+
+
+@pytest.mark.slow
+def test_spark(workspace: Workspace) -> None:
+    job = run(workspace, "spark/job.yml", seconds=600)
+    words = (output(workspace, job, "counts") / "words" / "part-00000").read_text().splitlines()
+    assert words == ["be 2", "not 1", "or 1", "to 2"]
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_distribution_ray(workspace: Workspace) -> None:
+    job = run(workspace, "distribution-ray/job.yml", seconds=600)
+    assert output(workspace, job, "squares").read_text() == "0 1 4 9 16"
