@@ -1,4 +1,4 @@
-"""Fetching what an address names that somebody else wrote: of the public internet only, of bounded size and time.
+"""Fetching and sending where an address leads that somebody else wrote: to the public internet only, in bounded time.
 
 Who can say where a server fetches from can reach what only that server reaches. So a name is looked up once, all its
 addresses must be public ones, and the connection is made to the very address that was looked at, at each redirect
@@ -15,17 +15,22 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from workspace.errors import Invalid, NotFound, Unavailable
+from workspace.paths import writing
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+Write = Callable[[bytes], object]
 
 REDIRECTS = 5
 LARGEST = 50_000_000  # bytes
 TIMEOUT = 30.0  # seconds, for all of it
 _CHUNK = 1 << 16
+_SHOWN = 500  # bytes of an answer that nobody needs
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
@@ -33,11 +38,16 @@ _COMPATIBLE = ipaddress.IPv6Network("::/96")
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What was at an address: `url` is where it was found in the end, `type` what the server calls it."""
+    """What was at an address: `url` is where it was found in the end, `type` what the server calls it.
+
+    `etag` is the server's name for this very content; `unchanged`: it is still what was known by that name.
+    """
 
     url: str
     type: str
     content: bytes
+    etag: str = ""
+    unchanged: bool = False
 
 
 def is_public(address: Address) -> bool:
@@ -61,6 +71,64 @@ def resolve(host: str, port: int) -> list[Address]:
     return [ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found]
 
 
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What a server said to what it was sent: its status, and the beginning of its words."""
+
+    status: int
+    words: str
+
+
+def check(
+    url: str,
+    *,
+    allows: Callable[[Address], bool] = is_public,
+    looks_up: Callable[[str, int], Sequence[Address]] = resolve,
+) -> None:
+    """Raise what asking a URL would raise by its address alone; one whose host nobody knows now may be known later."""
+    parts = _split(url)
+    with suppress(Unavailable):
+        _address(parts, allows, looks_up)
+
+
+def post(
+    url: str,
+    body: bytes,
+    *,
+    headers: Mapping[str, str],
+    timeout: float = TIMEOUT,
+    allows: Callable[[Address], bool] = is_public,
+    looks_up: Callable[[str, int], Sequence[Address]] = resolve,
+) -> Posted:
+    """Send a body and return what is answered, whatever its status; a redirect is an answer and is not followed.
+
+    Raises Invalid for an address that is not public, Unavailable where nobody answers within `timeout` seconds.
+    """
+    parts = _split(url)
+    connection = _connection(parts, _address(parts, allows, looks_up), time.monotonic() + timeout)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    with _Limit(connection, time.monotonic() + timeout) as limit:
+        try:
+            connection.request("POST", path, body=body, headers={"User-Agent": "studiolo", **headers})
+            response = connection.getresponse()
+            return Posted(response.status, response.read(_SHOWN).decode("utf-8", "replace"))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if limit.reached:
+                raise Unavailable(f"{_shown(url)} took longer than {timeout:g} seconds") from None
+            what = str(error) or type(error).__name__
+            raise Unavailable(f"{_shown(url)} does not take it: {what[:200]}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How much may be fetched, in which time and from where."""
+
+    largest: int = LARGEST
+    timeout: float = TIMEOUT
+    allows: Callable[[Address], bool] = is_public
+    looks_up: Callable[[str, int], Sequence[Address]] = resolve
+
+
 def get(
     url: str,
     *,
@@ -75,18 +143,32 @@ def get(
     Raises Invalid for an address that is not public and for what is larger than `largest` bytes, NotFound and
     Unavailable where the server has nothing or does not answer within `timeout` seconds.
     """
-    deadline = time.monotonic() + timeout
+    content = bytearray()
+    rules = Rules(largest=largest, timeout=timeout, allows=allows, looks_up=looks_up)
+    found = _fetch(url, headers or {}, rules, content.extend)
+    return replace(found, content=bytes(content))
+
+
+def download(url: str, target: Path, rules: Rules, *, etag: str = "") -> Fetched:
+    """Fetch a URL into a file, which is not whole where this raises; nothing is written where it is `unchanged`."""
+    headers = {"If-None-Match": etag} if etag else {}
+    with writing(target), target.open("wb") as file:
+        return _fetch(url, headers, rules, file.write)
+
+
+def _fetch(url: str, headers: Mapping[str, str], rules: Rules, write: Write) -> Fetched:
+    deadline = time.monotonic() + rules.timeout
     first = _origin(_split(url))
     for _ in range(REDIRECTS + 1):
         parts = _split(url)
-        sent = headers or {} if _origin(parts) == first else {}
-        connection = _connection(parts, _address(parts, allows, looks_up), deadline)
+        sent = headers if _origin(parts) == first else {}
+        connection = _connection(parts, _address(parts, rules.allows, rules.looks_up), deadline)
         with _Limit(connection, deadline) as limit:
             try:
-                found = _ask(connection, parts, sent, largest, limit)
+                found = _ask(connection, parts, sent, _Sink(rules.largest, write), limit)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 if limit.reached:
-                    raise Unavailable(f"{_shown(url)} took longer than {timeout:g} seconds") from None
+                    raise Unavailable(f"{_shown(url)} took longer than {rules.timeout:g} seconds") from None
                 what = str(error) or type(error).__name__
                 raise Unavailable(f"{_shown(url)} cannot be fetched: {what[:200]}") from None
         if isinstance(found, Fetched):
@@ -95,8 +177,17 @@ def get(
     raise Invalid(f"{_shown(url)} comes after more than {REDIRECTS} redirects")
 
 
+@dataclass(slots=True)
+class _Sink:
+    """Where content goes, and how much of it there may be."""
+
+    largest: int
+    write: Write
+    size: int = 0
+
+
 def _ask(
-    connection: http.client.HTTPConnection, parts: SplitResult, headers: Mapping[str, str], largest: int, limit: _Limit
+    connection: http.client.HTTPConnection, parts: SplitResult, headers: Mapping[str, str], sink: _Sink, limit: _Limit
 ) -> Fetched | str:
     """Return what is there, or where it is instead."""
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -108,23 +199,25 @@ def _ask(
         if not (target := response.headers.get("Location")):
             raise Unavailable(f"{_shown(url)} leads somewhere else and does not say where")
         return str(target)
+    if response.status == 304 and "If-None-Match" in headers:
+        return Fetched(url, "", b"", headers["If-None-Match"], unchanged=True)
     if response.status in (404, 410):
         raise NotFound(f"there is nothing at {_shown(url)}", hint="check the address")
     if response.status != 200:
         raise Unavailable(f"{_shown(url)} answers {response.status} {response.reason}")
-    too_large = Invalid(f"{_shown(url)} is larger than {largest:,} bytes")
-    if response.length is not None and response.length > largest:
+    too_large = Invalid(f"{_shown(url)} is larger than {sink.largest:,} bytes")
+    if response.length is not None and response.length > sink.largest:
         raise too_large
-    content = bytearray()
     while chunk := response.read1(_CHUNK):
-        content += chunk
-        if len(content) > largest:
+        sink.size += len(chunk)
+        if sink.size > sink.largest:
             raise too_large
+        sink.write(chunk)
     if limit.reached:
         raise TimeoutError
     if response.length:
-        raise http.client.IncompleteRead(bytes(content), response.length)
-    return Fetched(url, response.headers.get_content_type(), bytes(content))
+        raise http.client.IncompleteRead(b"", response.length)
+    return Fetched(url, response.headers.get_content_type(), b"", response.headers.get("ETag", ""))
 
 
 def _split(url: str) -> SplitResult:

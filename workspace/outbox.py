@@ -37,6 +37,8 @@ _WATCHES = (
            topic="'deployment'", subject="NEW.endpoint || '/' || NEW.name", before="OLD.model", after="NEW.model"),
     _Watch(name="tell_rollout_changed", on="UPDATE OF state ON rollouts", when="OLD.state <> NEW.state",
            topic="'rollout'", subject="NEW.id", before="OLD.state", after="NEW.state"),
+    _Watch(name="tell_firing_failed", on="UPDATE OF status ON firings", when="NEW.status = 'failed'",
+           topic="'firing'", subject="NEW.schedule || '/' || NEW.key"),
 )  # fmt: skip
 _INSERT = "INSERT INTO changes (topic, subject, before, after, ts)"
 _ANY_RULE = "EXISTS (SELECT 1 FROM event_rules)"

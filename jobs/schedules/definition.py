@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from jobs import records
+from jobs.assets import versions
 from jobs.files import job_of
 from jobs.files.command import Job
 from jobs.files.environment import Environment
 from jobs.files.loading import start_made
-from jobs.files.overrides import Override, apply
+from jobs.files.overrides import Override
 from jobs.files.plain import plain
 from jobs.files.references import PREFIX, Reference, reference, target
 from jobs.files.schedule import RemoteJob, Schedule, merge
 from jobs.files.trigger import TRIGGER, Trigger
 from jobs.snapshots import snapshot
 from jobs.submit import keep_code
-from workspace.documents import Document
 from workspace.errors import Invalid, did_you_mean
 from workspace.home import Workspace
 
@@ -61,9 +61,9 @@ def of_job(job: Job, name: str) -> Schedule:
     return Schedule(origin=job.origin, name=name, create_job=job)
 
 
-def changed(workspace: Workspace, spec: Spec, overrides: tuple[Override, ...]) -> Spec:
-    """Return what is kept with values set: `trigger.expression`, `create_job.inputs.rate`."""
-    root: dict[str, Any] = apply(Document(Path(spec["folder"]) / "<made>", dict(spec)), overrides).root
+def changed(workspace: Workspace, spec: Spec, overrides: tuple[Override, ...], removed: tuple[str, ...] = ()) -> Spec:
+    """Return what is kept with values set and some taken out: `trigger.expression`, `create_job.inputs.rate`."""
+    root = versions.changed(spec, overrides, removed)
     for key in ("name", "folder"):
         if root.get(key) != spec.get(key):
             raise Invalid(f"`{key}` of a schedule stays as it is", hint="make another schedule")

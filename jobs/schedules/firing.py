@@ -26,6 +26,7 @@ from workspace.home import Workspace
 from workspace.processes import Identity, host, is_alive, own_identity
 from workspace.tables import firings, schedules
 
+EVERY = 1.0  # seconds between two looks at the clock
 LATE = 60.0  # seconds after which a firing counts as missed
 AT_ONCE = 100  # missed firings that are made up for in one look at the clock
 TRIES = 10  # that fail because something is not to be had: the disk, the database

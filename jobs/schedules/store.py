@@ -77,9 +77,11 @@ def put(workspace: Workspace, schedule: Schedule, *, now: float) -> ScheduleReco
     return get(workspace, schedule.name)
 
 
-def change(workspace: Workspace, name: str, overrides: tuple[Override, ...], *, now: float) -> ScheduleRecord:
+def change(
+    workspace: Workspace, name: str, overrides: tuple[Override, ...], *, now: float, removed: tuple[str, ...] = ()
+) -> ScheduleRecord:
     """Set values of a schedule: `trigger.expression`, `create_job.inputs.rate`, `tags.team`."""
-    spec = definition.changed(workspace, get(workspace, name).spec, overrides)
+    spec = definition.changed(workspace, get(workspace, name).spec, overrides, removed)
     workspace.database.transact(lambda connection: _rewrite(workspace, connection, _found(connection, name), spec, now))
     return get(workspace, name)
 
