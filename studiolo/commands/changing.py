@@ -20,10 +20,10 @@ def sets(set_: list[str] | None, add: list[str] | None = None) -> tuple[Override
 
     found, under = [parse(each) for each in set_ or []], ""
     for text in add or []:
-        if "=" in text:
-            found.append(parse(f"{under}{text}"))
-        else:
+        if "=" not in text:
             under = f"{text}."
+        else:
+            found.append(parse(text if "." in text.partition("=")[0] else f"{under}{text}"))
     return tuple(found)
 
 

@@ -48,7 +48,7 @@ def download_command(
         source, target = workspace.assets.path(asset), path / asset.name
         target.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target / source.name, dirs_exist_ok=True)
+            shutil.copytree(source, target, dirs_exist_ok=True)
         else:
             shutil.copy2(source, target / source.name)
     return Answer(value=str(target), words=str(target))

@@ -1,0 +1,174 @@
+"""Scripts written for `az ml` run line by line with the `az` of `studiolo shell`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from studiolo.commands.az import translated
+from studiolo.commands.az_words import parted
+from workspace.errors import Invalid
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = Path(__file__).parent / "az_scripts"
+Run = Callable[[str], subprocess.CompletedProcess[str]]
+
+FILES = {
+    "job.yml": """\
+command: >-
+  echo ${{inputs.word}} && echo ${{inputs.rate}} > ${{outputs.rates}}/rate
+inputs: {word: hello, rate: 0.1}
+outputs: {rates: {type: uri_folder}}
+""",
+    "rows.csv": "a,b\n1,2\n3,4\n",
+    "data.yml": "name: folder\nversion: 3\npath: things\n",
+    "things/one.txt": "one\n",
+    "environment.yml": ("name: bare\nversion: 1\nimage: ubuntu\nconda_file: {dependencies: [{pip: [--no-index]}]}\n"),
+    "component.yml": """\
+name: count_rows
+version: 1
+type: command
+inputs: {rows: {type: uri_file}}
+command: wc -l < ${{inputs.rows}}
+environment: azureml:bare@latest
+""",
+    "read.yml": """\
+command: wc -l < ${{inputs.rows}} && mkdir outputs && echo weights > outputs/model.txt
+environment: azureml:bare:1
+inputs: {rows: {type: uri_file, path: azureml:rows:1}}
+""",
+    "endpoint.yml": "name: bot\nauth_mode: key\n",
+    "deployment.yml": """\
+name: blue
+endpoint_name: bot
+code_configuration: {code: code, scoring_script: score.py}
+environment_variables: {WORD: blue}
+instance_type: Standard_DS3_v2
+""",
+    "code/score.py": """\
+import os
+
+
+def init():
+    pass
+
+
+def run(raw_data):
+    return os.environ["WORD"] + " " + raw_data
+""",
+    "request.json": '{"data": [1]}',
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a line of bash in a shell that has said `eval "$(studiolo shell --print)"`."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {
+        "STUDIOLO_HOME": str(tmp_path / "home"), "PYTHONPATH": path, "NO_COLOR": "1", "RESOURCE_GROUP": "my-group",
+        "WORKSPACE": "my-workspace", "STUDIOLO": f"{sys.executable} -m studiolo",
+    }  # fmt: skip
+
+    def bash(line: str) -> subprocess.CompletedProcess[str]:
+        words = ["bash", "-c", f'eval "$($STUDIOLO shell --print)"; {line}']
+        return subprocess.run(
+            words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=170, check=False
+        )
+
+    return bash
+
+
+def test_a_script_of_a_job_runs_as_it_is(run: Run) -> None:
+    done = run(f"bash {SCRIPTS / 'command-job.sh'}")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert "defaults: my-group my-workspace westeurope 36" in said
+    assert "compute: Succeeded" in said
+    assert "status: Completed" in said
+    assert "Job completed" in said
+    assert "again" in said  # what the job says
+    assert "0.1" in said  # what it left
+    assert "a new name" in said
+    assert "listed: 0" in said
+    assert said[-1] == "failed as it should"
+
+
+def test_a_script_of_assets_runs_as_it_is(run: Run) -> None:
+    done = run(f"bash {SCRIPTS / 'assets.sh'}")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert "uri_file" in said
+    assert "clean" in said
+    assert [line for line in said if line in ("bare", "from-image")] == ["bare", "from-image"]
+    assert "from-job\t1" in said
+    assert "weights" in said
+    assert "left: 0" in said
+    assert said[-1] == "computes: 1"  # this machine itself
+
+
+def test_a_script_of_an_online_endpoint_runs_as_it_is(run: Run) -> None:
+    done = run(f"bash {SCRIPTS / 'online-endpoint.sh'}")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert "endpoint: Succeeded" in said
+    assert "deployment: Succeeded" in said
+    assert [line for line in said if '{\\"data\\": [1]}' in line] == [
+        '"blue {\\"data\\": [1]}"', '"green {\\"data\\": [1]}"'
+    ]  # fmt: skip
+    assert "key: 1" in said
+    assert "uri: score" in said
+    assert said[-1] == "left: 0"
+
+
+def test_the_shell_says_where_az_is_and_which_workspace(run: Run, tmp_path: Path) -> None:
+    done = run("command -v az; cd /; az ml workspace show --query description -o tsv")
+    assert done.stdout.splitlines() == [str(tmp_path / "home/shell/az"), f"Studiolo in {tmp_path / 'home'}"]
+
+
+def test_what_only_a_cloud_has_is_a_clear_line_and_a_failure(run: Run) -> None:
+    for line in ("az storage blob list", "az ml feature-store list", "az ml job frobnicate", "az ml compute attach"):
+        done = run(line)
+        assert done.returncode == 1
+        assert "has no counterpart" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_quiet_commands_say_nothing_and_succeed(run: Run) -> None:
+    lines = "az login; az upgrade --yes; az extension update -n ml; az account set -s x; az group delete -n x --yes"
+    done = run(f"set -e; {lines.replace('az login', 'az login -o none')}; az version --query extensions.ml -o tsv")
+    assert done.returncode == 0
+    assert len(done.stdout.split()) == 1
+
+
+LINES = """\
+ml job create -f j.yml -g a -w b --subscription c --debug => job create -f j.yml -o json
+ml job create --fil j.yml --set a=b => job create --file j.yml --set a=b -o json
+ml job list --max-results 3 -o table => job list --max-results 3 -o table
+ml model show --name m --registry-name r => model show --name m -o json
+ml compute start -n c => compute show -n c -o json
+ml online-endpoint get-credentials -n e -o tsv => endpoint keys -n e -o tsv
+ml online-endpoint regenerate-keys -n e --key-type primary => endpoint keys -n e --regenerate primary -o json
+ml online-endpoint delete -n e -y --no-wait => endpoint delete -n e -y -o json
+ml online-deployment create --endpoint e -f d.yml --local => deployment create --endpoint-name e -f d.yml -o json
+ml online-deployment get-logs -n b -e e -l 9 -c init => deployment logs -n b -e e --lines 9 -o json
+"""
+
+
+@pytest.mark.parametrize("line", LINES.splitlines())
+def test_a_line_of_theirs_is_one_of_ours(line: str) -> None:
+    theirs, ours = line.split(" => ")
+    assert translated(parted(theirs.split())) == ours.split()
+
+
+def test_a_group_that_is_not_there_is_told_with_its_likeness() -> None:
+    with pytest.raises(Invalid, match="az ml jobs") as caught:
+        translated(parted(["ml", "jobs", "list"]))
+    assert "job" in str(caught.value.hint)
