@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +14,14 @@ from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse
 
 from jobs import reconcile
+from jobs.events import deliveries
+from jobs.events.deliveries import Courier
+from jobs.schedules import firing
+from jobs.submit import Wishes
 from serving import endpoints
-from studiolo import nodes, rollout_scoring
+from studiolo import nodes, rollout_scoring, triggers
 from studiolo.guard import Guard
+from studiolo.job_making import TRACKING
 from studiolo.plain import plain
 from studiolo.services import HOST
 from studiolo.status import describe
@@ -24,6 +30,7 @@ from workspace.home import Workspace
 from workspace.settings import Settings
 
 EVERY = 1.0  # seconds between two looks into the spool
+_CLEANING = 3600.0  # seconds between two looks for what was told long ago
 _CODES: tuple[tuple[type[StudioloError], int], ...] = (
     (NotFound, 404),
     (Invalid, 400),
@@ -39,7 +46,8 @@ Offset = Annotated[int, Query(ge=0)]
 
 def create_app(workspace: Workspace, *, port: int) -> Guard:
     """Return the REST API of a workspace; every path but /health needs a token."""
-    return Guard(routes(workspace), check=workspace.tokens.check_whole, port=port)
+    scoped = {triggers.PATH: workspace.tokens.check}  # whose token it may be, the route itself says
+    return Guard(routes(workspace), check=workspace.tokens.check_whole, port=port, scoped=scoped)
 
 
 def routes(workspace: Workspace) -> FastAPI:
@@ -80,6 +88,7 @@ def routes(workspace: Workspace) -> FastAPI:
     def list_endpoints() -> JSONResponse:
         return JSONResponse(plain(list(endpoints.served(workspace).values())))
 
+    triggers.add(app, workspace)
     return app
 
 
@@ -103,6 +112,35 @@ def score(workspace: Workspace, stop: threading.Event) -> None:
             _log.warning("rollouts are not scored: %s", error)
 
 
+def fire(workspace: Workspace, stop: threading.Event) -> None:
+    """Fire schedules that are due, every second until `stop`."""
+    while not stop.wait(EVERY):
+        try:
+            firing.tick(workspace, time.time(), Wishes(tracking=TRACKING))
+        except StudioloError as error:
+            _log.warning("schedules are seen to later: %s", error)
+        except Exception:  # noqa: BLE001
+            # One schedule that meets a bug of ours is written down as failed; it must not stop all the others.
+            _log.exception("a schedule could not be fired")
+
+
+def tell(workspace: Workspace, stop: threading.Event) -> None:
+    """Tell those whom event rules name, every second until `stop`."""
+    courier, cleaned = Courier(workspace), 0.0
+    while not stop.wait(EVERY):
+        try:
+            courier.tick(time.time())
+            if time.monotonic() - cleaned > _CLEANING:
+                deliveries.clean(workspace, time.time())
+                cleaned = time.monotonic()
+        except StudioloError as error:
+            _log.warning("events are told later: %s", error)
+        except Exception:  # noqa: BLE001
+            # One event that meets a bug of ours is written down as dead; it must not stop all the others.
+            _log.exception("an event could not be told")
+    courier.close()
+
+
 async def _answer_error(_request: Request, error: StudioloError) -> JSONResponse:
     code = next((code for kind, code in _CODES if isinstance(error, kind)), 500)
     return JSONResponse({"error": {"message": str(error), "hint": error.hint}}, status_code=code)
@@ -119,7 +157,7 @@ def main() -> None:
         stop = threading.Event()
         loops = [
             threading.Thread(target=work, args=(workspace, stop), name=work.__name__, daemon=True)
-            for work in (ingest, score, reconcile.supervise)
+            for work in (ingest, score, fire, tell, reconcile.supervise)
         ]
         for loop in loops:
             loop.start()

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, TypeAlias
 
@@ -35,6 +35,7 @@ class Guard:
 
     A token comes as `Authorization: Bearer …`; where `cookie` is named, the studio's login cookie will do as well. A
     request that changes something and carries only the cookie must say by its Origin that it is from this service.
+    `scoped` are checks of their own for what lies under a path: whoever passes them passes none of the others.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Guard:
         cookie: str = "",
         check_cookie: Callable[[str], object] | None = None,
         open_paths: tuple[str, ...] = ("/health",),
+        scoped: Mapping[str, Callable[[str], object]] | None = None,
         largest_body: int = LARGEST_BODY,
     ) -> None:
         self._app = app
@@ -53,6 +55,7 @@ class Guard:
         self._cookie = cookie
         self._check_cookie = check_cookie
         self._open_paths = open_paths
+        self._scoped = scoped or {}
         self._largest_body = largest_body
         self._origins = re.compile(rf"http://(127\.0\.0\.1|localhost|\[::1\]):{port}")
         self._known: dict[str, float] = {}
@@ -82,20 +85,21 @@ class Guard:
         if scope["path"] in self._open_paths:
             return None
         bearer = _bearer(headers)
-        if not await self._admits(headers, bearer):
+        if not await self._admits(scope["path"], headers, bearer):
             return 401, "a valid token is needed: Authorization: Bearer <token>"
         if unsafe and not bearer and origin is None:
             return 403, "a request that changes something needs an Origin or a Bearer token"
         return None
 
-    async def _admits(self, headers: dict[str, str], bearer: str) -> bool:
+    async def _admits(self, path: str, headers: dict[str, str], bearer: str) -> bool:
         if bearer:
-            return await self._opens(self._check, bearer)
+            under = next((each for each in self._scoped if path.startswith(each)), "")
+            return await self._opens(self._scoped.get(under, self._check), bearer, under)
         given = _cookie(headers, self._cookie)
-        return bool(given) and self._check_cookie is not None and await self._opens(self._check_cookie, given)
+        return bool(given) and self._check_cookie is not None and await self._opens(self._check_cookie, given, "")
 
-    async def _opens(self, check: Callable[[str], object], secret: str) -> bool:
-        key = hashlib.sha256(secret.encode()).hexdigest()
+    async def _opens(self, check: Callable[[str], object], secret: str, under: str) -> bool:
+        key = hashlib.sha256(f"{under} {secret}".encode()).hexdigest()
         if self._known.get(key, 0.0) > time.monotonic():
             return True
         try:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 import typer
 
 import studiolo
+from jobs.schedules import store
 from serving import endpoints, usage
 from serving.key_limits import KeyLimits, Period
 from studiolo.commands.show import print_json, print_table
@@ -26,7 +27,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def create(
     name: Annotated[str, typer.Argument(help="What it is for.")],
     endpoint: Annotated[
-        list[str] | None, typer.Option("--endpoint", "-e", help="An endpoint or model it may ask; default: all.")
+        list[str] | None,
+        typer.Option("--endpoint", "-e", help="An endpoint or model it may ask, or trigger:SCHEDULE; default: all."),
     ] = None,
     role: Annotated[str, typer.Option(help="viewer, contributor or admin; every role may ask.")] = "viewer",
     days: Annotated[float | None, typer.Option(help="For how long.")] = None,
@@ -120,9 +122,10 @@ def _find(workspace: Workspace, which: str) -> TokenRecord:
 
 def _check(workspace: Workspace, wanted: list[str]) -> None:
     known = [*endpoints.addressable(workspace), *(endpoint.name for endpoint in endpoints.listed(workspace))]
+    known += [f"{store.SCOPE}{schedule.name}" for schedule in store.listed(workspace)]
     for name in wanted:
         if name not in known:
-            raise NotFound(f"no endpoint or model {name!r}", hint=did_you_mean(name, known))
+            raise NotFound(f"no endpoint, model or schedule {name!r}", hint=did_you_mean(name, known))
 
 
 def _period(text: str) -> Period:

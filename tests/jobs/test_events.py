@@ -163,34 +163,34 @@ def test_models_data_deployments_and_rollouts_are_told(any_workspace: Workspace,
     assert events[4]["data"]["reason"] == "slow"
 
 
-def test_a_schedule_that_cannot_be_fired_is_told(any_workspace: Workspace, receiver: Receiver, tmp_path: Path) -> None:
-    rules.create(any_workspace, to(receiver, types=("ScheduleFailed",)))
+def test_a_schedule_that_cannot_be_fired_is_told(workspace: Workspace, receiver: Receiver, tmp_path: Path) -> None:
+    rules.create(workspace, to(receiver, types=("ScheduleFailed",)))
     path = tmp_path / "watch.yml"
     path.write_text(
         "name: watch\ntrigger: {type: cron, expression: '* * * * *'}\ncreate_monitor:\n"
         "  compute: {instance_type: a, runtime_version: '3.4'}\n"
     )
-    store.put(any_workspace, read_schedule(path), now=NOW)
-    firing.tick(any_workspace, NOW + 60)
-    (event,) = said(any_workspace, receiver)
+    store.put(workspace, read_schedule(path), now=NOW)
+    firing.tick(workspace, NOW + 60)
+    (event,) = said(workspace, receiver)
     assert (event["subject"], "create_monitor" in event["data"]["error"]) == ("schedules/watch", True)
 
 
-def test_drift_is_told_by_whoever_measures_it(any_workspace: Workspace, receiver: Receiver) -> None:
-    rules.create(any_workspace, to(receiver))
-    cloud.tell(any_workspace, cloud.DATASET_DRIFT, "datadriftID/x/run/y", {"DriftCoefficient": 0.8}, now=NOW)
-    (event,) = said(any_workspace, receiver)
+def test_drift_is_told_by_whoever_measures_it(workspace: Workspace, receiver: Receiver) -> None:
+    rules.create(workspace, to(receiver))
+    cloud.tell(workspace, cloud.DATASET_DRIFT, "datadriftID/x/run/y", {"DriftCoefficient": 0.8}, now=NOW)
+    (event,) = said(workspace, receiver)
     assert (event["type"], event["data"]) == (
         "Microsoft.MachineLearningServices.DatasetDriftDetected", {"DriftCoefficient": 0.8},
     )  # fmt: skip
     with pytest.raises(Invalid, match="no event"):
-        cloud.tell(any_workspace, "Drift", "x", {}, now=NOW)
+        cloud.tell(workspace, "Drift", "x", {}, now=NOW)
 
 
-def test_without_a_rule_nothing_is_kept(any_workspace: Workspace, receiver: Receiver) -> None:
-    any_workspace.assets.put("data", "rows", b"{}")
-    rules.create(any_workspace, to(receiver))
-    assert said(any_workspace, receiver) == []
+def test_without_a_rule_nothing_is_kept(workspace: Workspace, receiver: Receiver) -> None:
+    workspace.assets.put("data", "rows", b"{}")
+    rules.create(workspace, to(receiver))
+    assert said(workspace, receiver) == []
 
 
 def test_a_change_that_is_taken_back_is_not_told(any_workspace: Workspace, receiver: Receiver) -> None:
