@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -42,15 +42,14 @@ def create(
     retries: Annotated[int | None, typer.Option(help="Attempts that may fail and be made again.", min=0)] = None,
     debug: Annotated[str, typer.Option(help="Run this step of a pipeline here, under your debugger.")] = "",
     skip_validation: Annotated[bool, typer.Option("--skip-validation", help="Taken, and not needed.")] = False,
-) -> Answer | None:
+) -> Answer:
     """Submit a job; it goes on when this terminal closes. With --stream the exit code is 1 where it fails."""
     job = _read(file, name, set_)
     if skip_validation:
         typer.echo("note: a file is always checked; that takes milliseconds and asks no service", err=True)
     with studiolo.open_workspace() as workspace:
         if debug:
-            _debug(debug)
-            return None
+            _debug(workspace, job, debug)
         from studiolo.job_making import make
 
         made = make(workspace, job, retries=retries)
@@ -226,8 +225,15 @@ def _read(file: Path, name: str, set_: list[str] | None) -> Job:
     return job
 
 
-def _debug(step: str) -> None:
-    raise Invalid(f"step {step!r} cannot be debugged yet", hint="run its command by hand")
+def _debug(workspace: Workspace, job: Job, step: str) -> NoReturn:
+    """Run a step here, with this terminal, and end as it ends."""
+    from jobs.files.pipeline import PipelineJob
+    from jobs.pipelines.debug import debug
+    from studiolo.job_making import TRACKING
+
+    if not isinstance(job, PipelineJob):
+        raise Invalid("--debug is for a step of a pipeline", hint="run the command of a job by hand")
+    raise typer.Exit(debug(workspace, job, step, tracking=TRACKING))
 
 
 def _save(shown: dict[str, Any], path: Path) -> None:

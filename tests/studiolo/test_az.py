@@ -42,6 +42,70 @@ command: wc -l < ${{inputs.rows}} && mkdir outputs && echo weights > outputs/mod
 environment: azureml:bare:1
 inputs: {rows: {type: uri_file, path: azureml:rows:1}}
 """,
+    "again.yml": """\
+name: more
+version: 1
+type: command
+inputs: {number: {type: uri_folder}, much: {type: integer}}
+outputs: {sum: {type: uri_folder}}
+command: echo $(($(cat ${{inputs.number}}/n) * ${{inputs.much}})) > ${{outputs.sum}}/n
+environment: {image: ubuntu, conda_file: {dependencies: [{pip: [--no-index]}]}}
+""",
+    "pipeline.yml": """\
+type: pipeline
+settings: {default_compute: azureml:cpu-cluster}
+inputs: {much: 1, rows: {type: uri_file, path: azureml:rows@latest}}
+outputs: {total: {type: uri_folder}}
+jobs:
+  count:
+    type: command
+    command: wc -l < ${{inputs.rows}} > ${{outputs.sum}}/n
+    environment: {image: ubuntu, conda_file: {dependencies: [{pip: [--no-index]}]}}
+    inputs: {rows: "${{parent.inputs.rows}}"}
+    outputs: {sum: {type: uri_folder}}
+  times:
+    component: azureml:more@latest
+    inputs: {number: "${{parent.jobs.count.outputs.sum}}", much: "${{parent.inputs.much}}"}
+    outputs: {sum: "${{parent.outputs.total}}"}
+""",
+    "sweep.yml": """\
+type: sweep
+trial:
+  command: >-
+    python trial.py ${{search_space.rate}} && echo $WORD > ${{outputs.kept}}/word
+  code: trial
+  environment_variables: {WORD: file}
+  environment: {image: ubuntu, conda_file: {dependencies: [{pip: [--no-index]}]}}
+search_space: {rate: {type: choice, values: [0.1, 0.2]}}
+sampling_algorithm: grid
+objective: {goal: minimize, primary_metric: loss}
+limits: {max_total_trials: 9, max_concurrent_trials: 1}
+outputs: {kept: {type: uri_folder}}
+""",
+    "trial/trial.py": """\
+import json, os, sys, urllib.request
+
+body = {"run_id": os.environ["MLFLOW_RUN_ID"], "key": "loss", "value": float(sys.argv[1]), "timestamp": 0, "step": 0}
+headers = {"Content-Type": "application/json", "Authorization": "Bearer " + os.environ["MLFLOW_TRACKING_TOKEN"]}
+address = os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/runs/log-metric"
+urllib.request.urlopen(urllib.request.Request(address, json.dumps(body).encode(), headers)).close()
+""",
+    "batch.yml": """\
+name: count
+endpoint_name: letters
+type: model
+model: {path: weights, name: counter}
+code_configuration: {code: batch, scoring_script: score.py}
+compute: azureml:batch-cluster
+settings: {mini_batch_size: 1}
+""",
+    "weights/weights.txt": "1",
+    "batch/score.py": """\
+import pathlib
+
+def run(mini_batch):
+    return [f"{pathlib.Path(path).name} {len(pathlib.Path(path).read_text())}" for path in mini_batch]
+""",
     "endpoint.yml": "name: bot\nauth_mode: key\n",
     "deployment.yml": """\
 name: blue
@@ -114,6 +178,17 @@ def test_a_script_of_assets_runs_as_it_is(run: Run) -> None:
     assert said[-1] == "computes: 1"  # this machine itself
 
 
+def test_a_script_of_a_pipeline_and_a_sweep_runs_as_it_is(run: Run) -> None:
+    done = run(f"bash {SCRIPTS / 'pipeline-sweep.sh'}")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert "steps: 2" in said
+    assert "total: 6" in said
+    assert "2 trials, 0 ended early, 0 failed" in done.stdout
+    assert "\nCompleted\nsweep\nloss\n" in done.stdout
+    assert said[-1] == "best: set"
+
+
 def test_a_script_of_an_online_endpoint_runs_as_it_is(run: Run) -> None:
     done = run(f"bash {SCRIPTS / 'online-endpoint.sh'}")
     assert done.returncode == 0, done.stderr
@@ -125,6 +200,15 @@ def test_a_script_of_an_online_endpoint_runs_as_it_is(run: Run) -> None:
     ]  # fmt: skip
     assert "key: 1" in said
     assert "uri: score" in said
+    assert said[-1] == "left: 0"
+
+
+def test_a_script_of_a_batch_endpoint_runs_as_it_is(run: Run) -> None:
+    done = run(f"bash {SCRIPTS / 'batch-endpoint.sh'}")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert "batch: Completed" in said
+    assert "one.txt 4" in said
     assert said[-1] == "left: 0"
 
 
