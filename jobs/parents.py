@@ -85,7 +85,7 @@ def submit_parent(workspace: Workspace, job: Job, *, kind: str, module: str, wis
         grace=GRACE,
         tags=tags,
         tracking=wishes.tracking,
-        made_with=machine.describe(job.folder),
+        made_with=machine.describe(job.folder) if wishes.made_with is None else wishes.made_with,
         written=plain(kept),
         folder=str(job.folder),
         ours=True,
@@ -170,8 +170,12 @@ class Family:
         self.heed()
         if (found := self.find(step)) is not None:
             return found
-        wishes = replace(wishes or Wishes(), parent=self.job.name, tracking=self.spec.tracking)
-        return create(self.workspace, replace(job, name=self.name_of(step)), wishes)
+        wishes = replace(
+            wishes or Wishes(), parent=self.job.name, tracking=self.spec.tracking, made_with=self.spec.made_with
+        )
+        git = {key: value for key, value in self.job.properties.items() if ".git." in key}
+        job = replace(job, name=self.name_of(step), properties={**git, **job.properties})
+        return create(self.workspace, job, wishes)
 
     def ended(self, names: Collection[str], *, seconds: float | None = None) -> list[JobRecord]:
         """Return those of these jobs that have ended, once there is one; none where that takes longer than `seconds`.

@@ -41,34 +41,43 @@ _TENDING = 2.0  # seconds between two looks whether a queued job was forgotten
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What whoever submits adds to a job's file. `tracking` is the command that starts MLflow's server."""
+    """What whoever submits adds to a job's file. `tracking` is the command that starts MLflow's server.
+
+    `made_with` is what a parent knows of repository and machine already: its children need not look again.
+    """
 
     retries: int | None = None
     needs: Needs | None = None
     parent: str | None = None
     tracking: tuple[str, ...] = ()
+    made_with: Mapping[str, Any] | None = None
 
 
-def submit(workspace: Workspace, job: CommandJob, wishes: Wishes | None = None) -> JobRecord:
-    """Record the job and start its shim if there is room; the job goes on whatever happens to this process."""
+def submit(workspace: Workspace, job: CommandJob, wishes: Wishes | None = None, *, kind: str = "command") -> JobRecord:
+    """Record the job and start its shim if there is room; the job goes on whatever happens to this process.
+
+    `kind` is what the job is called where it is a command for us alone.
+    """
     wishes = wishes or Wishes()
     needs = wishes.needs or needs_of(job.resources.properties if job.resources else {})
-    spec = spec_of(workspace, job, tracking=wishes.tracking)
+    spec = spec_of(workspace, job, tracking=wishes.tracking, made_with=wishes.made_with)
     if (address := address_of(workspace, job.compute)) is not None:
         from jobs.ray.places import on_ray  # here: most jobs need no HTTP
 
-        spec, needs = on_ray(workspace.settings, spec, address, needs)
+        spec, needs = on_ray(workspace.settings, spec, address, needs, child=wishes.parent is not None)
     capacity = Capacity.of(workspace.settings, visible=os.environ.get(DEVICES))
     capacity.check(needs)
     parent = wishes.parent or job.parent_job_name
     wishes = replace(wishes, needs=needs, parent=parent)
-    return record_job(workspace, job, spec, kind="command", wishes=wishes)
+    return record_job(workspace, job, spec, kind=kind, wishes=wishes)
 
 
 def record_job(workspace: Workspace, job: Job, spec: Spec, *, kind: str, wishes: Wishes) -> JobRecord:
     """Write a job down with what its file says of it, and have it started where there is room."""
     name = job.name or name_of(job)
-    properties = {key: render(value) for key, value in job.properties.items()} | git_properties(job.folder)
+    properties = {key: render(value) for key, value in job.properties.items()}
+    if wishes.made_with is None:
+        properties |= git_properties(job.folder)
     row = _row(job, name, spec, wishes.needs or Needs()) | {
         "kind": kind,
         "place": folders.place_of(workspace.home),
@@ -91,7 +100,13 @@ def record(workspace: Workspace, row: Mapping[str, Any]) -> None:
     reconcile.start_shim_if_room(workspace.settings, workspace.light, str(row["place"]))
 
 
-def spec_of(workspace: Workspace, job: CommandJob, *, tracking: tuple[str, ...] = ()) -> Spec:
+def spec_of(
+    workspace: Workspace,
+    job: CommandJob,
+    *,
+    tracking: tuple[str, ...] = (),
+    made_with: Mapping[str, Any] | None = None,
+) -> Spec:
     """Settle everything that the process of the job is told: code, data, values, Python."""
     tags = {key: render(value) for key, value in job.tags.items()}
     refuse_names(tags)
@@ -115,7 +130,7 @@ def spec_of(workspace: Workspace, job: CommandJob, *, tracking: tuple[str, ...] 
         timeout=job.timeout,
         tags=tags,
         tracking=tracking,
-        made_with=machine.describe(job.folder),
+        made_with=machine.describe(job.folder) if made_with is None else made_with,
         written=plain(job),
         folder=str(job.folder),
     )
@@ -231,9 +246,11 @@ def _code(workspace: Workspace, job: CommandJob) -> tuple[str, str]:
     if isinstance(job.code, Reference):
         asset = workspace.assets.get("code", str(job.code))
         return asset.digest, asset.ref
-    if not isinstance(job.code, Path):
-        raise Invalid(f"code from {job.code} cannot be fetched yet", hint="name a folder")
-    return keep_code(workspace, snapshot(workspace, job.code))
+    if isinstance(job.code, Path):
+        return keep_code(workspace, snapshot(workspace, job.code))
+    from jobs.data.places import find
+
+    return keep_code(workspace, snapshot(workspace, find(workspace, job.code, folder=job.folder)))
 
 
 def keep_code(workspace: Workspace, blob: Blob) -> tuple[str, str]:

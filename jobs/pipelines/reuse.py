@@ -21,7 +21,7 @@ from jobs.files.plain import plain
 from jobs.files.ports import Input
 from jobs.folders import job_folder, outputs_of, place_of
 from jobs.inputs import bind
-from jobs.pipelines.wiring import REUSED_FROM, outputs_given
+from jobs.pipelines.wiring import REUSED_FROM, is_whole
 from jobs.records import JobRecord
 from jobs.spec import WRITABLE, BoundInput, Spec
 from jobs.submit import spec_of
@@ -58,10 +58,10 @@ class Parts:
 def parts_of(workspace: Workspace, job: Job) -> Parts:
     """Return what the work of a job depends on."""
     if isinstance(job, CommandJob):
-        spec = spec_of(workspace, job)
+        spec = spec_of(workspace, job, made_with={})
         told: dict[str, Any] = {
             "code": spec.code,
-            "command": spec.command,
+            "command": job.command,  # its literals are inputs, told apart
             "environment": spec.environment or ["own", platform.python_version()],
             "variables": dict(spec.environment_variables),
             "distribution": plain(job.distribution) if job.distribution else None,
@@ -87,8 +87,7 @@ def find(workspace: Workspace, parts: Parts) -> JobRecord | None:
         job = records.get(workspace, json.loads(path.read_text())["job"])
     except NotFound:
         return None
-    whole = set(outputs_given(workspace, job)) == set(Spec.of(job.spec).outputs)
-    return job if job.status == states.COMPLETED and whole else None
+    return job if job.status == states.COMPLETED and is_whole(workspace, job) else None
 
 
 def reason(workspace: Workspace, step: str, parts: Parts) -> str:

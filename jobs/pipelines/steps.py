@@ -87,7 +87,7 @@ def _command(step: CommandNode, said: dict[str, Any], _: Around) -> CommandJob:
         command=component.command,
         code=component.code,
         environment=step.environment or component.environment,
-        environment_variables=step.environment_variables or {},
+        environment_variables={**(component.environment_variables or {}), **(step.environment_variables or {})},
         resources=step.resources or component.resources,
         distribution=step.distribution or component.distribution,
         limits=step.limits,
@@ -106,6 +106,7 @@ def _sweep(step: SweepNode, said: dict[str, Any], _: Around) -> SweepJob:
         command=_searched(component.command, space),
         code=component.code,
         environment=component.environment,
+        environment_variables=component.environment_variables or {},
         resources=component.resources,
         distribution=component.distribution,
     )

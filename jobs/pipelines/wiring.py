@@ -192,6 +192,15 @@ def outcome_of(workspace: Workspace, job: JobRecord) -> Outcome:
 
 def outputs_given(workspace: Workspace, job: JobRecord) -> dict[str, Given]:
     """Return the outputs of a completed job, by name."""
+    return {name: given for name, given in _left(workspace, job).items() if given.place.exists()}
+
+
+def is_whole(workspace: Workspace, job: JobRecord) -> bool:
+    """Return whether everything that a completed job has left is still there."""
+    return all(given.place.exists() for given in _left(workspace, job).values())
+
+
+def _left(workspace: Workspace, job: JobRecord) -> dict[str, Given]:
     query = "SELECT target FROM edges WHERE source = :run"
     targets = [str(row["target"]) for row in workspace.light.rows(query, run=f"run:{job.run_id}")]
     found = {}
@@ -200,7 +209,7 @@ def outputs_given(workspace: Workspace, job: JobRecord) -> dict[str, Given]:
         kind = "model" if output.type.endswith("_model") else "data"
         start = f"{kind}:{output.asset or f'{job.name}-{name}'}:"
         ref = next((target for target in targets if target.startswith(start)), None)
-        if ref is not None and place.exists():
+        if ref is not None:
             found[name] = Given(path=f"azureml:{ref}", type=output.type, place=place)
     return found
 

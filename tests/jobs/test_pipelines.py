@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from jobs import records
+from jobs.assets import components
+from jobs.files import read_component
 from jobs.submit import cancel, wait
 from tests.jobs.conftest import LONG, until
 from tests.jobs.pipelines import ENVIRONMENT, Run, log_of, output, statuses
 from tests.jobs.pipelines import cache as cache
 from tests.jobs.pipelines import run_pipeline as run_pipeline
+from workspace.errors import Invalid, NotFound
 from workspace.home import Workspace
 
 CHAIN = """
@@ -261,3 +266,47 @@ jobs:
         status="Failed",
     )
     assert trace.read_text().split() == ["begin", "middle", "finish"]
+
+
+def test_components_that_are_kept_under_a_name_are_fetched_with_their_code(
+    workspace: Workspace, run_pipeline: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/say.sh").write_text("echo first $1\n")
+    path = tmp_path / "say.yml"
+    path.write_text(
+        f"name: say\ntype: command\ncode: src\n{ENVIRONMENT}inputs: {{word: {{type: string}}}}\n"
+        "command: bash say.sh ${{inputs.word}}\n"
+    )
+    components.register(workspace, read_component(path))
+    (tmp_path / "src/say.sh").write_text("echo second $1\n")
+    components.register(workspace, read_component(path))
+    path = tmp_path / "both.yml"
+    path.write_text("name: both\ntype: pipeline\njobs:\n  inner: {component: 'azureml:say:1', inputs: {word: in}}\n")
+    components.register(workspace, read_component(path))
+    run_pipeline("""
+type: pipeline
+name: kept
+jobs:
+  old: {component: "azureml:say:1", inputs: {word: a}}
+  new: {type: command, component: "azureml:say@latest", inputs: {word: b}}
+  nest: {component: "azureml:both"}
+""")
+    found = [log_of(workspace, f"kept_{key}") for key in ("old", "new", "nest_inner")]
+    assert found == ["first a\n", "second b\n", "first in\n"]
+
+
+def test_what_a_kept_component_is_given_is_checked_before_anything_runs(
+    workspace: Workspace, run_pipeline: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "say.yml"
+    path.write_text(
+        f"name: say\ntype: command\n{ENVIRONMENT}inputs: {{word: {{type: string}}}}\n"
+        "command: echo ${{inputs.word}}\n"
+    )
+    components.register(workspace, read_component(path))
+    with pytest.raises(Invalid, match="say needs the input 'word'"):
+        run_pipeline('type: pipeline\njobs:\n  one: {component: "azureml:say:1"}\n')
+    with pytest.raises(NotFound):
+        run_pipeline('type: pipeline\njobs:\n  one: {component: "azureml:nobody:1"}\n')
+    assert records.list_jobs(workspace) == []

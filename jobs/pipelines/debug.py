@@ -1,0 +1,160 @@
+"""Running one step of a pipeline in the foreground, with the terminal, so that a debugger in it can be spoken to."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jobs import preparation
+from jobs.command_process import shell
+from jobs.create import create
+from jobs.environments import Prepared
+from jobs.environments import prepare as events_of
+from jobs.environments.layer import layer
+from jobs.environments.layer import variables as variables_of
+from jobs.files.command import CommandJob
+from jobs.files.nodes import CommandNode
+from jobs.files.pipeline import PipelineJob
+from jobs.inputs import lay_code, lay_out
+from jobs.parents import child_name
+from jobs.pipelines.order import needed, order_of
+from jobs.pipelines.process import around_of, wiring_of
+from jobs.pipelines.steps import job_of_step
+from jobs.pipelines.submission import complete, promoted
+from jobs.pipelines.wiring import Wiring, outcome_of
+from jobs.spec import Spec
+from jobs.states import COMPLETED
+from jobs.submit import Wishes, name_of, spec_of, wait
+from jobs.variables import Told, variables
+from workspace.errors import Invalid, NotFound, Unavailable, did_you_mean
+from workspace.home import Workspace
+from workspace.settings import cache_folder
+
+# What a debugger wants to know of the terminal and of the person beside what every job is told.
+_TERMINAL = ("TERM", "COLUMNS", "LINES", "COLORTERM", "DISPLAY", "EDITOR", "PYTHONBREAKPOINT", "INPUTRC")
+
+
+def debug(workspace: Workspace, job: PipelineJob, step: str, *, tracking: tuple[str, ...] = ()) -> int:
+    """Run a step of a pipeline here and now, and return its exit code.
+
+    What it needs is taken from an earlier run of the pipeline, or run first, as a pipeline of its own. The command
+    runs in the folder of its code itself, not in a copy: what is changed there counts at once.
+    """
+    whole = complete(workspace, replace(job, name=job.name or name_of(job)))
+    node = whole.steps.get(step)
+    if node is None:
+        raise NotFound(f"the pipeline has no step {step!r}", hint=did_you_mean(step, whole.steps))
+    if not isinstance(node, CommandNode):
+        raise Invalid(f"step {step!r} is no command: only those run in the foreground", at=node.origin.at())
+    wiring = _prepared(workspace, whole, step, tracking)
+    inputs = wiring.inputs_of(step, node)
+    name = f"{whole.name}_{step}_debug"
+    made: Any = job_of_step(step, node, inputs, around=around_of(whole), wiring=wiring, name=name)
+    return _run(workspace, made, name)
+
+
+def _prepared(workspace: Workspace, job: PipelineJob, step: str, tracking: tuple[str, ...]) -> Wiring:
+    """Return the wiring of a pipeline with what a step needs: found where it was made before, else made now."""
+    wiring = wiring_of(job)
+    order = order_of(job.steps, job.settings)
+    names = needed(step, order)
+    if not names:
+        return wiring
+    bodies = [body for body, loop in order.bodies.items() if loop in names]
+    steps = {key: _without_promotion(each) for key, each in job.steps.items() if key in (*names, *bodies)}
+    settings = replace(job.settings, on_init=None, on_finalize=None)
+    first = replace(
+        job, name=f"{job.name}_before_{secrets.token_hex(2)}", jobs=steps, component=None, inputs=wiring.inputs,
+        outputs={}, settings=settings,
+    )  # fmt: skip
+    _say(f"what step {step!r} needs is found or made first, by job {first.name}: {', '.join(names)}")
+    ended = wait(workspace, create(workspace, first, Wishes(tracking=tracking)).name)
+    if ended.status != COMPLETED:
+        hint = f"studiolo job stream {ended.name}"
+        raise Unavailable(f"what step {step!r} needs cannot be had: {ended.error or ended.status}", hint=hint)
+    for key in (*names, *bodies):
+        found = workspace.light.rows("SELECT name FROM jobs WHERE name = :name", name=child_name(ended.name, key))
+        for row in found:
+            wiring.outcomes[key] = outcome_of(workspace, wait(workspace, row["name"]))
+    return wiring
+
+
+def _without_promotion(step: Any) -> Any:
+    """Return a step that gives nothing to its pipeline."""
+    ends = promoted(step)
+    if not ends:
+        return step
+    return replace(step, outputs={
+        port: replace(output, path=None) if port in ends else output for port, output in step.outputs.items()
+    })  # fmt: skip
+
+
+def _run(workspace: Workspace, job: CommandJob, name: str) -> int:
+    spec = spec_of(workspace, job)
+    folder = workspace.home / "debug" / f"{name}_{secrets.token_hex(2)}"
+    place = job.code if isinstance(job.code, Path) and job.code.is_dir() else folder / "code"
+    if place != job.code:
+        lay_code(spec.code, place, workspace.blobs)
+    laid = lay_out(
+        spec.data, folder / "inputs", blobs=workspace.blobs, checkouts=workspace.home / "checkouts", protect=False
+    )
+    outputs = _outputs(spec, folder / "outputs")
+    told = Told(
+        home=workspace.home, name=name, number=1,
+        inputs={key: str(value) for key, value in spec.inputs.items() if key not in spec.data} | dict(laid.values),
+        outputs=outputs, devices=None, python=_python(spec, folder), tracking={}, settings={},
+    )  # fmt: skip
+    text = spec.command
+    for side, values in (("inputs", laid.values), ("outputs", outputs)):
+        for key, value in values.items():
+            text = text.replace(f"${{{{{side}.{key}}}}}", value)
+    environment = variables(spec, told) | {key: os.environ[key] for key in _TERMINAL if key in os.environ}
+    _say(f"step runs in {place}; its inputs and outputs are in {folder}")
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for what runs in front
+    try:
+        return subprocess.run(
+            shell(text, environment["PATH"]), cwd=place, env=environment, check=False, restore_signals=True,
+            preexec_fn=_hear_interrupts,
+        ).returncode  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _outputs(spec: Spec, folder: Path) -> dict[str, str]:
+    found = {}
+    for name, output in spec.outputs.items():
+        place = folder / name
+        (place.parent if output.type == "uri_file" else place).mkdir(parents=True, exist_ok=True, mode=0o700)
+        found[name] = str(place)
+    return found
+
+
+def _python(spec: Spec, folder: Path) -> dict[str, str]:
+    """Return the variables of a step's environment, which is made first where it is not there."""
+    if spec.environment is None:
+        return {}
+    wanted = preparation.read_environment(spec.environment, Path(spec.folder))
+    prepared = None
+    for event in events_of(cache_folder(), wanted):
+        if isinstance(event, Prepared):
+            prepared = event
+        else:
+            _say(str(getattr(event, "text", event)))
+    if prepared is None or prepared.container is not None:
+        raise Invalid("the step runs in a container, which has no terminal", hint="name packages instead of an image")
+    return dict(variables_of(prepared, layer(prepared, folder / "python"), dict(os.environ) | dict(spec.passed)))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
