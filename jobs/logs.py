@@ -150,6 +150,16 @@ def follow(folder: Path, ended: Callable[[], bool], *, start: int = 0) -> Iterat
             time.sleep(POLL)
 
 
+def tail(folder: Path, most: int) -> bytes:
+    """Return the end of a log, at most so many bytes of its newest part; nothing where there is no log."""
+    path = part(folder, _newest(folder))
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - most))
+        return file.read(most)
+
+
 def _read(path: Path, offset: int) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:

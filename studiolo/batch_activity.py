@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jobs import records, submit
+from jobs.folders import attempt_folder
+from jobs.logs import tail
 from jobs.records import JobRecord
 from serving.batch import deploying, invoking
 from serving.batch.inputs import Given
@@ -116,12 +118,8 @@ def outputs(workspace: Workspace, job: Job) -> list[Output]:
 
 def log(workspace: Workspace, job: Job) -> list[str]:
     """Return the last lines that a job has said."""
-    path = submit.job_folder(workspace, job.name) / "log.txt"
-    if not path.is_file():
-        return []
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - BYTES))
-        return file.read(BYTES).decode("utf-8", "replace").splitlines()[-LINES:]
+    folder = attempt_folder(workspace.home, job.name, records.get(workspace, job.name).attempt)
+    return tail(folder.logs, BYTES).decode("utf-8", "replace").splitlines()[-LINES:]
 
 
 def why_failed(workspace: Workspace, job: Job) -> str:
