@@ -253,7 +253,7 @@ def test_the_pauses_are_those_of_prompt_flow() -> None:
     assert [Retrying().pause(attempt) for attempt in range(9)] == [3, 4, 6, 10, 18, 34, 60, 60, 60]
 
 
-@pytest.mark.parametrize("said", ["0", "0.01", formatdate(time() - 60, usegmt=True)])
+@pytest.mark.parametrize("said", ["0", "0.01", formatdate(time() - 60, usegmt=True)], ids=["0", "0.01", "a date"])
 def test_the_server_says_how_long_to_wait(said: str, server: ModelServer) -> None:
     server.replies = [(429, {"Retry-After": said}, error())]
     assert ask(server, retrying=Retrying(first=1000.0, longest=1000.0))["choices"]
