@@ -267,7 +267,9 @@ def _end_run(
     word = _RUN_STATUS[status]
     error = ending.error or (None if word == "FINISHED" else f"the job {status.lower()} with exit code {ending.code}")
     run, now = f"run:{spec.run_id}", time.time()
-    tags = _tags(name, spec) | {"exit_code": str(ending.code), "job_status": status}
+    known = statements.rows("SELECT tags FROM runs WHERE run_id = :run", run=spec.run_id)
+    said = from_json(known[0]["tags"]) if known else _tags(name, spec)  # the command has perhaps set some
+    tags = said | {"exit_code": str(ending.code), "job_status": status}
     statements.change(
         "UPDATE runs SET status = :status, ended_at = :now, error = :error, tags = :tags, changed = changed + 1 "
         "WHERE run_id = :run",

@@ -1,7 +1,7 @@
-"""Where a job finds MLflow: a port of its own, behind which the workspace's server is started when somebody knocks.
+"""Where a job finds MLflow: a port of its own, which answers what is about the job's own run itself.
 
-MLflow's server takes seconds and 170 MB; most jobs never speak to it. The token of the port is worth nothing once the
-job has ended.
+Behind it the workspace's server is started for all else: it takes seconds and 170 MB, and most jobs never need it. The
+token of the port is worth nothing once the job has ended.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from workspace.settings import Settings
 class TrackingDoor:
     """The port of one job; `variables` tell the command where it is."""
 
-    def __init__(self, settings: Settings, spec: Spec) -> None:
+    def __init__(self, settings: Settings, spec: Spec, *, before: Mapping[str, str] | None = None) -> None:
+        """Stand where the command was told before, where another process has followed it until now."""
+        self._before = before or {}
         self._settings = settings
         self._spec = spec
         self._listener: socket.socket | None = None
@@ -35,11 +37,17 @@ class TrackingDoor:
                 for name in ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
                 if name in os.environ
             }
-        elif self._spec.tracking:
-            self._listener = socket.create_server(("127.0.0.1", 0))
+        else:
+            port = int(self._before.get("MLFLOW_TRACKING_URI", ":0").rpartition(":")[2])
+            try:
+                self._listener = socket.create_server(("127.0.0.1", port))
+            except OSError:
+                if not port:
+                    raise
+                return self  # somebody else has it now
             self.variables = {
                 "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{self._listener.getsockname()[1]}",
-                "MLFLOW_TRACKING_TOKEN": os.urandom(24).hex(),
+                "MLFLOW_TRACKING_TOKEN": self._before.get("MLFLOW_TRACKING_TOKEN") or os.urandom(24).hex(),
             }
         return self
 
@@ -60,6 +68,8 @@ class TrackingDoor:
         """Have a child of this process answer from now on."""
         if self._listener is None:
             return
+        from jobs.tracking_proxy import serve  # here: who never speaks to MLflow does not pay for it, and nobody twice
+
         parent = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
@@ -69,8 +79,6 @@ class TrackingDoor:
                 for number in (signal.SIGCHLD, signal.SIGUSR1):
                     signal.signal(number, signal.SIG_DFL)
                 signal.set_wakeup_fd(-1)
-                from jobs.tracking_proxy import serve  # here: who never speaks to MLflow does not pay for it
-
                 serve(self._listener, self._settings, self._spec, self.variables["MLFLOW_TRACKING_TOKEN"])
                 status = 0
             finally:

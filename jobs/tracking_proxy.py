@@ -1,4 +1,4 @@
-"""From a job's own port to MLflow's server, which is started where it does not run."""
+"""What answers at a job's own port: what is about its run we do, all else MLflow's server, started where none runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from jobs.spec import Spec
+from jobs.tracking_local import LARGEST, Answer, OwnRun
 from workspace.errors import Unavailable
 from workspace.light_database import LightDatabase
 from workspace.paths import locked
@@ -32,17 +33,22 @@ _HOP = frozenset({
 class _Way:
     """The way to the server: it is started where it does not run, and knows the job's run before it is asked."""
 
-    def __init__(self, settings: Settings, spec: Spec) -> None:
+    def __init__(self, settings: Settings, spec: Spec, database: LightDatabase) -> None:
         self._settings = settings
         self._spec = spec
+        self._database = database
         self._is_known = False
+        self.is_used = False  # whether the server may know of the run what we do not
 
-    def connection(self) -> HTTPConnection:
-        """Return a connection to the server."""
+    def connection(self, *, fresh: bool) -> HTTPConnection:
+        """Return a connection to the server; where it is to be fresh, the server has heard all that was logged."""
+        if not self._spec.tracking:
+            raise Unavailable("no MLflow server is to be had for this job", hint="submit it by `studiolo job create`")
         with locked(self._settings.home / "tracking.lock"):
             port = _running(self._settings.home) or self._started()
-        if not self._is_known:
-            self._await_run()
+        self.is_used = True
+        if not self._is_known or fresh:
+            self._await_run(fresh)
             self._is_known = True
         return HTTPConnection("127.0.0.1", port, timeout=600)
 
@@ -71,18 +77,19 @@ class _Way:
             time.sleep(0.1)
         raise Unavailable("MLflow's server does not start", hint=f"see {home / 'logs' / 'mlflow.log'}")
 
-    def _await_run(self) -> None:
-        database = LightDatabase.of(self._settings)
-        deadline = time.monotonic() + CARRIED
+    def _await_run(self, fresh: bool) -> None:
+        query = "SELECT carried, changed FROM runs WHERE run_id = :run"
+        deadline, least = time.monotonic() + CARRIED, 1
         while time.monotonic() < deadline:
-            rows = database.rows("SELECT carried FROM runs WHERE run_id = :run", run=self._spec.run_id)
-            if rows and rows[0]["carried"]:
-                break
+            rows = self._database.rows(query, run=self._spec.run_id)
+            if rows and fresh:
+                least, fresh = rows[0]["changed"], False
+            if rows and rows[0]["carried"] >= least:
+                return
             time.sleep(0.1)
-        database.close()
 
 
-def _forward(asked: BaseHTTPRequestHandler, connection: HTTPConnection, token: str) -> None:
+def _forward(asked: BaseHTTPRequestHandler, connection: HTTPConnection, token: str, body: bytes) -> None:
     length = int(asked.headers.get("Content-Length") or 0)
     connection.putrequest(asked.command, asked.path, skip_accept_encoding=True)
     for name, value in asked.headers.items():
@@ -90,7 +97,8 @@ def _forward(asked: BaseHTTPRequestHandler, connection: HTTPConnection, token: s
             connection.putheader(name, value)
     connection.putheader("Authorization", f"Bearer {token}")
     connection.putheader("Content-Length", str(length))
-    connection.endheaders()
+    connection.endheaders(body or None)
+    length -= len(body)
     while length:
         chunk = asked.rfile.read(min(_CHUNK, length))
         if not chunk:
@@ -133,26 +141,60 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
+def _refuse_stranger(asked: BaseHTTPRequestHandler, secret: str) -> bool:
+    given = asked.headers.get("Authorization", "").removeprefix("Bearer ")
+    if not hmac.compare_digest(given.encode(), secret.encode()):
+        asked.send_error(401, "this port is for one job")
+        return True
+    if asked.headers.get("Transfer-Encoding"):
+        asked.send_error(411, "say how long the body is")
+        return True
+    return False
+
+
+def _own_answer(asked: BaseHTTPRequestHandler, own: OwnRun, way: _Way) -> tuple[Answer | None, bytes]:
+    """Return our own answer, if we have one, and what was read of the body to know."""
+    length = int(asked.headers.get("Content-Length") or 0)
+    if own.is_writer(asked.command, asked.path) and length <= LARGEST:
+        body = asked.rfile.read(length)
+        return own.write(asked.path, body), body
+    if asked.command == "GET" and not way.is_used:
+        return own.read(asked.path), b""
+    return None, b""
+
+
+def _send(asked: BaseHTTPRequestHandler, answer: Answer) -> None:
+    body = json.dumps(answer.body).encode()
+    asked.send_response(answer.status)
+    asked.send_header("Content-Type", "application/json")
+    asked.send_header("Content-Length", str(len(body)))
+    asked.end_headers()
+    asked.wfile.write(body)
+
+
 def serve(listener: socket.socket, settings: Settings, spec: Spec, secret: str) -> None:
     """Answer on the port for as long as this process lives; only who knows the secret is let through."""
-    way, token = _Way(settings, spec), ""
+    database = LightDatabase.of(settings)
+    way, own, token = _Way(settings, spec, database), OwnRun(settings, spec, database), ""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+        wbufsize = -1  # an answer leaves in one piece
 
         def handle_any(self) -> None:
             nonlocal token
-            given = self.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), secret.encode()):
-                self.send_error(401, "this port is for one job")
+            if _refuse_stranger(self, secret):
                 return
-            if self.headers.get("Transfer-Encoding"):
-                self.send_error(411, "say how long the body is")
+            answer, body = _own_answer(self, own, way)
+            if answer is not None:
+                _send(self, answer)
                 return
             try:
-                connection = way.connection()
+                reads = self.command == "GET" or "search" in self.path
+                connection = way.connection(fresh=reads and ("/runs" in self.path or "/metrics" in self.path))
                 token = token or way.token()
-                _forward(self, connection, token)
+                _forward(self, connection, token, body)
             except (Unavailable, HTTPException, OSError) as error:
                 self.send_error(503, " ".join(str(error).split()))
                 self.close_connection = True

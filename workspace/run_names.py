@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 from collections.abc import Iterable
@@ -19,3 +20,8 @@ def refuse_names(names: Iterable[str]) -> None:
             raise Invalid(
                 f"{name!r} cannot name a parameter, metric or tag", hint="letters, digits and _ - . / : space"
             )
+
+
+def reserved_experiment(name: str) -> int:
+    """Return the id that an experiment of ours has in MLflow where it is free, so that it is known before MLflow is."""
+    return 10**9 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % 10**9

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +18,7 @@ from sqlalchemy import select, update
 
 from workspace.errors import MissingExtra, Unavailable
 from workspace.paths import locked
+from workspace.run_names import reserved_experiment
 from workspace.runs import number
 from workspace.tables import assets, edges, metrics, runs
 
@@ -161,10 +163,28 @@ def _place(store: AbstractStore, story: Story, *, is_sql: bool) -> str | None:
 def experiment_id(store: AbstractStore, name: str) -> str:
     found = store.get_experiment_by_name(name)
     if found is None:
-        return str(store.create_experiment(name))
+        return _made_as_reserved(store, name) or str(store.create_experiment(name))
     if found.lifecycle_stage == "deleted":
         store.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
+
+
+def _made_as_reserved(store: Any, name: str) -> str | None:
+    """Make an experiment under the id that jobs were told for it; None where that is taken, or not ours to choose."""
+    from mlflow.store.tracking.dbmodels.models import SqlExperiment
+
+    if not hasattr(store, "ManagedSessionMaker"):
+        return None
+    wanted, now = reserved_experiment(name), _milliseconds(time.time())
+    with store.ManagedSessionMaker(read_only=False) as session:
+        if session.get(SqlExperiment, wanted) is not None:
+            return None
+        made = SqlExperiment(
+            experiment_id=wanted, name=name, lifecycle_stage="active", creation_time=now, last_update_time=now,
+            artifact_location=store._get_artifact_location(wanted),
+        )  # fmt: skip
+        session.add(store._with_workspace_field(made))
+    return str(wanted)
 
 
 def _place_in_sql(store: Any, story: Story, experiment_id: str) -> str | None:

@@ -16,7 +16,7 @@ BAYESIAN = ("choice", "uniform", "quniform")
 
 def of_sweep(job: SweepJob) -> Iterator[Finding]:
     """Yield what cannot be right in a sweep."""
-    declared = {"inputs": job.inputs, "outputs": job.outputs, "search_space": job.search_space}
+    declared = {"inputs": job.inputs, "outputs": job.outputs, "search_space": _names(job.search_space)}
     yield from undeclared(job.origin, ("trial", "command"), job.trial.command, declared)
     yield from search(job.origin, job.search_space, job.sampling_algorithm)
     yield from stopping(job.origin, job.early_termination)
@@ -60,6 +60,15 @@ def limits(origin: Origin, given: SweepLimits) -> Iterator[Finding]:
         number = getattr(given, key)
         if isinstance(number, int | float) and number <= 0:
             yield refusal("limit-without-room", f"`{key}` must be above 0, not {number:g}", origin, "limits", key)
+
+
+def _names(spaces: Mapping[str, Any]) -> list[str]:
+    """Return the names of spaces, and of what stands in the values of their choices: `model.depth`."""
+    found = list(spaces)
+    for name, space in spaces.items():
+        for value in space.values if isinstance(space, Values) else ():
+            found += [f"{name}.{each}" for each in _names(value)] if isinstance(value, Mapping) else []
+    return found
 
 
 def _space(origin: Origin, steps: tuple[Step, ...], space: Space) -> Iterator[Finding]:

@@ -52,6 +52,18 @@ def wheel(
     return path
 
 
+def path_wheel(folder: Path, paths: Sequence[str], name: str = "elsewhere") -> Path:
+    """Write a wheel that puts folders of packages on the path: what is there need not be installed again."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(f"{name}.pth", "".join(f"{each}\n" for each in paths))
+        file.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        file.writestr(f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(f"{name}-1.0.dist-info/RECORD", "")
+    return path
+
+
 def slow_package(folder: Path) -> Path:
     """Write a package that takes a minute to build, unless there is a file `quick` beside it; it touches `begun`."""
     folder.mkdir()

@@ -1,0 +1,1 @@
+"""Sweeps: one command tried with many values, to find the best by a metric."""
