@@ -24,6 +24,8 @@ from workspace.light_database import to_json
 
 REPLAYED = "studiolo.replay_of"  # the tag that names the job that was run again
 
+COMMANDS = ("command", "parallel", "spark")  # kinds of jobs that are one command each
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -43,8 +45,8 @@ def replay(workspace: Workspace, name: str) -> tuple[JobRecord, tuple[Difference
     Raises NotFound or Conflict where its code or its data cannot be had any more.
     """
     before = records.get(workspace, name)
-    if before.kind != "command":
-        raise Invalid(f"job {name!r} is of kind {before.kind}; only commands are run again")
+    if before.kind not in COMMANDS:
+        raise Invalid(f"job {name!r} is of kind {before.kind}; run again are {', '.join(COMMANDS)}")
     spec = Spec.of(before.spec)
     _check_content(workspace, spec)
     made_with = machine.describe(Path(spec.folder))

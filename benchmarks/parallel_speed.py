@@ -1,0 +1,143 @@
+"""A parallel step over many small files against a bare process pool that does the same work on the same files.
+
+    python benchmarks/parallel_speed.py                # 10,000 files in mini-batches of 10, two processes
+    python benchmarks/parallel_speed.py --batch 1      # one file a mini-batch
+
+The work is to read a file and take its SHA-256 a few times. The pool is `multiprocessing.Pool.imap_unordered` over the
+same mini-batches, with its own start and the writing of the rows. Ours is the step's attempt from the start of its
+process to its end: workers, mini-batches, rows joined in order; what comes before (the files become an asset once, are
+laid out, and the job is recorded) is told beside it. Slowdown is the wall time over the CPU time of a busy loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from jobs.create import create
+from jobs.files.parallel_job import parallel_job_of
+from jobs.folders import attempt_folder, outputs_of
+from jobs.submit import stream, wait
+from workspace.home import Workspace
+from workspace.settings import Settings
+
+SCRIPT = """
+import hashlib
+def run(mini_batch):
+    rows = []
+    for path in mini_batch:
+        with open(path, "rb") as file:
+            found = file.read()
+        for _ in range(20):
+            found = hashlib.sha256(found * 40).digest()
+        rows.append(found.hex())
+    return rows
+"""
+
+
+def slowdown() -> float:
+    """Return how much longer than its CPU time a busy loop takes."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    while time.process_time() - cpu < 0.3:
+        pass
+    return (time.perf_counter() - wall) / (time.process_time() - cpu)
+
+
+def loaded(script: Path) -> Any:
+    """Load the script as the pool's processes need it."""
+    spec = importlib.util.spec_from_file_location("score", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["score"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def pool(script: Path, files: list[str], batch: int, target: Path) -> float:
+    """Return how long a bare pool takes, rows written included."""
+    module = loaded(script)
+    began = time.perf_counter()
+    parts = [files[start : start + batch] for start in range(0, len(files), batch)]
+    with multiprocessing.get_context("fork").Pool(2) as workers, target.open("w") as file:
+        for rows in workers.imap(module.run, parts):
+            file.writelines(f"{row}\n" for row in rows)
+    return time.perf_counter() - began
+
+
+def environment(folder: Path) -> dict[str, Any]:
+    """Return an environment with one small package in it, made of a wheel that is written here."""
+    from tests.jobs.wheels import wheel
+
+    wheel(folder / "wheels")
+    return {"conda_file": {"dependencies": [{"pip": ["--no-index", f"--find-links {folder / 'wheels'}", "tinything"]}]}}
+
+
+def ours(folder: Path, rows: Path, batch: int) -> tuple[float, float, Path]:
+    """Return how long the step's process and the whole job take, and where the rows are."""
+    task = {
+        "type": "run_function", "code": str(folder / "src"), "entry_script": "score.py",
+        "environment": environment(folder), "append_row_to": "${{outputs.scores}}",
+    }  # fmt: skip
+    plain = {
+        "type": "parallel", "name": "score", "task": task, "input_data": "${{inputs.rows}}",
+        "inputs": {"rows": {"type": "uri_folder", "path": str(rows)}}, "outputs": {"scores": {"type": "uri_file"}},
+        "max_concurrency_per_instance": 2, "mini_batch_size": str(batch),
+    }  # fmt: skip
+    few = folder / "few"
+    few.mkdir()
+    (few / "a").write_text("a")
+    warm = {**plain, "name": "warm", "inputs": {"rows": {"type": "uri_folder", "path": str(few)}}}
+    with Workspace.open(settings=Settings(home=folder / "home", job_cpus=2)) as workspace:
+        create(workspace, parallel_job_of(warm, folder))
+        assert wait(workspace, "warm", seconds=120).status == "Completed"
+        began = time.perf_counter()
+        create(workspace, parallel_job_of(plain, folder))
+        ended = wait(workspace, "score", seconds=600)
+        whole = time.perf_counter() - began
+        assert ended.status == "Completed", b"".join(stream(workspace, "score"))
+        attempt = attempt_folder(workspace.home, "score", 1)
+        started = json.loads(attempt.running.read_text())["at"]
+        took = json.loads(attempt.exit.read_text())["at"] - started
+        return took, whole, outputs_of(workspace.home, "score") / "scores"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--batch", type=int, default=10, help="files in a mini-batch")
+    given = parser.parse_args()
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    folder = Path(tempfile.mkdtemp(prefix="studiolo-parallel-"))
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    try:
+        (folder / "src").mkdir()
+        (folder / "src" / "score.py").write_text(SCRIPT)
+        (folder / "rows").mkdir()
+        for number in range(given.files):
+            (folder / "rows" / f"{number:05d}.txt").write_text(f"row {number}\n" * 20)
+        files = sorted(str(path) for path in (folder / "rows").iterdir())
+        slow = slowdown()
+        bare = pool(folder / "src" / "score.py", files, given.batch, folder / "bare.txt")
+        took, whole, rows = ours(folder, folder / "rows", given.batch)
+        assert rows.read_text() == (folder / "bare.txt").read_text()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"| {given.files} files, {given.batch} a mini-batch, 2 processes | seconds | slowdown |\n|---|---|---|")
+    print(f"| a bare process pool | {bare:.2f} | {slow:.2f} |")
+    print(f"| a parallel step (promised: 1.3 times) | {took:.2f}, {took / bare:.2f} times | |")
+    print(f"| the whole job: files kept, laid out, recorded | {whole:.2f} | |")
+
+
+if __name__ == "__main__":
+    main()

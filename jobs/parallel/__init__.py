@@ -1,0 +1,1 @@
+"""Parallel jobs: a script that is given mini-batches of its input, many at the same time."""
