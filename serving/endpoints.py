@@ -20,7 +20,7 @@ from workspace.home import Workspace
 from workspace.tables import deployments, endpoints
 
 ENGINES = ("torch", "vllm", "llamacpp", "openai", "flow", "script", "mlflow")
-BATCH_ENGINES = ("command",)  # of batch endpoints only: a job of one command
+BATCH_ENGINES = ("command", "pipeline")  # of batch endpoints only: a job of one command, or of several
 TASKS = ("chat", "embedding", "rerank")
 KINDS = ("online", "batch")
 MOST_MIRRORED = 50  # percent

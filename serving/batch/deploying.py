@@ -7,17 +7,22 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from jobs.environments import Preparing
+from jobs.files.plain import plain
+from jobs.parents import keep
 from serving import deploying, endpoint_keys, endpoints
 from serving.batch.deployment_files import BatchDeploymentFile
 from serving.batch.endpoint_files import BatchEndpointFile
+from serving.batch.pipeline_files import DeployedPipeline, fetched, kept
 from serving.batch.step_files import Step
 from serving.deploying import Made
+from serving.deployment_files import DeploymentFile
 from serving.endpoints import Deployment, Endpoint
 from workspace.errors import Conflict, NotFound, did_you_mean
 from workspace.home import Workspace
 
 BATCH = "batch"  # the property of a deployment that keeps its settings
-STEP = "step"  # the property that keeps the command of a pipeline
+STEP = "step"  # the property that keeps the command of a pipeline that is one
+PIPELINE = "pipeline"  # the property that keeps a pipeline: its component, values and settings
 
 
 def put_endpoint(workspace: Workspace, file: BatchEndpointFile) -> Endpoint:
@@ -50,6 +55,8 @@ def deploy(
     endpoint = get(workspace, file.parts.endpoint)
     if file.step:
         yield Made(_deploy_step(workspace, file, file.step))
+    elif file.pipeline:
+        yield Made(_deploy_pipeline(workspace, file, file.pipeline))
     else:
         # A model without a script must be one that MLflow has logged; nothing else reads files by itself.
         engine = "script" if file.parts.code else "mlflow"
@@ -97,17 +104,34 @@ def withdraw_endpoint(workspace: Workspace, name: str) -> None:
     endpoints.remove(workspace, name)
 
 
+def _deploy_pipeline(workspace: Workspace, file: BatchDeploymentFile, deployed: DeployedPipeline) -> Deployment:
+    """Keep a pipeline with its code and its data as they are now."""
+    from jobs.assets import components  # here: most deployments are of models
+
+    component = replace(fetched(workspace, deployed), name=deploying.asset_name(file.parts), version=None)
+    settings = {
+        "component": components.register(workspace, component).ref,
+        "values": {name: plain(keep(workspace, value)) for name, value in deployed.values.items()},
+        "settings": kept(deployed.settings),
+    }
+    return _put(workspace, file.parts, engine=PIPELINE, own={PIPELINE: settings})
+
+
 def _deploy_step(workspace: Workspace, file: BatchDeploymentFile, step: Step) -> Deployment:
     parts = file.parts
-    kept: dict[str, Any] = asdict(step)
-    kept["code"] = None
+    told: dict[str, Any] = asdict(step)
+    told["code"] = None
     if step.code:
-        kept["code"] = workspace.assets.put("component", f"{deploying.asset_name(parts)}-code", step.code).ref
+        told["code"] = workspace.assets.put("component", f"{deploying.asset_name(parts)}-code", step.code).ref
+    return _put(workspace, parts, engine="command", own={STEP: told})
+
+
+def _put(workspace: Workspace, parts: DeploymentFile, *, engine: str, own: dict[str, Any]) -> Deployment:
     properties = {
-        STEP: kept,
+        **own,
         "description": parts.description,
         "tags": dict(parts.tags),
         "properties": dict(parts.properties),
         "written": dict(parts.written),
     }
-    return endpoints.put_deployment(workspace, parts.endpoint, parts.name, engine="command", properties=properties)
+    return endpoints.put_deployment(workspace, parts.endpoint, parts.name, engine=engine, properties=properties)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from serving import deployment_files, yaml_values
-from serving.batch import step_files
+from serving.batch import pipeline_files, step_files
+from serving.batch.pipeline_files import DeployedPipeline
 from serving.batch.settings import ACTIONS, BatchSettings
 from serving.batch.step_files import Step
 from serving.deployment_files import DeploymentFile
@@ -38,7 +39,7 @@ LEVELS = ("debug", "info", "warning")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchDeploymentFile:
-    """A batch deployment as its file describes it: a model with its settings, or the one step of a pipeline.
+    """A batch deployment as its file describes it: a model with its settings, a command, or a pipeline.
 
     `parts` is what it has in common with an online deployment: model, code, environment, names, tags.
     """
@@ -46,6 +47,7 @@ class BatchDeploymentFile:
     parts: DeploymentFile
     settings: BatchSettings = field(default_factory=BatchSettings)
     step: Step | None = None
+    pipeline: DeployedPipeline | None = None
 
 
 def read(
@@ -68,7 +70,8 @@ def _read(document: Document) -> BatchDeploymentFile:
     kind = yaml_values.choice(document, TYPES, "type", default=implied)
     if kind == "pipeline":
         step, warnings = step_files.read(document), _unknown(document, PIPELINE_SETTINGS, "settings")
-        return BatchDeploymentFile(parts=_parts(document, warnings=warnings), step=step)
+        pipeline = pipeline_files.read(document) if step is None else None
+        return BatchDeploymentFile(parts=_parts(document, warnings=warnings), step=step, pipeline=pipeline)
     if document.get("model") is None:
         raise Invalid("a batch deployment of a model needs `model`", at=document.at("model"))
     warnings = [

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from jobs import records, submit
+from jobs.create import create
 from jobs.files.command import NAME, CommandJob
 from jobs.files.ports import Input, Output, Scalar
 from jobs.files.reading import Origin
 from jobs.records import JobRecord
-from serving.batch import deploying, inputs, progress
+from serving.batch import deploying, inputs, pipelines, progress
 from serving.batch.inputs import Given
 from serving.batch.plan import IMAGES, OUTPUT, TABLES, BatchPlan, files_in
 from serving.batch.progress import Counts, Failure
@@ -54,6 +55,8 @@ def invoke(workspace: Workspace, endpoint: str, asked: Invocation) -> JobRecord:
     tags = {ENDPOINT: endpoint, DEPLOYMENT: way.name}
     if way.engine == "command":
         return submit.submit(workspace, _step(workspace, way, asked, name, tags))
+    if way.engine == deploying.PIPELINE:
+        return create(workspace, pipelines.job_of(workspace, way, _no_numbers(asked).inputs, name=name, tags=tags))
     return submit.submit(workspace, _model(workspace, way, asked, name, tags))
 
 
@@ -90,7 +93,8 @@ def shown(workspace: Workspace, job: JobRecord) -> dict[str, Any]:
     outputs = {}
     if job.status == "Completed":
         for name in job.spec["outputs"]:
-            outputs[name] = workspace.assets.get("data", f"{job.name}-{name}").ref
+            kind = "model" if job.spec["outputs"][name]["type"].endswith("_model") else "data"
+            outputs[name] = workspace.assets.get(kind, f"{job.name}-{name}").ref
     tags, told = _tags(job), counts(workspace, job)
     return {
         "name": job.name,
@@ -200,8 +204,7 @@ def _step(workspace: Workspace, way: Deployment, asked: Invocation, name: str, t
     for key in asked.inputs:
         if key not in known:
             raise Invalid(f"{way.path} has no input {key!r}", hint=f"it has {', '.join(sorted(known)) or 'none'}")
-    if asked.output_path or asked.mini_batch_size is not None:
-        raise Invalid("a pipeline takes no mini-batch size and no output path", hint="its output becomes a data asset")
+    _no_numbers(asked)
     code = workspace.assets.path(workspace.assets.get("component", step["code"])) if step["code"] else None
     return CommandJob(
         command=step["command"],
@@ -213,6 +216,12 @@ def _step(workspace: Workspace, way: Deployment, asked: Invocation, name: str, t
         environment_variables=step["environment_variables"],
         tags=tags,
     )
+
+
+def _no_numbers(asked: Invocation) -> Invocation:
+    if asked.output_path or asked.mini_batch_size is not None:
+        raise Invalid("a pipeline takes no mini-batch size and no output path", hint="its output becomes a data asset")
+    return asked
 
 
 def _bound(

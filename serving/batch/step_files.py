@@ -1,6 +1,6 @@
 """The one step of a pipeline behind a batch endpoint: a command, read from a component or a job definition.
 
-A pipeline of several steps needs what runs pipelines, which is still to come: it is refused.
+What takes more than one command is a pipeline: `pipeline_files` reads it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from serving.batch.inputs import LITERAL_TYPES
 from workspace.documents import Document, read_yaml
 from workspace.errors import Invalid
 
-HINT = "pipelines of several steps cannot be run yet; one with a single command step can"
 _PARENT = re.compile(r"\$\{\{\s*parent\.(inputs|outputs)\.([\w.]+)\s*\}\}")
 
 
@@ -43,28 +42,32 @@ class Step:
     environment_variables: Mapping[str, str] = field(default_factory=dict)
 
 
-def read(document: Document) -> Step:
-    """Read what a deployment of type pipeline runs, or raise Invalid where it takes more than one command."""
+def read(document: Document) -> Step | None:
+    """Read what a deployment of type pipeline runs where that is one command; None where it takes more."""
     key = "component" if document.get("component") is not None else "job_definition"
     if document.get(key) is None:
         raise Invalid("a pipeline deployment needs `component` or `job_definition`", at=document.at())
+    if str(document.get(key)).startswith("azureml:"):
+        return None  # the component is in the workspace
     definition = _definition(document, key)
     kind = yaml_values.text(definition, "type", default="pipeline").lower()
     if kind == "command":
         return _step(definition, {}, definition)
     if kind != "pipeline":
-        raise Invalid(f"a component of type {kind!r} cannot be deployed", hint=HINT, at=document.at(key))
+        raise Invalid(f"a component of type {kind!r} cannot be deployed", at=document.at(key))
     nodes = yaml_values.mapping(definition, "jobs")
+    if not nodes and definition.get("component") is None:
+        raise Invalid("the pipeline has no `jobs`", at=document.at(key))
     if len(nodes) != 1:
-        what = f"the pipeline has {len(nodes)} steps: {', '.join(nodes)}" if nodes else "the pipeline has no `jobs`"
-        raise Invalid(what, hint=HINT, at=document.at(key))
-    [(name, node)] = nodes.items()
-    kind = str(node.get("type", "command")).lower() if isinstance(node, dict) else "nothing"
-    if kind != "command":
-        raise Invalid(f"step {name!r} is of type {kind!r}, not a command", hint=HINT, at=document.at(key))
+        return None
+    [node] = nodes.values()
+    if not isinstance(node, dict) or str(node.get("type", "command")).lower() != "command":
+        return None
+    if str(node.get("component")).startswith("azureml:"):
+        return None
     inner = Document(definition.path, node)
     body = _definition(inner, "component") if node.get("component") is not None else inner
-    return _step(body, node, definition)
+    return None if "$[[" in str(body.get("command")) else _step(body, node, definition)
 
 
 def _definition(document: Document, key: str) -> Document:
@@ -72,9 +75,6 @@ def _definition(document: Document, key: str) -> Document:
     if isinstance(written, dict):
         return Document(document.path, written)
     text = str(written)
-    if text.startswith("azureml:"):
-        hint = f"give the file of the component, or write it inline; {HINT}"
-        raise Invalid(f"no component {text!r} is registered here", hint=hint, at=document.at(key))
     path = (document.path.parent / text.removeprefix("file:")).resolve()
     if not path.is_file():
         raise Invalid(f"no file {text!r}", hint="paths are relative to the file", at=document.at(key))
@@ -83,8 +83,6 @@ def _definition(document: Document, key: str) -> Document:
 
 def _step(body: Document, node: Mapping[str, Any], pipeline: Document) -> Step:
     command = yaml_values.required(body, "command")
-    if "$[[" in command:
-        raise Invalid("optional parts of a command, `$[[…]]`, cannot be run yet", hint=HINT, at=body.at("command"))
     given = _bound(yaml_values.mapping(body, "inputs"), node)
     renamed = _outputs(body, node)
     known = {f"inputs.{name}" for name in given} | {f"outputs.{name}" for name in renamed}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.files.pipeline import PipelineComponent
 from serving.batch import deployment_files, endpoint_files
 from serving.batch.mini_batches import Schedule, cut
 from serving.batch.settings import BatchSettings
@@ -168,11 +169,15 @@ def test_a_pipeline_of_one_command_is_read_with_its_bindings(write: Callable[[st
     assert step.outputs == ("counted",)
 
 
-def test_a_pipeline_of_two_steps_is_refused_naming_what_it_waits_for(write: Callable[[str], Path]) -> None:
+def test_a_pipeline_of_two_steps_is_read_with_its_settings(write: Callable[[str], Path]) -> None:
     two = PIPELINE.replace("settings:", "    more: {type: command, command: echo}\nsettings:")
-    with pytest.raises(Invalid, match="the pipeline has 2 steps: count, more") as caught:
-        deployment_files.read(write(two))
-    assert "a single command step" in str(caught.value.hint)
+    found = deployment_files.read(write(two))
+    assert (found.step, found.pipeline is None) == (None, False)
+    assert found.pipeline is not None
+    assert not found.pipeline.settings.continue_on_step_failure
+    assert found.pipeline.settings.default_compute == "azureml:batch-cluster"
+    assert isinstance(found.pipeline.component, PipelineComponent)
+    assert list(found.pipeline.component.jobs) == ["count", "more"]
 
 
 def test_a_component_may_be_a_file_and_its_step_another(write: Callable[[str], Path], tmp_path: Path) -> None:
