@@ -18,6 +18,11 @@ INSTALL := $(BIN)/uv pip install --python .venv --quiet --constraint requirement
 
 .PHONY: help up test test-vllm lint types fmt bench faults docs screens verdicts slow gpu lock clean
 
+# Some promises are of a second or less: what a busy machine has made fail is tried once more, one after the other.
+QUICK := not slow and not gpu and not vllm
+tried = $(BIN)/pytest $(2) -m "$(QUICK) and $(1)" || { [ $$? = 1 ] && echo "trying again what failed" \
+	&& $(BIN)/pytest -m "$(QUICK) and $(1)" --last-failed --last-failed-no-failures none; }
+
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
 
@@ -25,9 +30,9 @@ up: .venv/.installed  ## install everything, prepare the embedded models, start 
 	$(BIN)/studiolo up
 
 test: .venv/.dev system lint types  ## install everything and run every check and test
-	@# Some promises are of a second or less: what a busy machine has made fail is tried once more, alone.
-	$(BIN)/pytest -m "not slow and not gpu and not vllm" || { [ $$? = 1 ] && echo "trying again what failed" \
-		&& $(BIN)/pytest -m "not slow and not gpu and not vllm" --last-failed --last-failed-no-failures none; }
+	@# Most tests wait more than they work: two at once. Those that need the machine for themselves come after.
+	$(call tried,not alone,-n 2 --dist loadfile)
+	$(call tried,alone,)
 
 lint: .venv/.dev  ## style, format and the floors of the house
 	$(BIN)/ruff check .
