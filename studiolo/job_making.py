@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jobs.create import create
@@ -16,9 +15,8 @@ if TYPE_CHECKING:
 
 # What starts MLflow's server for a job that speaks to it while the studio is down.
 TRACKING = (sys.executable, "-P", "-m", "studiolo.tracking_server")
-TRACKED = Wishes(tracking=TRACKING)
 
 
 def make(workspace: Workspace, job: Job, *, retries: int | None = None) -> JobRecord:
     """Begin a job; it goes on when this process has ended, and finds MLflow whether the studio is up or not."""
-    return create(workspace, job, replace(TRACKED, retries=retries))
+    return create(workspace, job, Wishes(retries=retries, tracking=TRACKING))

@@ -48,8 +48,9 @@ def when(record: ScheduleRecord) -> str:
 def firing(done: Firing) -> dict[str, Any]:
     """Return one time that a schedule was fired."""
     return {
-        "schedule": done.schedule, "job": done.job, "due": _shown(done.due, UTC), "cause": done.cause,
-        "status": done.status, "missed": done.missed, "error": done.error, "parameters": done.parameters,
+        "schedule": done.schedule, "job": done.job, "job_name": done.job, "due": _shown(done.due, UTC),
+        "cause": done.cause, "status": done.status, "missed": done.missed, "error": done.error,
+        "parameters": done.parameters,
     }  # fmt: skip
 
 

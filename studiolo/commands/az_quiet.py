@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 from studiolo import open_workspace
@@ -45,7 +46,8 @@ def _told(path: tuple[str, ...], options: dict[str, str]) -> Any:
     if path[0] == "ml":
         raise Invalid(f"`az {' '.join(path)}` has no counterpart on this machine", hint="studiolo --help")
     known = ", ".join(sorted({each[0] for each in _ANSWERS}))
-    raise Invalid(f"`az {path[0]}` has no counterpart on this machine", hint=f"beside `az ml` these are taken: {known}")
+    what = " ".join(path)
+    raise Invalid(f"`az {what}` has no counterpart on this machine", hint=f"beside `az ml` these are taken: {known}")
 
 
 def _options(words: Words) -> dict[str, str]:
@@ -91,7 +93,12 @@ def _configure(options: dict[str, str]) -> Any:
 
 
 def _workspace(options: dict[str, str]) -> dict[str, Any]:
-    name = _first(options, "--name", "-n", "--workspace-name", "-w") or _defaults()["workspace"]
+    name = _first(options, "--name", "-n", "--workspace-name", "-w")
+    if file := _first(options, "--file", "-f"):
+        from jobs.files import read_workspace
+
+        name = name or read_workspace(Path(file)).name
+    name = name or _defaults()["workspace"]
     group = _first(options, "--resource-group", "-g") or _defaults()["group"]
     with open_workspace() as workspace:
         return _shape(workspace, name, group)

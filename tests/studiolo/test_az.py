@@ -25,6 +25,12 @@ command: >-
 inputs: {word: hello, rate: 0.1}
 outputs: {rates: {type: uri_folder}}
 """,
+    "schedule.yml": """\
+name: nightly
+trigger: {type: cron, expression: "0 3 * * *", time_zone: Pacific Standard Time}
+create_job: ./job.yml
+""",
+    "workspace.yml": "name: from-file\nlocation: here\n",
     "rows.csv": "a,b\n1,2\n3,4\n",
     "data.yml": "name: folder\nversion: 3\npath: things\n",
     "things/one.txt": "one\n",
@@ -210,6 +216,18 @@ def test_a_script_of_a_batch_endpoint_runs_as_it_is(run: Run) -> None:
     assert "batch: Completed" in said
     assert "one.txt 4" in said
     assert said[-1] == "left: 0"
+
+
+def test_a_script_of_a_schedule_runs_as_it_is(run: Run) -> None:
+    done = run(f"bash {SCRIPTS / 'schedule.sh'}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["true", "enabled: 0", "hello", "1 2 * * *", "left: 0"]
+
+
+def test_a_workspace_is_the_one_there_is_whatever_it_is_called(run: Run) -> None:
+    lines = ("az ml workspace create -f workspace.yml --query name -o tsv", "az ml workspace show --query name -o tsv")
+    done = run("; ".join(lines))
+    assert done.stdout.splitlines() == ["from-file", "studiolo"]
 
 
 def test_the_shell_says_where_az_is_and_which_workspace(run: Run, tmp_path: Path) -> None:
