@@ -105,7 +105,8 @@ class Shim:
         if self._spec.ray is not None:
             from jobs.ray.attempts import with_outcome
 
-            record = with_outcome(record, self._folder, mark(self._spec.run_id, self._job.number))
+            marker = mark(self._spec.run_id, self._job.number)
+            record = self._keep_on(lambda: with_outcome(record, self._folder, marker))
         self._keep_on(lambda: write_atomically(self._folder.exit, json.dumps(record)))
 
     def _executed(self, log: LogWriter, sampler: Sampler) -> tuple[int | None, str]:
@@ -124,16 +125,17 @@ class Shim:
                 python.end(mark(self._spec.run_id, self._job.number))
 
     def _followed(self, log: LogWriter, sampler: Sampler) -> tuple[int | None, str]:
-        from jobs.ray.attempts import followed, known
+        from jobs.ray.attempts import followed, known, told_before
 
-        read, write = os.pipe2(os.O_CLOEXEC)
-        process = CommandProcess(followed(self._folder, known(self._folder)), write)
-        os.close(write)
-        process.go()
-        try:
-            return Watch(process.pid, read, log, sampler, self._rules()).wait()
-        finally:
-            os.close(read)
+        with TrackingDoor(self._settings, self._spec, before=told_before(self._folder)) as door:
+            read, write = os.pipe2(os.O_CLOEXEC)
+            process = CommandProcess(followed(self._folder, known(self._folder)), write)
+            os.close(write)
+            process.go()
+            try:
+                return Watch(process.pid, read, log, sampler, self._rules(), knock=door).wait()
+            finally:
+                os.close(read)
 
     def _followed_again(self, code: int | None, how: str, log: LogWriter, sampler: Sampler) -> tuple[int | None, str]:
         """Follow again, a few times, where who followed has died: what Ray runs goes on meanwhile."""

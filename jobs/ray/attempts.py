@@ -19,10 +19,11 @@ from jobs.leftovers import MARKER, end_marked
 from jobs.ray import entry
 from jobs.ray.conductor import OUTCOME, PLAN
 from jobs.ray.files import CLAIM, ENTRY, EXIT, LAUNCH, LOG, STOP
+from jobs.ray.task_driver import folder_of
 from jobs.spec import Spec
 from jobs.states import CANCELED, LOST
 from workspace.errors import Invalid
-from workspace.paths import write_atomically
+from workspace.paths import write_atomically, writing
 
 # What means something on this machine only.
 _OURS = ("PATH", "HOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TMPDIR", "USER", "LOGNAME", "STUDIOLO_HOME",
@@ -59,8 +60,10 @@ def conducted(spec: Spec, command: Command, folder: AttemptFolder) -> Command:
         "folders": [str(folder.code), *_places(spec, folder)],
         "back": {"outputs": str(folder.outputs), **{f"code/{each}": str(folder.code / each) for each in COLLECTED}},
     }
+    together = ray["together"] and shared and line == list(command.line)
     plan = {
         **ray,
+        "tasks": str(folder_of(folder.path.parent.parent.parent, ray["url"])) if together else "",
         "job": name,
         "submission": told["called"],
         "grace": spec.grace,
@@ -85,6 +88,11 @@ def known(folder: AttemptFolder) -> int:
     return max(0, _size(folder.logs) - int(plan.get("log_at", 0)))
 
 
+def told_before(folder: AttemptFolder) -> dict[str, str]:
+    """Return the environment that the command of an attempt was given."""
+    return dict((read_record(folder.path / ENTRY) or {}).get("environment") or {})
+
+
 def is_told(folder: AttemptFolder) -> bool:
     """Whether it is known how an attempt ended; else who followed it has died, and another one can."""
     return (folder.path / OUTCOME).exists()
@@ -92,7 +100,8 @@ def is_told(folder: AttemptFolder) -> bool:
 
 def with_outcome(record: Mapping[str, Any], folder: AttemptFolder, marker: str) -> dict[str, Any]:
     """Return how an attempt ended, by what its conductor has found; nothing of it is left on this machine."""
-    (folder.path / STOP).touch(mode=0o600)  # where it runs still, for whatever reason
+    with writing(folder.path):
+        (folder.path / STOP).touch(mode=0o600)  # where it runs still, for whatever reason
     end_marked(marker)
     (folder.path / LOG).unlink(missing_ok=True)  # the job's log has it
     found, by_us = read_record(folder.path / OUTCOME), record["ending"] in (CANCELED, TIMED_OUT)

@@ -75,9 +75,11 @@ def up(settings: Settings, *, cpus: int | None = None) -> Cluster:
 
 def down(settings: Settings) -> bool:
     """End the head of this workspace and all that it started; return whether there was one."""
+    if _read(settings.home) is None:
+        return False
     with locked(settings.home / "ray" / "lock"):
         cluster = _read(settings.home)
-        if cluster is None:
+        if cluster is None:  # somebody else has ended it meanwhile
             return False
         was = cluster.runs
         if was:

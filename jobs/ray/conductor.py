@@ -21,6 +21,7 @@ from typing import Any
 from jobs.folders import AttemptFolder, read_record
 from jobs.ray.api import Asked, Head, State
 from jobs.ray.files import Files, RemoteFiles, SharedFiles
+from jobs.ray.task_driver import Tasks
 from jobs.states import LOST
 from workspace.errors import Denied, Invalid, StudioloError, Unavailable
 from workspace.paths import write_atomically
@@ -39,9 +40,10 @@ class Conductor:
     def __init__(self, plan: Mapping[str, Any], folder: AttemptFolder, say: Callable[[bytes], None]) -> None:
         self._plan = plan
         self._folder = folder
-        self._head = Head.of(plan["url"], plan["token"])
         self._name = str(plan["submission"])
-        self._files: Files = SharedFiles(folder) if plan["shared"] else RemoteFiles(folder, self._head, self._name)
+        head = Head.of(plan["url"], plan["token"])
+        self._head = Tasks(head, Path(plan["tasks"])) if plan["tasks"] else head
+        self._files: Files = SharedFiles(folder) if plan["shared"] else RemoteFiles(folder, head, self._name)
         self._say = say
         self._heard = time.monotonic()
         self._state: State | None = None
@@ -51,6 +53,11 @@ class Conductor:
     def stop(self, _number: int = 0, _frame: FrameType | None = None) -> None:
         """Have the attempt end."""
         self._stopping.set()
+
+    def forget(self) -> None:
+        """Take away what was left for who runs the attempt: its end is written down."""
+        if isinstance(self._head, Tasks):
+            self._head.forget(self._name)
 
     def run(self, skip: int) -> dict[str, Any]:
         """Follow the attempt to its end and return how it ended; the first `skip` bytes of its log are known."""
@@ -168,6 +175,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, conductor.stop)
     outcome = conductor.run(int(sys.argv[2]))
     write_atomically(folder.path / OUTCOME, json.dumps(outcome))
+    conductor.forget()
     return 0
 
 

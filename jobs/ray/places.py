@@ -60,10 +60,13 @@ def of_address(settings: Settings, address: str) -> Place:
     return Place(url=url, shared=written == "shared" or (not written and _is_here(host)), token=_token(settings))
 
 
-def on_ray(settings: Settings, spec: Spec, address: str, needs: Needs) -> tuple[Spec, Needs]:
-    """Have a job run on the cluster at an address: what it needs is asked of that, and little of this machine."""
+def on_ray(settings: Settings, spec: Spec, address: str, needs: Needs, *, child: bool) -> tuple[Spec, Needs]:
+    """Have a job run on the cluster at an address: what it needs is asked of that, and little of this machine.
+
+    The children of a parent are Ray tasks of one driver, other jobs are Ray jobs.
+    """
     place = place_of(settings, address)
-    asked = {"cpus": needs.cpus, "gpus": needs.gpus, "memory": needs.memory, "later": LATER}
+    asked = {"cpus": needs.cpus, "gpus": needs.gpus, "memory": needs.memory, "later": LATER, "together": child}
     return replace(spec, ray=asdict(place) | asked), FOLLOWING
 
 

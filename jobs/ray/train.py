@@ -19,10 +19,12 @@ import threading
 import time
 from typing import Any, Dict, List  # noqa: UP035  Python 3.7 knows them by these names
 
+os.environ["RAY_TRAIN_V2_ENABLED"] = "1"  # the default since Ray 2.51
+
 import ray
 import ray.train
 from ray.train.collective import broadcast_from_rank_zero
-from ray.train.data_parallel_trainer import DataParallelTrainer
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.queue import Queue
 
 LOOK = 0.2  # seconds between two looks whether the work is to end

@@ -24,6 +24,18 @@ from tests.jobs.conftest import LONG, Submit, job_of, says, until
 from workspace.home import Workspace
 from workspace.settings import Settings
 
+_MEASURE = """
+import json, os, time, urllib.request
+metric = {"run_id": os.environ["MLFLOW_RUN_ID"], "key": "speed", "value": 3.5, "timestamp": int(time.time() * 1000)}
+headers = {"Authorization": "Bearer " + os.environ["MLFLOW_TRACKING_TOKEN"], "Content-Type": "application/json"}
+address = os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/runs/log-metric"
+for pause in (1, 2, 4, 8, 0):  # as MLflow's client does
+    try:
+        urllib.request.urlopen(urllib.request.Request(address, json.dumps(metric).encode(), headers), timeout=30)
+        break
+    except OSError:
+        time.sleep(pause)
+"""
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 
 
@@ -107,8 +119,10 @@ def test_a_job_that_ray_has_no_room_for_is_cancelled_while_it_waits(
 def test_a_killed_shim_is_followed_by_another_which_runs_nothing_twice(
     workspace: Workspace, run: Submit, tmp_path: Path
 ) -> None:
-    line = f"echo ran >> {tmp_path}/ran; echo one; while test ! -e {tmp_path}/go; do sleep 0.1; done; echo two; exit 3"
-    job = run(line)
+    """And it reaches MLflow where it did before."""
+    (tmp_path / "measure.py").write_text(_MEASURE)
+    line = f"echo ran >> {tmp_path}/ran; echo one; while test ! -e {tmp_path}/go; do sleep 0.1; done; echo two"
+    job = run(f"{line}; python {tmp_path}/measure.py; exit 3")
     says(workspace, job, b"one")
     shim = records.get(workspace, job.name).shim
     assert shim
@@ -119,6 +133,7 @@ def test_a_killed_shim_is_followed_by_another_which_runs_nothing_twice(
     assert (ended.status, ended.exit_code, ended.attempt) == ("Failed", 3, 1)
     assert (tmp_path / "ran").read_text() == "ran\n"
     assert b"".join(stream(workspace, job.name)) == b"one\ntwo\n"
+    assert workspace.runs.get(str(ended.run_id)).metrics["speed"] == 3.5
 
 
 def test_where_who_follows_a_job_is_killed_another_one_follows(
@@ -181,7 +196,7 @@ def test_the_records_hold_no_token(workspace: Workspace, run: Submit, ray_head: 
     assert token not in json.dumps(dict(job.spec))
     folder = attempt_folder(workspace.home, job.name, 1).path
     assert not [path for path in folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
-    assert (os.stat(ray_head.token).st_mode & 0o777) == 0o600
+    assert (Path(ray_head.token).stat().st_mode & 0o777) == 0o600
 
 
 def test_a_cluster_that_does_not_take_our_token_is_told_apart_from_one_that_is_silent(
