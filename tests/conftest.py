@@ -35,8 +35,8 @@ TESTS = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests need the machine for themselves, and run what drives a browser last.
 
-    Engines take every core, a Ray head two gigabytes, and the gateway's promises are of milliseconds. Playwright keeps an event loop in this
-    thread; asyncio tests need it.
+    Engines take every core, a Ray head two gigabytes, and the gateway's promises are of milliseconds. Playwright
+    keeps an event loop in this thread; asyncio tests need it.
     """
     for item in items:
         package = item.path.relative_to(TESTS).parts[0]
