@@ -54,9 +54,8 @@ def _post(rule: Rule, event: Mapping[str, Any], body: bytes, secret: str, now: f
         "webhook-timestamp": str(int(now)),
         "webhook-signature": signature(secret, event["id"], int(now), body),
     }
-    allowed: dict[str, Any] = {"allows": lambda _: True} if rule.inside else {}
     try:
-        answer = egress.post(rule.webhook, body, headers=headers, timeout=WEBHOOK_TIME, **allowed)
+        answer = egress.post(rule.webhook, body, headers=headers, timeout=WEBHOOK_TIME, allows=rule.allows)
     except Unavailable as problem:
         return Outcome(taken=False, again=True, words=str(problem))
     except Invalid as problem:  # its name leads inside now

@@ -47,6 +47,10 @@ class Rule:
         if bool(self.webhook) == bool(self.command):
             raise Invalid("a rule tells a webhook or a command", hint="--webhook URL, or -- PROGRAM ARGUMENT …")
 
+    def allows(self, address: egress.Address) -> bool:
+        """Whether its webhook may be at an address."""
+        return self.inside or egress.is_public(address)
+
     def fits(self, event: Event) -> bool:
         """Whether an event is told."""
         return (
@@ -128,7 +132,7 @@ def _checked(rule: Rule) -> Rule:
     """Return a rule whose types and program are named in full; one that could never be told is refused."""
     if rule.webhook:
         try:
-            egress.check(rule.webhook, **({"allows": lambda _: True} if rule.inside else {}))
+            egress.check(rule.webhook, allows=rule.allows)
         except Invalid as problem:
             hint = problem.hint if rule.inside else "--inside lets it be on this machine or in its network"
             raise Invalid(problem.message, hint=hint) from None

@@ -286,11 +286,10 @@ def test_what_is_not_to_be_had_now_is_tried_again(
         raise Unavailable("the disk is full")
 
     make("hourly")
-    real = firing.create
-    monkeypatch.setattr(firing, "create", full)
-    (waiting,) = firing.tick(workspace, NOON)
+    with monkeypatch.context() as patched:
+        patched.setattr("jobs.schedules.firing.create", full)
+        (waiting,) = firing.tick(workspace, NOON)
     assert (waiting.status, waiting.error) == ("waiting", "the disk is full")
-    monkeypatch.setattr(firing, "create", real)
     assert firing.tick(workspace, NOON + 1) == []
     assert [each.status for each in firing.tick(workspace, NOON + 3)] == ["started"]
 

@@ -55,7 +55,7 @@ def places(draw: st.DrawFn) -> tuple[str, int]:
     year = draw(st.integers(1995, 2036))
     minute = int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) + draw(st.integers(0, 365 * 24 * 60)) * MINUTE
     changes = jumps(zone, year)
-    if changes and draw(st.integers(0, 3)):
+    if changes and draw(st.integers(0, 3)) > 0:
         minute = draw(st.sampled_from(changes)) - draw(st.integers(0, 30 * 60)) * MINUTE
     return zone, minute
 
@@ -113,7 +113,7 @@ def test_cron_is_due_when_somebody_who_watches_the_clock_says_so(place: tuple[st
 def patterns(draw: st.DrawFn) -> Pattern:
     numbers = functools.partial(st.lists, min_size=1, max_size=4, unique=True)
     return Pattern(
-        hours=tuple(draw(numbers(st.integers(0, 3)) | numbers(st.integers(0, 23)) | st.just(list(range(24))))),
+        hours=tuple(draw(st.one_of(numbers(st.integers(0, 3)), numbers(st.integers(0, 23)), st.just(list(range(24)))))),
         minutes=tuple(draw(numbers(st.integers(0, 59)))),
         week_days=tuple(draw(st.just([]) | st.lists(st.sampled_from(WEEK_DAYS), max_size=4, unique=True))),
         month_days=tuple(draw(st.just([]) | st.lists(st.integers(-1, 31).filter(bool), max_size=4, unique=True))),

@@ -120,6 +120,6 @@ def triggered() -> dict[str, Any]:
 
 if __name__ == "__main__":
     tries = (in_a_dag, alone, failing, killed, tried_again, triggered)
-    found = {each.__name__: each() for each in tries}
+    found: dict[str, Any] = {each.__name__: each() for each in tries}
     found["is_operator"] = issubclass(StudioloJobOperator, BaseOperator)
     (FOLDER / "found.json").write_text(json.dumps(found))

@@ -32,6 +32,12 @@ def server() -> Iterator[tuple[int, dict[str, Answer], list[tuple[str, dict[str,
             asked.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
             answers[self.path.partition("?")[0]](self)
 
+        def do_POST(self) -> None:
+            headers = {key.lower(): value for key, value in self.headers.items()}
+            body = self.rfile.read(int(headers["content-length"])).decode()
+            asked.append((self.path, headers | {"body": body}))
+            answers[self.path.partition("?")[0]](self)
+
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
     yield made.server_port, answers, asked
@@ -163,3 +169,42 @@ def test_a_message_does_not_repeat_what_may_be_secret(server: tuple[int, dict[st
     with pytest.raises(Unavailable) as caught:
         get(f"http://example.org:{port}/a?key=topsecret")
     assert "topsecret" not in str(caught.value)
+
+
+def post(url: str, **options: object) -> egress.Posted:
+    headers = {"Content-Type": "text/plain"}
+    return egress.post(url, b"hello", headers=headers, allows=lambda _: True, looks_up=here, **options)  # type: ignore[arg-type]
+
+
+def test_what_is_sent_arrives_once_and_every_status_is_an_answer(
+    server: tuple[int, dict[str, Answer], list[tuple[str, dict[str, str]]]],
+) -> None:
+    port, answers, asked = server
+    answers["/a"] = says(b"thanks" * 1000, status=201)
+    answers["/b"] = says(b"no", status=500)
+    answers["/c"] = says(b"", status=307, Location="/a")
+    posted = post(f"http://example.org:{port}/a?x=1")
+    assert (posted.status, len(posted.words)) == (201, 500)
+    assert [post(f"http://example.org:{port}/{name}").status for name in "bc"] == [500, 307]
+    assert [path for path, _ in asked] == ["/a?x=1", "/b", "/c"]
+    assert (asked[0][1]["body"], asked[0][1]["content-type"]) == ("hello", "text/plain")
+
+
+def test_nothing_is_sent_inside_and_nobody_is_waited_for_long(
+    server: tuple[int, dict[str, Answer], list[tuple[str, dict[str, str]]]],
+) -> None:
+    port, answers, asked = server
+    for url in (f"http://127.0.0.1:{port}/a", f"http://localhost:{port}/a", "http://[::1]/", "http://169.254.169.254/"):
+        with pytest.raises(Invalid, match="inside"):
+            egress.post(url, b"", headers={})
+        with pytest.raises(Invalid, match="inside"):
+            egress.check(url)
+    assert asked == []
+    egress.check("https://no-such-host.invalid/")
+    answers["/slow"] = lambda _: time.sleep(1.5)
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="longer than"):
+        post(f"http://example.org:{port}/slow", timeout=0.3)
+    assert time.monotonic() - began < 1.4
+    with pytest.raises(Unavailable, match="does not take it"):
+        post("http://example.org:9/")
