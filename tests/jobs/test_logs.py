@@ -20,6 +20,14 @@ def everything(folder: Path, *, start: int = 0) -> bytes:
     return b"".join(follow(folder, lambda: True, start=start))
 
 
+def test_who_takes_a_log_over_goes_on_where_it_was(tmp_path: Path) -> None:
+    """In its newest part, with the rest of the room that has."""
+    for words in (b"one two", b"three", b"four", b"five"):  # each by a writer that dies after it
+        LogWriter(tmp_path / "log", largest=10).write(words)
+    assert everything(tmp_path / "log") == b"one twothreefourfive"
+    assert part(tmp_path / "log", 1).read_bytes() == b"fourfive"
+
+
 @given(st.lists(st.binary(max_size=200)), st.integers(1, 300))
 @settings(max_examples=60, deadline=None)
 def test_what_is_written_is_read_byte_for_byte_whatever_the_parts(

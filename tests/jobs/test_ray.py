@@ -13,11 +13,12 @@ import psutil
 import pytest
 
 from jobs import records
-from jobs.folders import attempt_folder
+from jobs.folders import AttemptFolder, attempt_folder
 from jobs.leftovers import mark, marked
 from jobs.ray.api import Asked, Head
 from jobs.ray.attempts import submission
 from jobs.ray.cluster import Cluster
+from jobs.ray.conductor import ASKED, Conductor
 from jobs.records import JobRecord
 from jobs.submit import Wishes, cancel, stream, submit, wait
 from tests.jobs.conftest import LONG, Submit, job_of, says, until
@@ -151,6 +152,7 @@ def test_where_who_follows_a_job_is_killed_another_one_follows(
     assert b"".join(stream(workspace, job.name)) == b"one\ntwo\n"
 
 
+@pytest.mark.slow
 def test_a_killed_driver_is_noticed_within_a_minute_and_followed_by_a_new_attempt(
     workspace: Workspace, run: Submit, tmp_path: Path
 ) -> None:
@@ -177,6 +179,18 @@ def test_ray_runs_no_submission_twice(ray_head: Cluster, tmp_path: Path) -> None
     assert (tmp_path / "ran").read_text() == "ran\n"
 
 
+def test_who_follows_an_attempt_does_not_ask_another_head_for_it(ray_head: Cluster, tmp_path: Path) -> None:
+    """The head that was asked has been replaced while nobody followed."""
+    (tmp_path / ASKED).touch()
+    name = f"gone-{os.urandom(4).hex()}"
+    plan = {"url": ray_head.url, "token": ray_head.token, "submission": name, "shared": True, "tasks": ""}
+    outcome = Conductor(plan, AttemptFolder(tmp_path), lambda _: None).run(0)
+    assert outcome["ending"] == "Lost"
+    assert "its head was replaced" in outcome["error"]
+    assert head_of(ray_head).state(name) is None
+
+
+@pytest.mark.slow
 def test_a_job_over_its_time_limit_ends_on_ray_too(workspace: Workspace, run: Submit) -> None:
     ended = wait(workspace, run("sleep 300", "limits:\n  timeout: 8\n").name, seconds=LONG)
     assert ended.status == "Failed"
@@ -234,6 +248,19 @@ def test_code_inputs_and_outputs_travel_where_no_files_are_shared(
     assert workspace.assets.path(workspace.assets.get("data", "far-one")).read_text() == "1\n"
     where = (workspace.runs.get(str(job.run_id)).directory / "artifacts/outputs/where").read_text().strip()
     assert not where.startswith(str(tmp_path))
+
+
+@pytest.mark.slow
+def test_packages_of_an_environment_are_installed_where_no_files_are_shared(
+    workspace: Workspace, run: Submit, ray_head: Cluster
+) -> None:
+    rest = "environment:\n  image: ubuntu\n  conda_file:\n    dependencies:\n      - pip:\n        - iniconfig==2.1.0\n"
+    line = "python -c 'import importlib.metadata as m; print(m.version(\"iniconfig\"))'"
+    job = run(line, rest, compute=f"{ray_head.url}?files=upload")
+    said = b"".join(stream(workspace, job.name))
+    ended = wait(workspace, job.name, seconds=3 * LONG)
+    assert (ended.status, ended.error) == ("Completed", None), said
+    assert said.splitlines()[-1] == b"2.1.0"
 
 
 @pytest.mark.slow

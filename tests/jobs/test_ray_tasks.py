@@ -66,6 +66,7 @@ def test_a_child_that_waits_and_one_that_runs_can_be_cancelled(workspace: Worksp
     assert marked(mark(str(runs.run_id), 1)) == []
 
 
+@pytest.mark.slow
 def test_when_the_driver_of_tasks_dies_another_attempt_is_run_by_another_driver(
     workspace: Workspace, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from tests.jobs.test_distribution import _REDUCE
 from workspace.home import Workspace
 from workspace.settings import Settings
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
 
 REST = (
     "compute: ray\ncode: src\ndistribution:\n  type: pytorch\n  process_count_per_instance: 1\n"
@@ -67,7 +67,6 @@ def second_node(ray_head: Cluster) -> Iterator[None]:
         end_marked(ray_head.mark + "b")
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("second_node")
 def test_workers_on_two_nodes_have_the_ranks_of_those(workspace: Workspace, tmp_path: Path) -> None:
     rest = REST.replace("cpus: 0.5", "cpus: 1")
