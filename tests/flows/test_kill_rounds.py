@@ -89,16 +89,21 @@ def _round(
         before = _written(workspace, name)
         if before is None:
             assert not noted, "a line ran before there was a run"
-            subprocess.run(command, check=True, **quiet)  # type: ignore[call-overload]
+            _complete(command, environment)
         elif workspace.runs.get(name).status != "FINISHED":
             assert workspace.runs.get(name).status == "KILLED"
-            subprocess.run([*command, "--resume-from", name], check=True, **quiet)  # type: ignore[call-overload]
+            _complete([*command, "--resume-from", name], environment)
         again = Counter(map(int, calls.read_text().split()))
         assert all(again[number] == noted[number] for number in before or ()), "a finished line ran again"
     run = workspace.runs.get(name)
     written = Counter(line.number for line in read_log(run.directory / LOG))
     assert (run.status, run.metrics["lines.completed"]) == ("FINISHED", LINES)
     assert written == Counter(range(LINES))
+
+
+def _complete(command: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def _kill(whom: str, child: subprocess.Popen[bytes], family: list[psutil.Process]) -> None:
