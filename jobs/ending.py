@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs import states
 from jobs.children import cancel_children
+from jobs.files.expressions import EXPRESSION
 from jobs.folders import AttemptFolder, attempt_folder, outputs_of, read_record
 from jobs.spec import BoundOutput, Spec
 from jobs.states import CANCELED, COMPLETED, FAILED, FINALIZING, LOST, Ending
@@ -127,21 +128,41 @@ def _register(settings: Settings, name: str, spec: Spec) -> tuple[str, ...]:
         for key, output in spec.outputs.items():
             place = outputs_of(settings.home, name) / key
             if place.exists():
-                found.append(_asset(workspace, name, key, output, place))
+                found.append(_asset(workspace, name, key, output, Path(spec.folder)))
     return tuple(found)
 
 
-def _asset(workspace: Workspace, job: str, key: str, output: BoundOutput, place: Path) -> str:
+def _asset(workspace: Workspace, job: str, key: str, output: BoundOutput, folder: Path) -> str:
+    place = outputs_of(workspace.home, job) / key
     kind = "model" if output.type.endswith("_model") else "data"
     called = output.asset or f"{job}-{key}"
     asset = workspace.assets.put(
         kind, called, place, version=output.version or None, properties={"type": output.type}, share=True
     )
-    if output.path and not output.path.startswith("azureml:"):
-        target = Path(output.path)
-        with writing(target):
-            if place.is_dir():
-                shutil.copytree(place, target, dirs_exist_ok=True)
-            else:
-                shutil.copy2(place, target)
+    if output.path:
+        _send(workspace, _filled(output.path, job, key), place, folder)
     return asset.ref
+
+
+def _filled(path: str, job: str, key: str) -> str:
+    """Return the path of an output with the words in it that stand for the job and its output."""
+    values = {"name": job, "output_name": key, "default_datastore": "workspaceblobstore"}
+    return EXPRESSION.sub(lambda found: values.get(found[1], found[0]), path)
+
+
+def _send(workspace: Workspace, path: str, place: Path, folder: Path) -> None:
+    """Put an output where its file says that it goes: a folder, a datastore, a URL."""
+    from jobs.data.places import destination
+
+    target = destination(workspace, path, folder)
+    if not isinstance(target, Path):
+        from jobs.data.fetching import send
+
+        send(target, place)
+        return
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_dir():
+            shutil.copytree(place, target, dirs_exist_ok=True)
+        else:
+            shutil.copy2(place, target)

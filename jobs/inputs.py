@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.spec import DIRECT, READ_ONLY, WRITABLE, BoundInput
+from jobs.spec import DIRECT, EVALUATED, READ_ONLY, WRITABLE, BoundInput
 from workspace.blobs import Blob, Blobs
-from workspace.errors import Invalid, NotFound
+from workspace.errors import NotFound
 from workspace.paths import safe_join, writing
 
 if TYPE_CHECKING:
@@ -33,19 +33,21 @@ class Laid:
 
 def bind(workspace: Workspace, name: str, given: Input, folder: Path) -> BoundInput:
     """Settle an input of the file: an asset by its version, a local path by its content."""
-    from jobs.files.references import OutputPath, Reference
+    from jobs.files.references import Reference
 
     mode = given.mode or ""
     where = given.target(folder)
     if isinstance(where, Path):
-        return _bind_local(workspace, name, given.type, where, mode)
+        return _bind_local(workspace, name, given, where, folder)
     if isinstance(where, Reference):
-        return _bound(given, mode, _asset(workspace, given))
-    if isinstance(where, OutputPath):
-        return _bind_output(workspace, given, where.job, where.output, where.path)
-    if mode == DIRECT:
+        return _bind_asset(workspace, name, given, folder)
+    from jobs.data import places
+    from jobs.files.references import Url
+
+    if mode == DIRECT and isinstance(where, Url) and places.mapped(workspace, where, folder) is None:
         return BoundInput(type=given.type, path=given.path, mode=mode)
-    raise Invalid(f"input {name!r}: {given.path} cannot be read yet", hint="name a local path or an asset")
+    bound = _bind_local(workspace, name, given, places.find(workspace, where, folder=folder), folder)
+    return bound if mode == DIRECT else replace(bound, path=given.path)
 
 
 def lay_out(inputs: Mapping[str, BoundInput], folder: Path, *, blobs: Blobs, checkouts: Path, protect: bool) -> Laid:
@@ -82,31 +84,62 @@ def lay_code(digest: str, folder: Path, blobs: Blobs) -> None:
             _copy_folder(digest, folder, blobs)
 
 
-def _bind_local(workspace: Workspace, name: str, kind: str, path: Path, mode: str) -> BoundInput:
+def _bind_local(workspace: Workspace, name: str, given: Input, path: Path, folder: Path | None = None) -> BoundInput:
     from jobs import snapshots
     from workspace.blobs import files_of
 
+    kind, mode = given.type, given.mode or ""
     if not path.exists():
         raise NotFound(f"input {name!r}: no file or folder at {str(path)!r}", hint="check the path")
     bound = BoundInput(type=kind, path=str(path), mode=mode, is_folder=path.is_dir(), place=str(path))
     if mode in (DIRECT, WRITABLE):
         return bound
+    if kind == "mltable" and (table := _table(workspace, path, mode, folder)) is not None:
+        return _kept_as(workspace, given, table, f"{name}-{path.stem}", "")
     files = [(path.name, path)] if path.is_file() else [(str(each.relative_to(path)), each) for each in files_of(path)]
     filename = path.name if path.is_file() else ""
     if sum(each.stat().st_size for _, each in files) > LARGEST_KEPT:
-        signs = snapshots.signs(files)
-        return BoundInput(
-            type=kind, path=str(path), mode=mode, is_folder=path.is_dir(), filename=filename, place=str(path),
-            digest=f"signs:{signs}",
-        )  # fmt: skip
+        return replace(bound, filename=filename, digest=f"signs:{snapshots.signs(files)}")
     blob = snapshots.kept(workspace, path, files, lambda: workspace.blobs.add(path))
-    called = re.sub(r"[^\w.-]", "_", f"{name}-{path.stem}".lower())[:255]
-    properties = {"filename": path.name} if path.is_file() else {}
-    asset = workspace.assets.put("data", called, blob, properties=properties)
+    return _kept_as(workspace, replace(given, path=str(path)), blob, f"{name}-{path.stem}", filename)
+
+
+def _kept_as(workspace: Workspace, given: Input, blob: Blob, called: str, filename: str) -> BoundInput:
+    properties = {"filename": filename} if filename else {}
+    asset = workspace.assets.put("data", re.sub(r"[^\w.-]", "_", called.lower())[:255], blob, properties=properties)
     return BoundInput(
-        type=kind, path=str(path), mode=mode, asset=asset.ref, digest=blob.digest, is_folder=blob.is_folder,
-        filename=filename,
+        type=given.type, path=given.path, mode=given.mode or "", asset=asset.ref, digest=blob.digest,
+        is_folder=blob.is_folder, filename=filename,
     )  # fmt: skip
+
+
+def _table(workspace: Workspace, path: Path, mode: str, folder: Path | None) -> Blob | None:
+    """Return what a table becomes: its files where it is evaluated, else itself with its files beside it."""
+    from jobs.data import tables
+
+    if tables.file_in(path) is None:
+        return None  # a folder without an MLTable file is given as it is
+    if mode in EVALUATED:
+        return tables.evaluated(workspace, path, folder)
+    return tables.localised(workspace, path, folder)
+
+
+def _bind_asset(workspace: Workspace, name: str, given: Input, folder: Path) -> BoundInput:
+    """Data or a model of the workspace; what it names elsewhere is fetched, and a table brings its files."""
+    asset = _asset(workspace, given)
+    is_elsewhere = "uri" in asset.properties
+    is_table = given.type == "mltable" and asset.is_folder
+    if not is_elsewhere and not is_table:
+        bound = _bound(given, given.mode or "", asset)
+        return replace(bound, path=str(workspace.assets.path(asset))) if bound.mode == DIRECT else bound
+    from jobs.data import places
+
+    if given.mode == DIRECT and is_elsewhere:
+        return replace(
+            bind(workspace, name, replace(given, path=str(asset.properties["uri"])), folder), asset=asset.ref
+        )
+    place = places.content(workspace, asset, folder=folder)
+    return replace(_bind_local(workspace, name, given, place, folder), asset=asset.ref, path=given.path)
 
 
 def _asset(workspace: Workspace, given: Input) -> Asset:
@@ -124,16 +157,6 @@ def _bound(given: Input, mode: str, asset: Asset) -> BoundInput:
         type=given.type, path=given.path, mode=mode, asset=asset.ref, digest=asset.digest, is_folder=asset.is_folder,
         filename="" if asset.is_folder else Path(str(asset.properties.get("filename") or asset.name)).name,
     )  # fmt: skip
-
-
-def _bind_output(workspace: Workspace, given: Input, job: str, output: str, path: str) -> BoundInput:
-    from jobs.folders import outputs_of
-
-    place = outputs_of(workspace.home, job) / output
-    place = safe_join(place, path.strip("/")) if path.strip("/") else place
-    if not place.exists():
-        raise NotFound(f"job {job!r} has left no output at {given.path!r}", hint=f"studiolo job show {job}")
-    return _bind_local(workspace, output, given.type, place, given.mode or "")
 
 
 def _source(given: BoundInput, blobs: Blobs, checkouts: Path) -> Path:

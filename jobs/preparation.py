@@ -15,6 +15,7 @@ from jobs.inputs import Laid
 from jobs.leftovers import MARKER
 from jobs.logs import LogWriter
 from jobs.spec import Spec
+from jobs.stand_ins import for_own_python, put_last
 from jobs.states import CANCELED
 from jobs.watch import Sink, Watch
 from workspace.errors import Invalid, StudioloError
@@ -65,6 +66,11 @@ class Python:
             end(container, f"studiolo-{attempt}", os.environ)
 
 
+def own_python(spec: Spec) -> Python:
+    """Return our own Python, which a job without an environment has."""
+    return Python() if spec.ours else Python(variables=for_own_python(cache_folder()))
+
+
 def prepare(spec: Spec, folder: Path, log: LogWriter, watched: Watched) -> Python | None:
     """Return the Python of a job's environment; None where the job was cancelled meanwhile."""
     made = spec.prepared if spec.prepared and Path(spec.prepared["folder"]).exists() else None
@@ -80,6 +86,7 @@ def prepare(spec: Spec, folder: Path, log: LogWriter, watched: Watched) -> Pytho
 
     prepared = _prepared(made)
     own = layer(prepared, folder / "python")
+    put_last(cache_folder(), folder / "python")
     write_atomically(folder / "python.json", json.dumps({**made, "packages": packages_in(prepared.folder)}))
     return Python(variables=variables(prepared, own, dict(os.environ) | dict(spec.passed)))
 

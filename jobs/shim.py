@@ -20,7 +20,7 @@ from jobs.leftovers import SHIM, mark
 from jobs.linux import adopt_orphans, call_itself
 from jobs.logs import LogWriter
 from jobs.needs import Capacity
-from jobs.preparation import Python, prepare
+from jobs.preparation import Python, own_python, prepare
 from jobs.sampling import Sampler
 from jobs.states import CANCEL_REQUESTED, CANCELED, PREPARING, RUNNING, STARTING, Claimed
 from jobs.tracking_door import TrackingDoor
@@ -155,7 +155,7 @@ class Shim:
     def _prepared(self, log: LogWriter, sampler: Sampler) -> Python | None:
         """Return the Python of the job, made first where it is not there; None where somebody cancelled meanwhile."""
         if self._spec.environment is None:
-            return Python()
+            return own_python(self._spec)
         if self._spec.prepared is None:
             self._say(PREPARING)
         rules = Rules(grace=1.0, is_canceled=self._is_canceled, duty=self._duty)

@@ -10,6 +10,7 @@ Scalar = str | int | float | bool
 
 READ_ONLY = ("", "ro_mount", "mount", "eval_mount")
 COPIED = ("download", "eval_download")
+EVALUATED = ("eval_mount", "eval_download")
 DIRECT = "direct"
 WRITABLE = "rw_mount"
 

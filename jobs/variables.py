@@ -59,5 +59,6 @@ def variables(spec: Spec, told: Told) -> dict[str, str]:
         "MLFLOW_RUN_ID": spec.run_id,
         "MLFLOW_EXPERIMENT_NAME": spec.experiment,
         "PYTHONUNBUFFERED": "1",
+        "STUDIOLO_TRACKING_URI": told.tracking.get("MLFLOW_TRACKING_URI", ""),  # also where a script sets the other
         **(told.settings if spec.ours else told.tracking),
     }

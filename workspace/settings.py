@@ -34,6 +34,8 @@ class Settings:
     `job_cpus` and `job_memory` (megabytes) are what all jobs may take together (0: what the machine has).
     `ray_address` is the Ray cluster that `compute: ray` means, `ray_token_file` the file with its token; both are known
     by Ray's own names for them.
+    `data_map` is a file that says which URLs of data are folders of this machine, `data_hosts` names hosts inside the
+    network that data may be fetched from, with commas between them; with `offline` (1) nothing is fetched.
     `key_file` keeps the key of the secrets, instead of the system's keyring or a file in the person's configuration.
     """
 
@@ -55,6 +57,9 @@ class Settings:
     batch_timeout: int = 0
     job_cpus: int = 0
     job_memory: int = 0
+    data_map: str = ""
+    data_hosts: str = ""
+    offline: int = 0
     key_file: str = ""
     ray_address: str = ""
     ray_token_file: str = ""

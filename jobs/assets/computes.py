@@ -1,4 +1,4 @@
-"""Computes by name: each stands for this machine, or for a Ray cluster whose address it says."""
+"""Computes by name: each stands for this machine, or for the Ray cluster that its `resource_id` is the address of."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from jobs.assets import kept
 from jobs.files.compute import Compute
 from jobs.files.overrides import Override
 from jobs.files.plain import plain
+from jobs.ray.computes import address_of
 from workspace.errors import Invalid
 from workspace.resources import Resource
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 KIND = "compute"
 LOCAL = "local"
-ADDRESS = "studiolo.address"  # the tag that says which Ray cluster a compute is: `ray` or an address
 
 
 def register(workspace: Workspace, compute: Compute) -> Resource:
@@ -29,15 +29,6 @@ def register(workspace: Workspace, compute: Compute) -> Resource:
 def get(workspace: Workspace, name: str) -> Resource:
     """Return a compute."""
     return _local() if name == LOCAL else workspace.resources.get(KIND, name)
-
-
-def where(workspace: Workspace, name: str) -> str:
-    """Return where a job with this compute runs: "local", "ray" or the address of a Ray cluster.
-
-    A name that nobody has registered is this machine: files are written for clusters of the cloud.
-    """
-    found = None if name == LOCAL else workspace.resources.find(KIND, name)
-    return LOCAL if found is None else str((found.spec.get("tags") or {}).get(ADDRESS) or LOCAL)
 
 
 def listed(workspace: Workspace) -> list[Resource]:
@@ -60,7 +51,7 @@ def delete(workspace: Workspace, name: str) -> None:
 def shape(workspace: Workspace, resource: Resource) -> dict[str, Any]:
     """Return the JSON of a compute."""
     found = kept.shape(workspace, resource)
-    address = (found["tags"] or {}).get(ADDRESS) or LOCAL
+    address = address_of(workspace, resource.name) or LOCAL
     return found | {"location": LOCAL, "address": address, "provisioning_state": "Succeeded", "state": "Running"}
 
 

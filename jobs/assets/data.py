@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.assets import versions
 from jobs.data import places
+from jobs.data.places import URI
 from jobs.files.data import Data
 from jobs.files.references import OutputPath, Reference, RunPath, target
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from workspace.blobs import Blob
     from workspace.home import Workspace
 
-URI = "uri"  # the property of data that is elsewhere: where
 LOCAL = "azureml://datastores/workspaceblobstore/paths/LocalUpload"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,7 +69,7 @@ def update(workspace: Workspace, asset: Asset, changes: tuple[Override, ...], re
 
 def changed(values: Mapping[str, Any], changes: tuple[Override, ...], removed: tuple[str, ...]) -> dict[str, Any]:
     """Return plain values with some set and some taken out."""
-    root: dict[str, Any] = apply(Document(Path("<set>"), dict(values)), changes).root
+    root: dict[str, Any] = apply(Document(Path("<set>"), copy.deepcopy(dict(values))), changes).root
     for way in removed:
         *steps, last = way.split(".")
         place: Any = root

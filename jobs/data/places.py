@@ -5,29 +5,74 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs.data import data_map
+from jobs.data.datastores import Remote, locate
 from jobs.files.references import DatastorePath, OutputPath, Reference, RunPath, Target, Url
+from jobs.files.references import target as target_of
 from jobs.folders import outputs_of
 from workspace.errors import Invalid, NotFound
 from workspace.paths import safe_join
 
 if TYPE_CHECKING:
+    from workspace.assets import Asset
     from workspace.home import Workspace
 
+URI = "uri"  # the property of data that is elsewhere: where
 
-def find(workspace: Workspace, target: Target, *, kind: str = "data") -> Path:
-    """Return the file or folder that is meant; it is only for reading. What is elsewhere is fetched first."""
+
+def find(workspace: Workspace, target: Target, *, kind: str = "data", folder: Path | None = None) -> Path:
+    """Return the file or folder that is meant; it is only for reading. What is elsewhere is fetched first.
+
+    `folder` is where the file lies that names it: a map of data may lie there too.
+    """
     if isinstance(target, Path):
         return _there(target, str(target))
     if isinstance(target, Reference):
         from jobs.assets import versions
 
         asset = versions.find(workspace, kind, target.name, version=target.version, label=target.label)
-        return workspace.assets.path(asset)
+        return content(workspace, asset, folder=folder)
     if isinstance(target, OutputPath):
         return _output(workspace, target)
     if isinstance(target, RunPath):
         return _artifact(workspace, target)
-    raise Invalid(f"{written(target)} cannot be read yet", hint="name a local path or an asset")
+    if (known := mapped(workspace, target, folder)) is not None:
+        return known
+    found: Path | Remote = Remote(url=target.url) if isinstance(target, Url) else locate(workspace, target)
+    if isinstance(found, Path):
+        return _there(found, written(target), hint="put files there, or check the path")
+    return _fetched(workspace, found, folder)
+
+
+def content(workspace: Workspace, asset: Asset, *, folder: Path | None = None) -> Path:
+    """Return the content of data, also of data that is elsewhere."""
+    if (uri := asset.properties.get(URI)) is None:
+        return workspace.assets.path(asset)
+    return find(workspace, target_of(str(uri), workspace.home), folder=folder)
+
+
+def mapped(workspace: Workspace, target: Target, folder: Path | None) -> Path | None:
+    """Return what a map of data says of a place; None where none does."""
+    return data_map.find(workspace, written(target), folder)
+
+
+def destination(workspace: Workspace, path: str, folder: Path) -> Path | Remote:
+    """Return where an output goes that has a path of its own."""
+    where = target_of(path, folder)
+    if isinstance(where, Path):
+        return where
+    if isinstance(where, DatastorePath):
+        return locate(workspace, where)
+    if isinstance(where, Url):
+        return Remote(url=where.url)
+    raise Invalid(f"nothing can be written to {path!r}", hint="name a folder, a datastore or a URL")
+
+
+def _fetched(workspace: Workspace, remote: Remote, folder: Path | None) -> Path:
+    from jobs.data.fetching import fetch
+
+    known = data_map.find(workspace, remote.url, folder)
+    return fetch(workspace.settings, remote) if known is None else known
 
 
 def written(target: Target) -> str:
@@ -50,7 +95,11 @@ def _output(workspace: Workspace, target: OutputPath) -> Path:
         place = workspace.home / "runs" / str(job.run_id) / "artifacts"
     else:
         place = outputs_of(workspace.home, job.name) / target.output
-    return _there(_inside(place, target.path), written(target), hint=f"studiolo job show --name {target.job}")
+    found = _inside(place, target.path)
+    if not found.exists():
+        what = f"job {target.job!r} has left no output at {written(target)!r}"
+        raise NotFound(what, hint=f"studiolo job show --name {target.job}")
+    return found
 
 
 def _artifact(workspace: Workspace, target: RunPath) -> Path:

@@ -1,0 +1,73 @@
+"""Code from git: `git+https://host/repository.git@revision#subdirectory=folder`, as pip writes it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from workspace.errors import Invalid, NotFound, Unavailable
+
+PATIENCE = 600.0  # seconds
+_URL = re.compile(
+    r"git\+(?P<repository>(?:https?|ssh|file)://[^#]+?)(?:@(?P<revision>[^@#/:]+(?:/[^@#:]+)*))?(?:#(?P<rest>.*))?"
+)
+
+
+def clone(url: str, target: Path) -> str:
+    """Put what a revision of a repository holds into a folder that is not there yet; return its commit."""
+    match = _URL.fullmatch(url)
+    if match is None:
+        hint = "git+https://host/repository.git@revision#subdirectory=folder"
+        raise Invalid(f"{_shown(url)} is no address of git", hint=hint)
+    repository, revision = match["repository"], match["revision"] or "HEAD"
+    if revision.startswith("-"):
+        raise Invalid(f"{revision!r} is no revision")
+    inside = parse_qs(match["rest"] or "").get(
+        "subdirectory", [match["rest"] if "=" not in (match["rest"] or "") else ""]
+    )
+    whole = target.with_name(f".{target.name}-whole")
+    _git(url, "init", "--quiet", str(whole))
+    # One revision without its history; some servers give that for names only.
+    try:
+        _git(url, "-C", str(whole), "fetch", "--quiet", "--depth=1", "--", repository, revision)
+    except Unavailable:
+        _git(
+            url, "-C", str(whole), "fetch", "--quiet", "--tags", "--", repository, "+refs/heads/*:refs/remotes/origin/*"
+        )
+        _git(url, "-C", str(whole), "checkout", "--quiet", "--detach", revision)
+    else:
+        _git(url, "-C", str(whole), "checkout", "--quiet", "--detach", "FETCH_HEAD")
+    commit = _git(url, "-C", str(whole), "rev-parse", "HEAD").strip()
+    folder = (whole / (inside[0] or "")).resolve()
+    if not folder.is_relative_to(whole.resolve()) or not folder.is_dir():
+        raise NotFound(f"{_shown(url)} has no folder {inside[0]!r}", hint="check what stands after #subdirectory=")
+    shutil.rmtree(whole / ".git")
+    folder.rename(target)
+    shutil.rmtree(whole, ignore_errors=True)
+    return commit
+
+
+def _git(url: str, *arguments: str) -> str:
+    # No hooks, no helpers of the repository's choosing, no questions to somebody who is not there.
+    line = ["git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", *arguments]
+    try:
+        done = subprocess.run(
+            line, capture_output=True, text=True, timeout=PATIENCE, check=False, errors="replace",
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"},
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise Unavailable("git is not on this machine", hint="install git, or name a folder") from None
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"{_shown(url)} took longer than {PATIENCE:g} seconds") from None
+    if done.returncode:
+        said = re.sub(r"://[^/@\s]+@", "://", done.stderr.strip())
+        raise Unavailable(f"{_shown(url)} cannot be fetched: {said[-300:]}", hint="check the address and the revision")
+    return done.stdout
+
+
+def _shown(url: str) -> str:
+    return repr(re.sub(r"://[^/@\s]+@", "://", url)[:200])
