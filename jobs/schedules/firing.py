@@ -136,7 +136,8 @@ def _wanted(schedule: ScheduleRecord, now: float) -> tuple[list[tuple[float, int
     """Return the moments to fire, each with how many before it are left out, and the one that is due after them."""
     policy = definition.catch_up(schedule.spec)
     coming = schedule.dues(schedule.next_due or now)
-    found, left_out = [], 0
+    found: list[tuple[float, int]] = []
+    left_out = 0
     for due in itertools.chain([schedule.next_due or now], coming):
         if due > now or len(found) >= AT_ONCE:
             break
