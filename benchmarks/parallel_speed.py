@@ -5,8 +5,9 @@
 
 The work is to read a file and take its SHA-256 a few times. The pool is `multiprocessing.Pool.imap_unordered` over the
 same mini-batches, with its own start and the writing of the rows. Ours is the step's attempt from the start of its
-process to its end: workers, mini-batches, rows joined in order; what comes before (the files become an asset once, are
-laid out, and the job is recorded) is told beside it. Slowdown is the wall time over the CPU time of a busy loop.
+process to its end: workers, mini-batches, rows joined in order. Beside it stands the whole job, with what comes before:
+it is recorded, and its files become an asset, which they do once. Slowdown is the wall time over the CPU time of a busy
+loop: 1.0 is a free core.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jobs.create import create
-from jobs.files.parallel_job import parallel_job_of
+from jobs.files.parallel_job import ParallelJob, parallel_job_of
 from jobs.folders import attempt_folder, outputs_of
 from jobs.submit import stream, wait
 from workspace.home import Workspace
@@ -82,8 +84,17 @@ def environment(folder: Path) -> dict[str, Any]:
     return {"conda_file": {"dependencies": [{"pip": ["--no-index", f"--find-links {folder / 'wheels'}", "tinything"]}]}}
 
 
-def ours(folder: Path, rows: Path, batch: int) -> tuple[float, float, Path]:
-    """Return how long the step's process and the whole job take, and where the rows are."""
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds of the step's process, of the whole job when its files are new, and when they are known."""
+
+    step: float
+    first: float
+    again: float
+
+
+def ours(folder: Path, rows: Path, batch: int) -> tuple[Times, Path]:
+    """Return how long a step takes, and where its rows are."""
     task = {
         "type": "run_function", "code": str(folder / "src"), "entry_script": "score.py",
         "environment": environment(folder), "append_row_to": "${{outputs.scores}}",
@@ -100,15 +111,21 @@ def ours(folder: Path, rows: Path, batch: int) -> tuple[float, float, Path]:
     with Workspace.open(settings=Settings(home=folder / "home", job_cpus=2)) as workspace:
         create(workspace, parallel_job_of(warm, folder))
         assert wait(workspace, "warm", seconds=120).status == "Completed"
-        began = time.perf_counter()
-        create(workspace, parallel_job_of(plain, folder))
-        ended = wait(workspace, "score", seconds=600)
-        whole = time.perf_counter() - began
-        assert ended.status == "Completed", b"".join(stream(workspace, "score"))
-        attempt = attempt_folder(workspace.home, "score", 1)
+        first = whole(workspace, parallel_job_of(plain, folder))
+        again = whole(workspace, parallel_job_of({**plain, "name": "again"}, folder))
+        attempt = attempt_folder(workspace.home, "again", 1)
         started = json.loads(attempt.running.read_text())["at"]
         took = json.loads(attempt.exit.read_text())["at"] - started
-        return took, whole, outputs_of(workspace.home, "score") / "scores"
+        return Times(took, first, again), outputs_of(workspace.home, "again") / "scores"
+
+
+def whole(workspace: Workspace, job: ParallelJob) -> float:
+    """Return how long a job takes from its file to its end."""
+    began = time.perf_counter()
+    name = create(workspace, job).name
+    ended = wait(workspace, name, seconds=600)
+    assert ended.status == "Completed", b"".join(stream(workspace, name))
+    return time.perf_counter() - began
 
 
 def main() -> None:
@@ -129,14 +146,15 @@ def main() -> None:
         files = sorted(str(path) for path in (folder / "rows").iterdir())
         slow = slowdown()
         bare = pool(folder / "src" / "score.py", files, given.batch, folder / "bare.txt")
-        took, whole, rows = ours(folder, folder / "rows", given.batch)
+        times, rows = ours(folder, folder / "rows", given.batch)
         assert rows.read_text() == (folder / "bare.txt").read_text()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"| {given.files} files, {given.batch} a mini-batch, 2 processes | seconds | slowdown |\n|---|---|---|")
     print(f"| a bare process pool | {bare:.2f} | {slow:.2f} |")
-    print(f"| a parallel step (promised: 1.3 times) | {took:.2f}, {took / bare:.2f} times | |")
-    print(f"| the whole job: files kept, laid out, recorded | {whole:.2f} | |")
+    print(f"| a parallel step (promised: 1.3 times) | {times.step:.2f}, {times.step / bare:.2f} times | |")
+    print(f"| the whole job: recorded, laid out, run | {times.again:.2f} | |")
+    print(f"| the whole job, its files met for the first time | {times.first:.2f} | |")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 MARKER = "STUDIOLO_ATTEMPT"  # in the environment of every descendant
 SHIM = "studiolo-shim"  # what a shim calls itself: the shim of another job is nobody's leftover
 _OURS = (b"-m\0jobs.shim\0", b"-m\0jobs.reconcile\0")  # and how it is started, before it can say so
+KEPT = "STUDIOLO_KEPT"  # in the environment of what a job has started for all: MLflow's server
 PATIENCE = 5.0  # seconds for processes to be gone that were killed
 
 
@@ -99,7 +100,7 @@ def _is_ours(pid: int, name: str) -> bool:
             line = file.read()
     except OSError:
         return False
-    return any(words in line for words in _OURS)
+    return any(words in line for words in _OURS) or f"{KEPT}=1".encode() in _environment(pid)
 
 
 def _status(pid: int) -> tuple[int, str, str]:

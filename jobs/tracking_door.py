@@ -54,15 +54,20 @@ class TrackingDoor:
     def __exit__(self, *_: object) -> None:
         if self._listener is not None:
             self._listener.close()
-        if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):  # the watch has met its end already
-                os.waitpid(self._pid, 0)
+        self.end()
 
     @property
     def handle(self) -> int | None:
         """A descriptor that can be read when somebody knocks for the first time."""
         return None if self._listener is None else self._listener.fileno()
+
+    def end(self) -> None:
+        """End the child that answers, if there is one."""
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):  # the watch has met its end already
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+            self._pid = 0
 
     def open(self) -> None:
         """Have a child of this process answer from now on."""

@@ -12,6 +12,7 @@ from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from jobs.leftovers import KEPT
 from jobs.spec import Spec
 from jobs.tracking_local import LARGEST, Answer, OwnRun
 from workspace.errors import Unavailable
@@ -67,8 +68,8 @@ class _Way:
         line = [*self._spec.tracking, "--home", str(home), "--port", str(port), "--idle", str(IDLE)]
         with (home / "logs" / "mlflow.log").open("ab") as log:
             process = subprocess.Popen(
-                line, env=os.environ | self._settings.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=home, start_new_session=True,
+                line, env=os.environ | self._settings.environment() | {KEPT: "1"}, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, cwd=home, start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + LONGEST_START
         while time.monotonic() < deadline and process.poll() is None:

@@ -41,6 +41,10 @@ class Door(Protocol):
         """Have it answered."""
         ...
 
+    def end(self) -> None:
+        """Have it answered no more."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -93,6 +97,9 @@ class Watch:
                         self._door.open()
                     elif not self._read():
                         poll.unregister(self._output)
+            if self._door is not None:
+                self._door.end()  # who answers is a child of ours too, and nothing that was left behind
+                self._reap()
             self._clear()
         finally:
             os.close(signal.set_wakeup_fd(-1))

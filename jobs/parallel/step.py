@@ -17,7 +17,7 @@ from jobs.files.expressions import used
 from jobs.files.parallel import size_of
 from jobs.files.parallel_job import ParallelJob
 from jobs.files.ports import Input
-from jobs.files.references import Reference
+from jobs.inputs import bind
 from jobs.needs import Capacity, Needs, needs_of
 from jobs.parallel.driver import PLAN
 from jobs.records import JobRecord
@@ -29,8 +29,10 @@ from workspace.home import Workspace
 
 DRIVER = "studiolo_parallel"  # the input that brings our driver
 RETRIES, TIMEOUT = 2, 60  # where the file does not say it
-_FILES = ("__init__.py", "parallel/__init__.py", "parallel/driver.py", "parallel/schedule.py", "parallel/tables.py",
-          "parallel/worker.py")  # fmt: skip
+_FILES = (
+    "__init__.py", "parallel/__init__.py", "parallel/driver.py", "parallel/schedule.py", "parallel/tables.py",
+    "parallel/worker.py", "shims/__init__.py", "shims/mltable.py",
+)  # fmt: skip
 # Isolated, so that nothing of the job's is met instead of the driver's modules; its workers are not.
 _START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from jobs.parallel.driver import main; sys.exit(main())"
 
@@ -92,7 +94,8 @@ def _plan(workspace: Workspace, job: ParallelJob, source: str, given: Input) -> 
             "a parallel task of type model cannot be run here", hint="give an entry_script, type run_function"
         )
     size, is_bytes = size_of(job.mini_batch_size) if job.mini_batch_size else (1, False)
-    table = _table(workspace, job, given) if given.type == "mltable" else None
+    whole = Input(type=given.type, path=given.path)
+    table = _table(workspace, job, source, whole) if given.type == "mltable" else None
     retries = job.retry_settings
     return {
         "entry": job.task.entry_script,
@@ -164,17 +167,15 @@ def _driver(workspace: Workspace) -> Path:
     return workspace.blobs.materialise(blob, workspace.home / "checkouts" / blob.digest.removeprefix("sha256:"))
 
 
-def _table(workspace: Workspace, job: ParallelJob, given: Input) -> dict[str, Any] | None:
+def _table(workspace: Workspace, job: ParallelJob, name: str, given: Input) -> dict[str, Any] | None:
     """Return what the MLTable of an input says, or None where its folder has none: then it is its files."""
-    where = given.target(job.folder)
-    if isinstance(where, Path):
-        path = mltable_in(where)
+    bound = bind(workspace, name, given, job.folder)
+    if bound.place:
+        path = mltable_in(Path(bound.place))
         return None if path is None else _told(read_mltable(path))
-    if isinstance(where, Reference):
-        asset = workspace.assets.get("data", given.path)
-        for entry in workspace.blobs.entries(asset.digest) if asset.is_folder else ():
-            if entry.path == MLTABLE:
-                return _told(read_mltable(workspace.blobs.path(entry.digest)))
+    for entry in workspace.blobs.entries(bound.digest) if bound.is_folder else ():
+        if entry.path == MLTABLE:
+            return _told(read_mltable(workspace.blobs.path(entry.digest)))
     return None
 
 

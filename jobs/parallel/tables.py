@@ -5,12 +5,13 @@ Standard library only, from Python 3.8 on, and pandas where there is a table: it
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from typing import TYPE_CHECKING, Any
 
 from jobs.parallel.schedule import MiniBatch, cut, cut_by_bytes
+from jobs.shims.mltable import MLTable
+from jobs.shims.mltable import files_of as mltable_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,19 +43,10 @@ def files_of(table: Mapping[str, Any] | None, source: str) -> list[str]:
     """Return the files of an input, in an order that is always the same: those that its MLTable names, or all."""
     if table is None:
         return [source] if os.path.isfile(source) else sorted(_walk(source))  # noqa: PTH113
-    found: list[str] = []
-    for path in table["paths"]:
-        ((kind, named),) = path.items()
-        if "://" in named:
-            raise Unreadable(f"{named} is not on this machine: name files beside the MLTable")
-        place = os.path.normpath(os.path.join(source, named))  # noqa: PTH118
-        if kind == "folder":
-            found += sorted(_walk(place))
-        elif kind == "pattern":
-            found += sorted(each for each in glob.glob(place, recursive=True) if os.path.isfile(each))  # noqa: PTH113, PTH207
-        else:
-            found.append(place)
-    return list(dict.fromkeys(found))
+    try:
+        return list(dict.fromkeys(mltable_files(MLTable(table["paths"], (), source))))
+    except ValueError as problem:
+        raise Unreadable(str(problem)) from None
 
 
 def _walk(folder: str) -> list[str]:
@@ -127,59 +119,8 @@ def _rows_of(plan: Mapping[str, Any], frame: Any) -> int:
 def _frame(table: Mapping[str, Any], source: str) -> Any:
     """Read a table as its MLTable says, with pandas."""
     try:
-        import pandas
+        return MLTable(table["paths"], table["transformations"], source).to_pandas_dataframe()
     except ImportError:
         raise Unreadable("a table needs pandas: add it to the environment of the job") from None
-    steps = [(name, given) for step in table["transformations"] for name, given in step.items()]
-    reading = [step for step in steps if step[0].startswith("read_")] or [("read_delimited", {})]
-    how, options = reading[0]
-    frames = [_read(pandas, how, options or {}, path) for path in files_of(table, source)]
-    frame = pandas.concat(frames, ignore_index=True)
-    for name, given in steps:
-        if name not in (how, _EXTRACT):
-            frame = _transformed(frame, name, given)
-    return frame
-
-
-def _read(pandas: Any, how: str, given: Mapping[str, Any], path: str) -> Any:
-    if how == "read_parquet":
-        return pandas.read_parquet(path)
-    if how == "read_json_lines":
-        return pandas.read_json(path, lines=True)
-    if how != "read_delimited":
-        raise Unreadable(f"`{how}` of an MLTable cannot be read here: read_delimited, read_parquet, read_json_lines")
-    headless = str(given.get("header", "")) in ("no_header", "False")
-    options = {"sep": given.get("delimiter", ","), "header": None if headless else 0}
-    options["encoding"] = {"utf8": "utf-8", "iso88591": "latin-1"}.get(str(given.get("encoding", "utf8")), "utf-8")
-    frame = pandas.read_csv(path, dtype=str if given.get("infer_column_types") is False else None, **options)
-    if headless:
-        frame.columns = [f"Column{number}" for number in range(1, len(frame.columns) + 1)]
-    return frame
-
-
-def _transformed(frame: Any, name: str, given: Any) -> Any:
-    columns = [given] if isinstance(given, str) else given
-    if name == "keep_columns":
-        return frame[list(columns)]
-    if name == "drop_columns":
-        return frame.drop(columns=list(columns))
-    if name in ("skip", "take"):
-        count = int(given["count"] if isinstance(given, dict) else given)
-        return frame.iloc[count:] if name == "skip" else frame.iloc[:count]
-    if name == "take_random_sample":
-        return frame.sample(frac=float(given["probability"]), random_state=given.get("seed")).sort_index()
-    if name == "convert_column_types":
-        return _converted(frame, given)
-    raise Unreadable(f"`{name}` of an MLTable is not known here")
-
-
-def _converted(frame: Any, steps: Sequence[Mapping[str, Any]]) -> Any:
-    kinds = {"int": "int64", "float": "float64", "string": str, "boolean": bool, "datetime": "datetime64[ns]"}
-    for step in steps:
-        columns = [step["columns"]] if isinstance(step["columns"], str) else step["columns"]
-        kind = step["column_type"]
-        word = next(iter(kind)) if isinstance(kind, dict) else kind
-        if word not in kinds:
-            raise Unreadable(f"a column cannot become {word!r}: {', '.join(kinds)}")
-        frame = frame.astype(dict.fromkeys(columns, kinds[word]))
-    return frame
+    except ValueError as problem:
+        raise Unreadable(f"the table cannot be read: {problem}") from None

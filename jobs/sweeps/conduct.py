@@ -24,10 +24,10 @@ from jobs.parents import Family, lead
 from jobs.records import JobRecord
 from jobs.states import CANCELED, COMPLETED
 from jobs.submit import Wishes
-from jobs.sweeps import stopping
 from jobs.sweeps.draw import page
 from jobs.sweeps.samplers import sampler_for
 from jobs.sweeps.spaces import Value, written
+from jobs.sweeps.stopping import Curve, is_cut
 from jobs.sweeps.trials import Journal, Trial, best, is_maximized, refresh, tag
 from jobs.variables import DEVICES
 from workspace.errors import Invalid, PartialFailure
@@ -52,6 +52,7 @@ class Sweep:
             seed=self._seed(), maximize=self._maximize, total=job.limits.max_total_trials,
         )  # fmt: skip
         self._trials: dict[int, Trial] = {}
+        self._curves: dict[int, Curve] = {}
         self._finished: set[int] = set()
         self._heard = 0  # the last metric that was heard
         self._is_exhausted = False
@@ -154,18 +155,16 @@ class Sweep:
         for point in run_log.logged(self._database, of_run, metric, after=self._heard):
             self._heard = max(self._heard, point.id)
             trial = of_run[point.run_id]
-            trial.history.append(point.value)
+            trial.hear(point.value)
+            self._curves.setdefault(trial.number, Curve(maximize=self._maximize)).add(point.value)
             self._judge(trial)
 
     def _judge(self, trial: Trial) -> None:
         policy = self._job.early_termination
         if policy is None or trial.cut or trial.ended:
             return
-        why = stopping.is_cut(
-            policy, trial.number, len(trial.history),
-            {each.number: each.history for each in self._trials.values()},
-            maximize=self._maximize, finished=frozenset(self._finished),
-        )  # fmt: skip
+        finished = frozenset(self._finished)
+        why = is_cut(policy, trial.number, self._curves, maximize=self._maximize, finished=finished)
         if why:
             trial.cut = why
             self._journal.add(cut=trial.number, why=why)

@@ -3,12 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from statistics import fmean, median
+from collections.abc import Mapping
+from statistics import median
 
 from jobs.files.sweep import Bandit, EarlyTermination, MedianStopping, TruncationSelection
 
-Histories = Mapping[int, Sequence[float]]  # what each trial has logged, the first value first
+
+class Curve:
+    """What a trial has logged, as policies look at it; more is better here, and what is no number is worst."""
+
+    def __init__(self, *values: float, maximize: bool) -> None:
+        self._maximize = maximize
+        self._bests: list[float] = []
+        self._sums: list[float] = []
+        for value in values:
+            self.add(value)
+
+    def __len__(self) -> int:
+        return len(self._bests)
+
+    def add(self, value: float) -> None:
+        """Take note of what was logged next."""
+        good = -math.inf if math.isnan(value) else value if self._maximize else -value
+        self._bests.append(max(good, self._bests[-1]) if self._bests else good)
+        self._sums.append(good + (self._sums[-1] if self._sums else 0.0))
+
+    def best(self, interval: int) -> float:
+        """Return the best of the values until an interval."""
+        return self._bests[min(interval, len(self)) - 1]
+
+    def average(self, interval: int) -> float:
+        """Return the average of the values until an interval."""
+        count = min(interval, len(self))
+        return self._sums[count - 1] / count
+
+
+Curves = Mapping[int, Curve]  # by the number of the trial; each has logged something
 
 
 def applies(policy: EarlyTermination, interval: int) -> bool:
@@ -17,32 +47,22 @@ def applies(policy: EarlyTermination, interval: int) -> bool:
 
 
 def is_cut(
-    policy: EarlyTermination,
-    trial: int,
-    interval: int,
-    histories: Histories,
-    *,
-    maximize: bool,
-    finished: frozenset[int] = frozenset(),
+    policy: EarlyTermination, trial: int, curves: Curves, *, maximize: bool, finished: frozenset[int] = frozenset()
 ) -> str | None:
-    """Return why a trial is to end that has just logged for the `interval`-th time, or None. `trial` is in `histories`.
-
-    `finished` are the trials that have come to their own end.
-    """
-    if not applies(policy, interval):
+    """Return why a trial is to end that has just logged, or None. `finished` have come to their own end."""
+    if not applies(policy, len(curves[trial])):
         return None
-    good = {number: _good(history, maximize) for number, history in histories.items() if history}
     if isinstance(policy, Bandit):
-        return _bandit(policy, trial, interval, good, maximize)
+        return _bandit(policy, trial, curves, 1 if maximize else -1)
     if isinstance(policy, MedianStopping):
-        return _median_stopping(trial, interval, good, maximize)
-    return _truncation(policy, trial, interval, good, finished)
+        return _median_stopping(trial, curves, 1 if maximize else -1)
+    return _truncation(policy, trial, curves, finished)
 
 
-def _bandit(policy: Bandit, trial: int, interval: int, good: Histories, maximize: bool) -> str | None:
-    sign = 1 if maximize else -1
-    best = sign * max(max(history[:interval]) for history in good.values())
-    own = sign * max(good[trial][:interval])
+def _bandit(policy: Bandit, trial: int, curves: Curves, sign: int) -> str | None:
+    interval = len(curves[trial])
+    best = sign * max(curve.best(interval) for curve in curves.values())
+    own = sign * curves[trial].best(interval)
     if policy.slack_amount is not None:
         bound = best - sign * policy.slack_amount
     else:
@@ -54,32 +74,25 @@ def _bandit(policy: Bandit, trial: int, interval: int, good: Histories, maximize
     return f"{own:g} is worse than {bound:g}, what bandit leaves of the best, {best:g}, at interval {interval}"
 
 
-def _median_stopping(trial: int, interval: int, good: Histories, maximize: bool) -> str | None:
+def _median_stopping(trial: int, curves: Curves, sign: int) -> str | None:
+    interval = len(curves[trial])
     # Those that have not come so far have no average to compare with.
-    averages = [fmean(history[:interval]) for history in good.values() if len(history) >= interval]
-    middle, own = median(averages), max(good[trial][:interval])
+    middle = median(curve.average(interval) for curve in curves.values() if len(curve) >= interval)
+    own = curves[trial].best(interval)
     if own >= middle:
         return None
-    sign = 1 if maximize else -1
     return f"{sign * own:g} is worse than {sign * middle:g}, the median of running averages at interval {interval}"
 
 
-def _truncation(
-    policy: TruncationSelection, trial: int, interval: int, good: Histories, finished: frozenset[int]
-) -> str | None:
+def _truncation(policy: TruncationSelection, trial: int, curves: Curves, finished: frozenset[int]) -> str | None:
+    interval = len(curves[trial])
     left_out = finished - {trial} if policy.exclude_finished_jobs else frozenset()
     there = {
-        number: max(history[:interval])
-        for number, history in good.items()
-        if len(history) >= interval and number not in left_out
+        number: curve.best(interval)
+        for number, curve in curves.items()
+        if len(curve) >= interval and number not in left_out
     }
     worst = sorted(there, key=lambda number: (there[number], -number))
-    cut = worst[: math.floor(len(worst) * policy.truncation_percentage / 100)]
-    if trial not in cut:
+    if trial not in worst[: math.floor(len(worst) * policy.truncation_percentage / 100)]:
         return None
     return f"it is among the worst {policy.truncation_percentage} % of {len(worst)} trials at interval {interval}"
-
-
-def _good(history: Sequence[float], maximize: bool) -> list[float]:
-    """Return values of which more is better; what is no number is worst."""
-    return [-math.inf if math.isnan(value) else value if maximize else -value for value in history]

@@ -37,16 +37,24 @@ class Trial:
     cut: str = ""  # why it was ended early
     error: str = ""
     history: list[float] = field(default_factory=list)  # the primary metric, each time it was logged
+    least: float | None = None  # of the numbers among them
+    most: float | None = None
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will come of it."""
         return self.status in states.TERMINAL
 
+    def hear(self, value: float) -> None:
+        """Take note of what it has logged."""
+        self.history.append(value)
+        if not math.isnan(value):
+            self.least = value if self.least is None else min(self.least, value)
+            self.most = value if self.most is None else max(self.most, value)
+
     def score(self, *, maximize: bool) -> float | None:
         """Return the best value that it has logged, or None where it has logged no number."""
-        found = [value for value in self.history if not math.isnan(value)]
-        return (max(found) if maximize else min(found)) if found else None
+        return self.most if maximize else self.least
 
 
 class Journal:
@@ -108,7 +116,7 @@ def known(workspace: Workspace, sweep: str, metric: str) -> list[Trial]:
     refresh(workspace.light, trials.values())
     of_run = {trial.run_id: trial for trial in trials.values() if trial.run_id}
     for point in run_log.logged(workspace.light, of_run, metric):
-        of_run[point.run_id].history.append(point.value)
+        of_run[point.run_id].hear(point.value)
     return [trials[number] for number in sorted(trials)]
 
 
