@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobs.distribution import launch
 from jobs.files.command import CommandJob
 from jobs.files.distribution import Mpi, PyTorch, RayCluster, TensorFlow
 from jobs.files.expressions import resolve
@@ -42,7 +41,7 @@ def plan_of(job: CommandJob, inputs: Mapping[str, Any]) -> dict[str, Any] | None
 def lay(plan: Mapping[str, Any], command: str, folder: Path) -> str:
     """Put the launcher of an attempt into its folder; return the command that starts it in place of the job's own."""
     launcher, told = folder / "launch.py", folder / "launch.json"
-    shutil.copyfile(launch.__file__, launcher)
+    shutil.copyfile(Path(__file__).with_name(launcher.name), launcher)
     write_atomically(told, json.dumps({**plan, "command": command}))
     python = '"$(command -v python3 || command -v python)"'
     return f"exec {python} {shlex.quote(str(launcher))} {shlex.quote(str(told))}"
