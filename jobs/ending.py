@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from jobs import states
 from jobs.children import cancel_children
-from jobs.files.expressions import EXPRESSION
 from jobs.folders import AttemptFolder, attempt_folder, outputs_of, read_record
 from jobs.spec import BoundOutput, Spec
 from jobs.states import CANCELED, COMPLETED, FAILED, FINALIZING, LOST, Ending
@@ -147,6 +146,8 @@ def _asset(workspace: Workspace, job: str, key: str, output: BoundOutput, folder
 def _filled(path: str, job: str, key: str) -> str:
     """Return the path of an output with the words in it that stand for the job and its output."""
     values = {"name": job, "output_name": key, "default_datastore": "workspaceblobstore"}
+    from jobs.files.expressions import EXPRESSION  # late: it reads all kinds of files, and a shim must be light
+
     return EXPRESSION.sub(lambda found: values.get(found[1], found[0]), path)
 
 
