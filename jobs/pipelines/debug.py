@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jobs import preparation
+from jobs import preparation, records
 from jobs.command_process import shell
 from jobs.create import create
 from jobs.environments import Prepared
@@ -19,6 +19,7 @@ from jobs.environments import prepare as events_of
 from jobs.environments.layer import layer
 from jobs.environments.layer import variables as variables_of
 from jobs.files.command import CommandJob
+from jobs.files.control_flow import ParallelFor
 from jobs.files.nodes import CommandNode
 from jobs.files.pipeline import PipelineJob
 from jobs.inputs import lay_code, lay_out
@@ -28,6 +29,7 @@ from jobs.pipelines.process import around_of, wiring_of
 from jobs.pipelines.steps import job_of_step
 from jobs.pipelines.submission import complete, promoted
 from jobs.pipelines.wiring import Wiring, outcome_of
+from jobs.records import JobRecord
 from jobs.spec import Spec
 from jobs.states import COMPLETED
 from jobs.submit import Wishes, name_of, spec_of, wait
@@ -66,6 +68,9 @@ def _prepared(workspace: Workspace, job: PipelineJob, step: str, tracking: tuple
     names = needed(step, order)
     if not names:
         return wiring
+    if gathering := [name for name in names if isinstance(job.steps[name], ParallelFor)]:
+        what = f"step {step!r} needs what {gathering[0]!r} gathers: it cannot be run in the foreground"
+        raise Invalid(what, hint="debug the body of the loop", at=job.steps[step].origin.at())
     bodies = [body for body, loop in order.bodies.items() if loop in names]
     steps = {key: _without_promotion(each) for key, each in job.steps.items() if key in (*names, *bodies)}
     settings = replace(job.settings, on_init=None, on_finalize=None)
@@ -79,10 +84,18 @@ def _prepared(workspace: Workspace, job: PipelineJob, step: str, tracking: tuple
         hint = f"studiolo job stream {ended.name}"
         raise Unavailable(f"what step {step!r} needs cannot be had: {ended.error or ended.status}", hint=hint)
     for key in (*names, *bodies):
-        found = workspace.light.rows("SELECT name FROM jobs WHERE name = :name", name=child_name(ended.name, key))
-        for row in found:
-            wiring.outcomes[key] = outcome_of(workspace, wait(workspace, row["name"]))
+        if (child := _child(workspace, child_name(ended.name, key))) is not None:
+            wiring.outcomes[key] = wiring.outcomes[order.bodies.get(key, key)] = outcome_of(workspace, child)
     return wiring
+
+
+def _child(workspace: Workspace, name: str) -> JobRecord | None:
+    """Return the job that did a step, or the last turn of one that a loop ran; None where there is none."""
+    query = "SELECT name FROM jobs WHERE name = :name OR name LIKE :turns ESCAPE '!'"
+    turns = name.replace("!", "!!").replace("_", "!_").replace("%", "!%") + ".%"
+    found = [str(row["name"]) for row in workspace.light.rows(query, name=name, turns=turns)]
+    last = max(found, key=lambda each: int(each.removeprefix(f"{name}.")) if each != name else -1, default=None)
+    return None if last is None else records.get(workspace, last)
 
 
 def _without_promotion(step: Any) -> Any:

@@ -12,6 +12,7 @@ from jobs.files.command import CommandJob, Job
 from jobs.files.component import Component
 from jobs.files.components import CommandComponent, ParallelComponent, SparkComponent
 from jobs.files.expressions import OPTIONAL, binding, fill, used
+from jobs.files.inline_nodes import ports_out
 from jobs.files.nodes import CommandNode, Node, ParallelNode, SparkNode, SweepNode
 from jobs.files.parallel_job import ParallelJob
 from jobs.files.pipeline import PipelineJob, PipelineNode, Settings, settled
@@ -19,8 +20,10 @@ from jobs.files.ports import Output, Value
 from jobs.files.reading import Origin
 from jobs.files.spark import SparkJob, SparkResources
 from jobs.files.sweep import Sampling, SweepJob, Trial
+from jobs.files.transfer_nodes import CopyJob, CopyNode
+from jobs.pipelines.copying import command_of
 from jobs.pipelines.submission import data_type, promoted
-from jobs.pipelines.wiring import Wiring
+from jobs.pipelines.wiring import Wiring, component_of
 from workspace.errors import Invalid
 
 # Of these, the pipeline's expressions are filled in by others, or mean another pipeline.
@@ -41,7 +44,7 @@ class Around:
 
 def job_of_step(key: str, step: Any, inputs: Mapping[str, Value], *, around: Around, wiring: Wiring, name: str) -> Job:
     """Return the job that does a step; `inputs` are what `wiring.inputs_of` gives, `name` what it will be called."""
-    if not isinstance(step, Node):
+    if not isinstance(step, Node | CopyJob):
         return _in_place(key, step, around=around, wiring=wiring, name=name)
     if not isinstance(step, PipelineNode) and _is_open(step):
         step = settled(step, wiring.filled)
@@ -166,7 +169,14 @@ def _pipeline(step: PipelineNode, said: dict[str, Any], around: Around) -> Pipel
     return PipelineJob(**said, type="pipeline", component=step.component, settings=settings)
 
 
+def _copy(step: Any, said: dict[str, Any], _: Around) -> CommandJob:
+    mode = (step if isinstance(step, CopyJob) else step.component).data_copy_mode
+    return CommandJob(**said, type="command", command=command_of(said["inputs"], said["outputs"], mode))
+
+
 _MAKERS: Mapping[type, Callable[..., Job]] = {
+    CopyNode: _copy,
+    CopyJob: _copy,
     CommandNode: _command,
     SweepNode: _sweep,
     ParallelNode: _parallel,
@@ -177,10 +187,10 @@ _MAKERS: Mapping[type, Callable[..., Job]] = {
 
 def _outputs(step: Any, around: Around, name: str) -> dict[str, Output]:
     """Return where a step's outputs go; what is the pipeline's as well gets its name from the pipeline."""
-    component = getattr(step, "trial", None) or step.component
+    component = component_of(step)
     ends = promoted(step)
     found = {}
-    for port, declared in component.outputs.items():
+    for port, declared in (component.outputs if component else ports_out(step.outputs)).items():
         said = step.outputs.get(port, Output())
         kind = data_type(declared.type)
         if port in ends:

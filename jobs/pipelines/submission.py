@@ -9,6 +9,7 @@ from typing import Any
 
 from jobs.assets import components
 from jobs.files import job_of
+from jobs.files.automl import AutoMLJob
 from jobs.files.component import Component
 from jobs.files.control_flow import DoWhile, IfElse, ParallelFor
 from jobs.files.expressions import bindings
@@ -19,6 +20,7 @@ from jobs.files.ports import PRIMITIVES, Output
 from jobs.files.reading import Place, Reading
 from jobs.files.record import Record
 from jobs.files.references import Reference
+from jobs.files.transfer_nodes import CopyJob, CopyNode
 from jobs.includes import merged
 from jobs.parents import submit_parent
 from jobs.records import JobRecord
@@ -27,6 +29,7 @@ from workspace.errors import Invalid
 from workspace.home import Workspace
 
 DEEPEST = 20  # pipelines in pipelines
+RUN = (CommandNode, SweepNode, ParallelNode, SparkNode, PipelineNode, CopyNode, CopyJob, AutoMLJob)
 KINDS = {"command": CommandNode, "parallel": ParallelNode, "spark": SparkNode, "pipeline": PipelineNode}
 
 
@@ -58,8 +61,8 @@ def outputs_of_pipeline(job: PipelineJob) -> dict[str, Output]:
             found[name] = replace(found.get(name, Output()), type=data_type(declared.type))
         return found
     for step in job.jobs.values():
+        ports = getattr(_component_of(step), "outputs", {})
         for port, name in promoted(step).items():
-            ports = getattr(_component_of(step), "outputs", {})
             if name in found and found[name].type == Output().type and port in ports:
                 found[name] = replace(found[name], type=data_type(ports[port].type))
     return found
@@ -83,6 +86,9 @@ def data_type(kind: str) -> Any:
 def _with_components(workspace: Workspace, step: Any, depth: int) -> Any:
     if isinstance(step, IfElse | DoWhile | ParallelFor):
         return step
+    if not isinstance(step, RUN):
+        hint = "write a command that does it"
+        raise Invalid(f"steps of type {step.type} are not run here", hint=hint, at=step.origin.at())
     for key in ("component", "trial"):
         found = getattr(step, key, None)
         if isinstance(found, Reference | PipelineComponent):

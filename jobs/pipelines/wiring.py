@@ -73,13 +73,13 @@ class Wiring:
     def inputs_of(self, key: str, step: Any) -> dict[str, Value]:
         """Return what a step is given, as its component takes it; what is not given is not there."""
         found: dict[str, Value] = {}
-        for name, written in step.inputs.items():
+        for name, written in getattr(step, "inputs", {}).items():  # AutoML's jobs have none
             value = self.value(written)
             if isinstance(value, Mapping):  # a group
                 found |= {f"{name}.{member}": each for member, each in value.items()}
             elif value is not None:
                 found[name] = value
-        if not step.inline:
+        if not getattr(step, "inline", True):
             found = fitted(component_of(step), found)
         self.given[key] = found
         return found

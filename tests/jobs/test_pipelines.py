@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -310,3 +312,59 @@ def test_what_a_kept_component_is_given_is_checked_before_anything_runs(
     with pytest.raises(NotFound):
         run_pipeline('type: pipeline\njobs:\n  one: {component: "azureml:nobody:1"}\n')
     assert records.list_jobs(workspace) == []
+
+
+def test_a_step_that_cannot_be_run_here_is_refused_before_anything_runs(
+    workspace: Workspace, run_pipeline: Run
+) -> None:
+    with pytest.raises(Invalid, match="steps of type data_transfer are not run here"):
+        run_pipeline("""
+type: pipeline
+jobs:
+  first: {command: "true"}
+  bring:
+    type: data_transfer
+    task: import_data
+    source: {type: database, connection: "azureml:db", query: select 1}
+    outputs: {sink: {type: mltable}}
+""")
+    assert records.list_jobs(workspace) == []
+
+
+@pytest.mark.parametrize(("mode", "status"), [("merge_with_overwrite", "Completed"), ("fail_if_conflict", "Failed")])
+def test_data_is_copied_from_several_inputs_into_one_output(
+    workspace: Workspace, run_pipeline: Run, tmp_path: Path, mode: str, status: str
+) -> None:
+    for name, files in {"a": {"both": "a", "deep/one": "1"}, "b": {"both": "b", "deep/two": "2"}}.items():
+        for path, text in files.items():
+            (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / path).write_text(text)
+    run_pipeline(
+        f"""
+type: pipeline
+name: copied
+outputs: {{all: {{}}}}
+jobs:
+  copy:
+    type: data_transfer
+    task: copy_data
+    data_copy_mode: {mode}
+    inputs: {{a: {{path: a}}, b: {{path: b}}}}
+    outputs: {{o: "${{{{parent.outputs.all}}}}"}}
+""",
+        status=status,
+    )
+    if status == "Failed":
+        assert log_of(workspace, "copied_copy") == "these are in several inputs:\n./both\n"
+    else:
+        assert [output(workspace, "copied", "all", name) for name in ("both", "deep/one", "deep/two")] == [
+            "b",
+            "1",
+            "2",
+        ]
+
+
+def test_the_process_of_a_pipeline_imports_nothing_heavy() -> None:
+    code = "import sys, jobs.pipelines.process; print(*sorted(sys.modules))"
+    found = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert not {"sqlalchemy", "mlflow", "pandas", "numpy", "ray", "optuna", "torch"} & set(found.stdout.split())

@@ -12,7 +12,7 @@ import pytest
 from jobs.files import read_job
 from jobs.files.pipeline import PipelineJob
 from jobs.pipelines.debug import debug
-from tests.jobs.pipelines import Run
+from tests.jobs.pipelines import ENVIRONMENT, Run
 from tests.jobs.pipelines import cache as cache
 from tests.jobs.pipelines import run_pipeline as run_pipeline
 from workspace.errors import NotFound
@@ -93,3 +93,22 @@ def test_a_step_that_is_not_there_is_refused(workspace: Workspace, pipeline: Pip
     with pytest.raises(NotFound, match="no step 'usee'") as refused:
         debug(workspace, pipeline, "usee")
     assert "use" in str(refused.value.hint)
+
+
+def test_a_step_after_a_loop_sees_what_its_last_turn_has_left(
+    workspace: Workspace, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    (tmp_path / "count.yml").write_text(
+        f"name: count\ntype: command\n{ENVIRONMENT}inputs: {{n: {{type: integer}}}}\n"
+        "outputs: {next: {type: integer}}\ncommand: echo $(( ${{inputs.n}} + 1 )) > ${{outputs.next}}\n"
+    )
+    (tmp_path / "loop.yml").write_text(
+        "type: pipeline\njobs:\n  count: {type: command, component: count.yml, inputs: {n: 0}}\n"
+        "  loop: {type: do_while, body: '${{parent.jobs.count}}', mapping: {next: n}, "
+        "limits: {max_iteration_count: 11}}\n"
+        "  after: {command: 'exit ${{inputs.n}}', inputs: {n: '${{parent.jobs.count.outputs.next}}'}}\n"
+    )
+    job = read_job(tmp_path / "loop.yml")
+    assert isinstance(job, PipelineJob)
+    assert debug(workspace, job, "after") == 11
