@@ -20,6 +20,13 @@ from workspace.paths import write_atomically
 from workspace.settings import Settings
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+USAGE = """\
+Usage: studiolo az ml GROUP VERB [OPTIONS]
+
+Command lines written for Azure's, on this workspace. `studiolo shell` puts an `az` on PATH.
+Groups: job, component, data, environment, model, compute, datastore, connection, registry, schedule, online-endpoint,
+online-deployment, batch-endpoint, batch-deployment, workspace.
+Beside `az ml`, account, group, extension, configure and log-ins are taken and do nothing."""
 KEPT = "az.json"  # in the workspace: what `az configure --defaults` has set
 DEFAULTS = {"group": "studiolo", "workspace": "studiolo", "location": "local"}
 _ML = {"name": "ml", "version": "2.99.0", "extensionType": "whl", "path": "", "experimental": False, "preview": False}
@@ -29,7 +36,7 @@ def answer(words: Words) -> None:
     """Answer one of these commands, or say that there is no counterpart."""
     path, options = words.path, _options(words)
     if not path or path == ("ml",) or "--help" in words.globals:
-        print("az ml GROUP VERB runs on this workspace: `studiolo az` says how", file=sys.stderr)
+        print(USAGE)
         return
     told = _told(path, options | dict(words.globals))
     output = options.get("-o") or options.get("--output") or "json"

@@ -48,6 +48,7 @@ def _printing(function: Callable[..., Answer | None]) -> Callable[..., None]:
         for name, annotation, default in _ASKED
     ]
     is_named = any(_is_name(each) for each in parameters)
+    is_needed = any(_is_name(each) and each.default is inspect.Parameter.empty for each in parameters)
     if is_named:
         parameters = [each.replace(default="") if _is_name(each) else each for each in parameters]
         asked.insert(0, inspect.Parameter("name_option", inspect.Parameter.KEYWORD_ONLY, default="", annotation=_Name))
@@ -57,7 +58,7 @@ def _printing(function: Callable[..., Answer | None]) -> Callable[..., None]:
         *, print_as: Format | None, print_part: str | None, as_json: bool, name_option: str = "", **given: Any
     ) -> None:
         if is_named:
-            given["name"] = _one(given["name"], name_option)
+            given["name"] = _one(given["name"], name_option, is_needed=is_needed)
         answer = function(**given)
         if answer is not None:
             print_answer(answer, print_as or ("json" if as_json else None), print_part)
@@ -73,9 +74,9 @@ def _is_name(parameter: inspect.Parameter) -> bool:
     return parameter.name == "name" and any(isinstance(each, ArgumentInfo) for each in told)
 
 
-def _one(argument: str, option: str) -> str:
+def _one(argument: str, option: str, *, is_needed: bool) -> str:
     if argument and option and argument != option:
         raise Invalid(f"two names are given: {argument!r} and {option!r}")
-    if not argument and not option:
+    if is_needed and not argument and not option:
         raise Invalid("the name is missing", hint="give it as --name NAME")
     return argument or option

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-Say = Callable[..., subprocess.CompletedProcess[str]]
-ROOT = Path(__file__).parents[2]
+from tests.studiolo.command_line import Said, Say, typed
+
 FILES = {
     "rows.csv": "a,b\n1,2\n",
     "data.yml": "name: rows\nversion: 7\ntype: uri_file\npath: rows.csv\ndescription: two columns\n",
@@ -47,27 +43,17 @@ jobs:
 
 
 @pytest.fixture
-def say(tmp_path: Path) -> Say:
+def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
     """Run the command line in a folder with these files."""
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    variables = {"STUDIOLO_HOME": str(tmp_path / "home"), "NO_COLOR": "1", "PYTHONPATH": path}
-
-    def run(*arguments: str, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "studiolo", *arguments], cwd=tmp_path, env=os.environ | variables | more,
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STUDIOLO_HOME", str(tmp_path / "home"))
+    return typed
 
 
-def value(done: subprocess.CompletedProcess[str]) -> Any:
+def value(done: Said) -> Any:
     return json.loads(done.stdout)
 
 
@@ -150,16 +136,16 @@ def test_a_connection_as_azure_writes_it_is_kept_and_its_secret_never_shown(say:
     assert value(say("connection", "list", "--json")) == []
 
 
-def test_a_step_of_a_pipeline_runs_here_and_its_exit_code_is_ours(say: Say) -> None:
-    done = say("job", "create", "-f", "pipeline.yml", "--debug", "second", code=5)
-    assert "debugging 4" in done.stdout
+def test_a_step_of_a_pipeline_runs_here_and_its_exit_code_is_ours(say: Say, capfd: pytest.CaptureFixture[str]) -> None:
+    say("job", "create", "-f", "pipeline.yml", "--debug", "second", code=5)
+    assert "debugging 4" in capfd.readouterr().out  # the step has the terminal itself
     assert "has no step 'secnd'" in say("job", "create", "-f", "pipeline.yml", "--debug", "secnd", code=1).stderr
     assert "is for a step of a pipeline" in say("job", "create", "-f", "job.yml", "--debug", "x", code=1).stderr
 
 
-def test_what_a_job_waits_for_is_shown_to_whoever_waits(say: Say) -> None:
-    line = ("job", "create", "-f", "job.yml", "--set", "command=sleep 4")
-    say(*line, STUDIOLO_JOB_CPUS="1")
-    waiting = say("job", "create", "-f", "job.yml", "--stream", STUDIOLO_JOB_CPUS="1")
+def test_what_a_job_waits_for_is_shown_to_whoever_waits(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIOLO_JOB_CPUS", "1")
+    say("job", "create", "-f", "job.yml", "--set", "command=sleep 3")
+    waiting = say("job", "create", "-f", "job.yml", "--stream")
     assert "Queued" in waiting.stderr
     assert waiting.stdout == "tick\n"

@@ -171,6 +171,7 @@ def test_a_script_of_a_job_runs_as_it_is(run: Run) -> None:
     assert said[-1] == "failed as it should"
 
 
+@pytest.mark.slow
 def test_a_script_of_assets_runs_as_it_is(run: Run) -> None:
     done = run(f"bash {SCRIPTS / 'assets.sh'}")
     assert done.returncode == 0, done.stderr
@@ -195,6 +196,7 @@ def test_a_script_of_a_pipeline_and_a_sweep_runs_as_it_is(run: Run) -> None:
     assert said[-1] == "best: set"
 
 
+@pytest.mark.slow
 def test_a_script_of_an_online_endpoint_runs_as_it_is(run: Run) -> None:
     done = run(f"bash {SCRIPTS / 'online-endpoint.sh'}")
     assert done.returncode == 0, done.stderr
@@ -209,6 +211,7 @@ def test_a_script_of_an_online_endpoint_runs_as_it_is(run: Run) -> None:
     assert said[-1] == "left: 0"
 
 
+@pytest.mark.slow
 def test_a_script_of_a_batch_endpoint_runs_as_it_is(run: Run) -> None:
     done = run(f"bash {SCRIPTS / 'batch-endpoint.sh'}")
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from jobs.submit import wait
+from tests.studiolo.command_line import Said, Say, typed
 from workspace.home import Workspace
 from workspace.settings import Settings
 
-Say = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[2]
 JOB = """\
 command: >-
@@ -30,28 +29,19 @@ tags: {team: blue}
 
 
 @pytest.fixture
-def say(tmp_path: Path) -> Say:
+def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
     """Run the command line in a folder with `job.yml`."""
     (tmp_path / "job.yml").write_text(JOB)
-    environment = os.environ | {"STUDIOLO_HOME": str(tmp_path / "home"), "NO_COLOR": "1", "PYTHONPATH": _path()}
-
-    def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "studiolo", *arguments]
-        done = subprocess.run(
-            line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STUDIOLO_HOME", str(tmp_path / "home"))
+    return typed
 
 
 def _path() -> str:
     return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def value(done: subprocess.CompletedProcess[str]) -> Any:
+def value(done: Said) -> Any:
     return json.loads(done.stdout)
 
 
