@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jobs.files.parallel_job import ParallelJob
     from jobs.files.pipeline import PipelineJob
     from jobs.files.spark import SparkJob
+    from jobs.files.transfer_nodes import ImportDataJob
 
 
 def create(workspace: Workspace, job: Job, wishes: Wishes | None = None) -> JobRecord:
@@ -36,4 +37,8 @@ def create(workspace: Workspace, job: Job, wishes: Wishes | None = None) -> JobR
         from jobs.spark import submit_spark
 
         return submit_spark(workspace, cast("SparkJob", job), wishes)
+    if type(job).__name__ == "ImportDataJob":
+        from jobs.imports import submit_import
+
+        return submit_import(workspace, cast("ImportDataJob", job), wishes)
     raise Invalid(f"jobs of type {type(job).__name__} cannot be run")

@@ -113,8 +113,9 @@ def keep(workspace: Workspace, value: Any) -> Any:
 
 
 def _passed(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what children are begun with: they may have environments to make, and find those that were made."""
-    caches = {name: environ[name] for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME") if name in environ}
+    """Return what children are begun with: they may have environments to make, find those that were made, and the key
+    of secrets."""
+    caches = {name: environ[name] for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME") if name in environ}
     return passed(environ) | fetching(environ) | caches
 
 

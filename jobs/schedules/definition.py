@@ -14,7 +14,7 @@ from typing import Any
 
 from jobs import records
 from jobs.assets import versions
-from jobs.files import job_of
+from jobs.files import job_of, made
 from jobs.files.command import Job
 from jobs.files.environment import Environment
 from jobs.files.loading import start_made
@@ -29,7 +29,6 @@ from workspace.errors import Invalid, did_you_mean
 from workspace.home import Workspace
 
 PARAMETERS = ("inputs", "outputs", "settings", "compute", "experiment_name", "tags")
-KINDS = ("create_job", "import_data", "create_monitor")
 CATCH_UP = "studiolo.catch_up"  # the property that says what becomes of firings that were missed
 CATCHES = ("last", "none", "all")
 
@@ -41,16 +40,16 @@ _HARMLESS = re.compile(r"(?:[\w.,:/@+=%][\w.,:/@+=%-]*(?: [\w.,:/@+=%][\w.,:/@+=
 
 def keep(workspace: Workspace, schedule: Schedule) -> Spec:
     """Return a schedule as it is kept; its code becomes an asset. What cannot be right is refused."""
-    made = schedule.create_job
-    if isinstance(made, RemoteJob):
-        changes = _with_absolute_paths(made.changes, schedule.origin.folder)
-        schedule = replace(schedule, create_job=RemoteJob(job=made.job, changes=changes))
-    elif made is not None:
-        schedule = replace(schedule, create_job=_with_code_kept(workspace, replace(made, name=None)))
+    job = schedule.create_job
+    if isinstance(job, RemoteJob):
+        changes = _with_absolute_paths(job.changes, schedule.origin.folder)
+        schedule = replace(schedule, create_job=RemoteJob(job=job.job, changes=changes))
+    elif job is not None:
+        schedule = replace(schedule, create_job=_with_code_kept(workspace, replace(job, name=None)))
     spec = {key: value for key, value in plain(schedule).items() if value is not None}
     if isinstance(schedule.create_job, RemoteJob):
         spec["create_job"] = {"job": str(schedule.create_job.job), **schedule.create_job.changes}
-    folder = made.folder if isinstance(made, Job) else schedule.origin.folder
+    folder = job.folder if isinstance(job, Job) else schedule.origin.folder
     spec |= {"folder": str(folder.resolve())}
     check(workspace, spec)
     return spec
@@ -77,6 +76,8 @@ def check(workspace: Workspace, spec: Spec) -> None:
     catch_up(spec)
     if "create_job" in spec:
         _job(workspace, spec)
+    elif "import_data" in spec:
+        _import(spec, {})
 
 
 def trigger_of(spec: Spec) -> Trigger | None:
@@ -101,11 +102,20 @@ def catch_up(spec: Spec) -> str:
 
 def job_for(workspace: Workspace, spec: Spec, parameters: Mapping[str, Any]) -> Job:
     """Return the job of one firing. `parameters` are laid over what the schedule says, key by key."""
+    if "import_data" in spec:
+        return _import(spec, parameters)
     if "create_job" not in spec:
-        kind = next(each for each in KINDS if each in spec)
-        raise Invalid(f"a schedule with `{kind}` is kept, and cannot be run here yet", hint="use `create_job`")
+        raise Invalid("a schedule with `create_monitor` is kept, and cannot be run here yet", hint="use `create_job`")
     written, folder = _written(workspace, spec)
     return job_of(_with_parameters(written, parameters), folder)
+
+
+def _import(spec: Spec, parameters: Mapping[str, Any]) -> Job:
+    from jobs import imports  # here: it is a job's process, and few schedules import
+
+    if parameters:
+        raise Invalid("an import takes no parameters")
+    return imports.job_of(made("data_import", spec["import_data"], Path(spec["folder"])))
 
 
 def check_parameters(given: Any) -> Mapping[str, Any]:

@@ -1,0 +1,110 @@
+"""Imports: files and tables from where connections lead, as jobs whose output is data; on a schedule as well."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from jobs import assets, submit
+from jobs.create import create
+from jobs.files import made, read_schedule
+from jobs.imports import job_of
+from jobs.records import JobRecord
+from jobs.schedules import firing, store
+from workspace.home import Workspace
+
+NOON = 1_777_636_800.0
+
+
+@pytest.fixture
+def shop(workspace: Workspace, tmp_path: Path) -> Path:
+    """A folder that connection `files` leads to, with a database that `shop` leads to."""
+    folder = tmp_path / "elsewhere"
+    (folder / "rows").mkdir(parents=True)
+    (folder / "rows" / "a.txt").write_text("a")
+    database = sqlite3.connect(folder / "shop.db")
+    database.execute("CREATE TABLE orders (id INTEGER, price NUMERIC, at TEXT, note BLOB)")
+    database.execute("INSERT INTO orders VALUES (1, 2.5, '2026-05-01 12:00:00', x'00ff'), (2, 3, NULL, NULL)")
+    database.commit()
+    database.close()
+    for name, target in (("files", str(folder)), ("shop", f"sqlite:///{folder / 'shop.db'}"), ("far", "Server=tcp:x")):
+        said = {"name": name, "type": "azure_sql_db", "target": target,
+                "credentials": {"type": "username_password", "username": "u", "password": "p"}}  # fmt: skip
+        assets.create(
+            workspace,
+            "connection",
+            said | ({"type": "custom", "credentials": {"type": "none"}} if name == "files" else {}),
+        )
+    return folder
+
+
+def imported(workspace: Workspace, folder: Path, source: dict[str, Any], type_: str = "mltable") -> JobRecord:
+    said = {"name": "got", "type": type_, "source": source,
+            "path": "azureml://datastores/workspacemanageddatastore/paths/x"}  # fmt: skip
+    job = create(workspace, job_of(made("data_import", said, folder)))
+    return submit.wait(workspace, job.name, seconds=60)
+
+
+def test_a_query_becomes_a_table(workspace: Workspace, shop: Path) -> None:
+    source = {"type": "database", "connection": "azureml:shop", "query": "SELECT id, price, at, note FROM orders"}
+    done = imported(workspace, shop, source)
+    assert done.status == "Completed", b"".join(submit.stream(workspace, done.name))
+    place = workspace.assets.path(workspace.assets.get("data", "got"))
+    rows = duckdb.read_parquet(str(place / "part-0.parquet")).fetchall()
+    assert [row[:2] for row in rows] == [(1, 2.5), (2, 3.0)]
+    assert (rows[0][3], rows[1][2:]) == ("00ff", (None, None))
+    assert "read_parquet" in (place / "MLTable").read_text()
+
+
+def test_a_table_by_its_name_also_an_empty_one(workspace: Workspace, shop: Path) -> None:
+    with sqlite3.connect(shop / "shop.db") as database:
+        database.execute("DELETE FROM orders")
+    done = imported(workspace, shop, {"type": "database", "connection": "shop", "table_name": "orders"}, "uri_folder")
+    assert done.status == "Completed"
+    place = workspace.assets.path(workspace.assets.get("data", "got"))
+    found = duckdb.read_parquet(str(place / "part-0.parquet"))
+    assert (found.columns, found.fetchall()) == (["id", "price", "at", "note"], [])
+
+
+def test_files_are_brought_from_where_a_connection_leads(workspace: Workspace, shop: Path) -> None:
+    done = imported(workspace, shop, {"type": "file_system", "connection": "files", "path": "rows"}, "uri_folder")
+    assert done.status == "Completed", b"".join(submit.stream(workspace, done.name))
+    assert (workspace.assets.path(workspace.assets.get("data", "got")) / "a.txt").read_text() == "a"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"type": "database", "connection": "far", "query": "SELECT 1"}, "leads to no database known here"),
+        ({"type": "database", "connection": "shop", "query": "SELECT x FROM y"}, "no such table"),
+        ({"type": "database", "connection": "shop", "stored_procedure": "p"}, "stored procedures"),
+        ({"type": "file_system", "connection": "files", "path": "nowhere"}, "nowhere"),
+        ({"type": "file_system", "connection": "nobody", "path": "x"}, "nobody"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_brought_fails_in_one_line(
+    workspace: Workspace, shop: Path, source: dict[str, Any], words: str
+) -> None:
+    done = imported(workspace, shop, source)
+    assert (done.status, words in (done.error or "")) == ("Failed", True), done.error
+
+
+def test_a_schedule_brings_data_again_and_again(workspace: Workspace, shop: Path, tmp_path: Path) -> None:
+    path = tmp_path / "orders.yml"
+    path.write_text(
+        "name: orders\ntrigger: {type: cron, expression: '0 * * * *'}\nimport_data:\n  type: mltable\n  name: got\n"
+        "  source: {type: database, connection: azureml:shop, query: SELECT id FROM orders}\n"
+        "  path: azureml://datastores/workspacemanageddatastore\n"
+    )
+    store.put(workspace, read_schedule(path), now=NOON)
+    for hour, more in ((0, ""), (1, "INSERT INTO orders (id) VALUES (3)")):
+        with sqlite3.connect(shop / "shop.db") as database:
+            database.execute(more or "SELECT 1")
+        (done,) = firing.tick(workspace, NOON + hour * 3600)
+        assert submit.wait(workspace, done.job, seconds=60).status == "Completed"
+    found = [each.version for each in workspace.assets.list("data", every_version=True) if each.name == "got"]
+    assert sorted(found) == ["1", "2"]
