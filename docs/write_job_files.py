@@ -8,6 +8,7 @@ from pathlib import Path
 from jobs.schemas import SCHEMAS
 
 PAGE = Path(__file__).parent / "job-files.md"
+EXAMPLES = Path(__file__).parent.parent / "examples" / "jobs"
 MARK = "Has no effect here: "
 HEAD = """# Job files, and the files beside them
 
@@ -27,6 +28,12 @@ dataclasses, or refused with `file:line:column` and a hint. This page is written
 
 In `docs/schemas/` and in the wheel, one a kind. Put this on a file's first line:
 `# yaml-language-server: $schema=schemas/job.command.schema.json`, with the place where you keep them.
+
+## Examples
+
+Each folder of `examples/jobs` runs as it is, and is read by Azure ML's package as well.
+
+{examples}
 
 ## Keys without an effect here
 
@@ -53,7 +60,16 @@ def without_effect() -> dict[tuple[str, str], set[str]]:
 def page() -> str:
     """Return the page as its file says it."""
     rows = sorted((why, key, _files(names)) for (key, why), names in without_effect().items())
-    return HEAD + "".join(f"| `{key}` | {files} | {why} |\n" for why, key, files in rows)
+    return HEAD.replace("{examples}", _examples()) + "".join(
+        f"| `{key}` | {files} | {why} |\n" for why, key, files in rows
+    )
+
+
+def _examples() -> str:
+    """Return the examples, each by the first line of its README."""
+    readmes = sorted(EXAMPLES.glob("*/README.md"))
+    told = {each.parent.name: each.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ") for each in readmes}
+    return "\n".join(f"- [{name}](../examples/jobs/{name}): {title}" for name, title in told.items())
 
 
 def _files(names: set[str]) -> str:

@@ -10,7 +10,7 @@ from jobs.checks import commands
 from jobs.checks.names import refusal, undeclared, warning
 from jobs.files.component import Component
 from jobs.files.components import CommandComponent, ParallelComponent, SparkComponent
-from jobs.files.expressions import bindings, used
+from jobs.files.expressions import used
 from jobs.files.ports import PRIMITIVES, RESERVED
 from jobs.files.reading import Finding
 
@@ -24,7 +24,7 @@ def of_component(component: Component) -> Iterator[Finding]:
     if isinstance(component, CommandComponent):
         yield from undeclared(component.origin, ("command",), component.command, declared)
         for name in used(component.command):
-            if name.partition(".")[0] not in declared and not bindings(f"${{{{{name}}}}}"):
+            if name.partition(".")[0] not in declared:
                 yield refusal("undeclared", f"${{{{{name}}}}} stands for nothing", component.origin, "command")
     yield from includes(component)
     if isinstance(component, ParallelComponent):

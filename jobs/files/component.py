@@ -25,11 +25,12 @@ class Component:
     """What every component says of itself. One that is written into a pipeline has no name and no version."""
 
     ignored: ClassVar[tuple[str, ...]] = (
-        "$schema", "id", "creation_context", "latest_version", "intellectual_property",
+        "$schema", "creation_context", "latest_version", "intellectual_property",
     )  # fmt: skip
 
     origin: Origin
     findings: Annotated[tuple[Finding, ...], Mark.HIDDEN] = ()
+    id: Annotated[Any, Asset("components"), "What the service calls it."] = None
     name: Annotated[str | None, "What it is called."] = None
     version: Annotated[str | None, Version(), "Counted up where it is not said."] = None
     display_name: Annotated[str | None, "A name for people."] = None

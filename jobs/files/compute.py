@@ -39,9 +39,7 @@ class ComputeIdentity:
 
     ignored: ClassVar[tuple[str, ...]] = ("$schema", "principal_id", "tenant_id")
 
-    type: Annotated[
-        Literal["system_assigned", "user_assigned", "none", "system_assigned,user_assigned"] | None, Mark.CAMEL
-    ] = None
+    type: Annotated[Literal["system_assigned", "user_assigned", "none", "system_assigned,user_assigned"], Mark.CAMEL]
     user_assigned_identities: tuple[AssignedIdentity, ...] = ()
 
 
@@ -78,8 +76,8 @@ class Cluster(Compute):
     type: Literal["amlcompute"]
     size: Annotated[str | None, _OF_CLOUD] = None
     tier: Annotated[Literal["low_priority", "dedicated"] | None, _OF_CLOUD] = None
-    min_instances: Annotated[int | None, "How many at least."] = None
-    max_instances: Annotated[int | None, "How many at most."] = None
+    min_instances: Annotated[int | None, _OF_CLOUD] = None
+    max_instances: Annotated[int | None, _OF_CLOUD] = None
     idle_time_before_scale_down: Annotated[int | None, _OF_CLOUD] = None
     ssh_public_access_enabled: Annotated[bool | None, _OF_CLOUD] = None
     ssh_settings: Annotated[ClusterSsh | None, _OF_CLOUD] = None
@@ -241,7 +239,7 @@ class Kubernetes(Compute):
 
     type: Literal["kubernetes"]
     namespace: Annotated[str, _OF_CLOUD]
-    properties: Annotated[Mapping[str, Any], Named(Anything(), key=Anything())] = field(default_factory=dict)
+    properties: Annotated[Mapping[str, Any], Named(Anything(), key=Anything()), _OF_CLOUD] = field(default_factory=dict)
     identity: Annotated[ComputeIdentity | None, _OF_CLOUD] = None
 
 

@@ -23,15 +23,16 @@ KINDS = ("uri_file", "uri_folder", "mltable")
 class Asset:
     """What every asset says of itself."""
 
-    ignored: ClassVar[tuple[str, ...]] = ("$schema", "id", "creation_context", "latest_version")
+    ignored: ClassVar[tuple[str, ...]] = ("$schema", "creation_context", "latest_version")
 
     origin: Origin
     findings: Annotated[tuple[Finding, ...], Mark.HIDDEN] = ()
+    id: Annotated[str | None, "What the service calls it."] = None
     name: Annotated[str | None, "What it is called."] = None
     version: Annotated[str | None, Version(), "Counted up where it is not said."] = None
     description: Annotated[str, "What it is."] = ""
     tags: Annotated[Mapping[str, Any], Named(Anything()), "Words to find it by."] = field(default_factory=dict)
-    datastore: Annotated[str | None, "Where local content would be uploaded to."] = None
+    datastore: Annotated[str | None, NoEffect("local content is not uploaded")] = None
     auto_delete_setting: Annotated[AutoDelete | None, NoEffect("assets are deleted by people")] = None
 
 

@@ -89,11 +89,12 @@ class InlineEnvironment:
     """An environment written into a job. It has no name of its own."""
 
     ignored: ClassVar[tuple[str, ...]] = (
-        "$schema", "id", "creation_context", "latest_version", "intellectual_property",
+        "$schema", "creation_context", "latest_version", "intellectual_property",
     )  # fmt: skip
 
-    name: Annotated[Any, Anything(), "Not used: an environment in a job has no name."] = None
-    version: Annotated[Any, Anything(), "Not used."] = None
+    id: Annotated[Any, Asset("environments"), "What the service calls it."] = None
+    name: Annotated[Any, Anything(), NoEffect("an environment in a job has no name")] = None
+    version: Annotated[Any, Anything(), NoEffect("an environment in a job has no name")] = None
     description: Annotated[str, "What it is for."] = ""
     tags: Annotated[Mapping[str, Any], Named(Anything()), "Words to find it by."] = field(default_factory=dict)
     image: Annotated[str | None, "A curated name's image, or one that a conda file is put on."] = None
@@ -101,7 +102,7 @@ class InlineEnvironment:
     build: Annotated[BuildContext | None, "An image to build; needs docker or podman."] = None
     inference_config: Annotated[Routes | None, "Where it answers when it serves a model."] = None
     os_type: Annotated[Literal["linux", "windows"] | None, NoEffect("it is this machine's")] = None
-    datastore: str | None = None
+    datastore: Annotated[str | None, NoEffect("local content is not uploaded")] = None
     auto_delete_setting: Annotated[AutoDelete | None, NoEffect("assets are deleted by people")] = None
     origin: Origin
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from jobs.files.command import CommandJob
 from jobs.files.components import CommandComponent, ParallelComponent, SparkComponent
-from jobs.files.environment_file import EnvironmentOf
 from jobs.files.nodes import CommandNode, Node, NodeOutputs, ParallelNode, SparkNode
 from jobs.files.parallel import ParallelTask, RetrySettings, check_size
 from jobs.files.ports import Input, InputPort, Output, OutputPort, Value
@@ -66,8 +65,6 @@ class InlineSpark(SparkJob):
 class InlineParallel(Node):
     """A parallel job written in place."""
 
-    open: ClassVar[bool] = True
-
     type: Literal["parallel"] = "parallel"
     compute: str | None = None
     task: Annotated[Any, Record(ParallelTask, open=True), "What is done with each mini-batch."] = None
@@ -81,7 +78,6 @@ class InlineParallel(Node):
     error_threshold: Annotated[Any, Whole()] = None
     mini_batch_error_threshold: Annotated[Any, Whole()] = None
     environment_variables: Annotated[Any, Either((EnvironmentVariables(),))] = None
-    environment: Annotated[Any, Either((EnvironmentOf(),)), "Not used: the task says it."] = None
     identity: JobIdentity = None
 
     def settle(self, place: Place, _: Mapping[str, Any]) -> ParallelNode:

@@ -31,7 +31,6 @@ COMPONENT = ByKind(
         "import": Kept(Late("jobs.files.transfer:ImportComponent", open=True)),
         "data_transfer": Kept(Late("jobs.files.transfer:TRANSFERS", open=True)),
     },
-    case="exact",
     otherwise="command",
 )
 KINDS: Mapping[str, Shape] = {

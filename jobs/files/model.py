@@ -11,9 +11,10 @@ from jobs.files.environment import Route
 from jobs.files.reading import Finding, Origin, Place
 from jobs.files.record import Mark, NoEffect
 from jobs.files.references import target
-from jobs.files.shapes import Anything, Named, Version
+from jobs.files.shapes import Anything, Choice, Either, Named, Text, Version
 
 ModelType = Literal["custom_model", "mlflow_model", "triton_model"]
+_IMAGE = Either((Text(), Named(Text(), key=Choice(("name",), "exact"))), "a name")
 Free = Annotated[Mapping[str, Any], Named(Anything(), key=Anything())]
 
 
@@ -44,7 +45,7 @@ class Model:
     properties: Annotated[Free, "Kept with it."] = field(default_factory=dict)
     flavors: Annotated[Free, "Ways to load it, as MLflow has them."] = field(default_factory=dict)
     stage: Annotated[str | None, "Development, Production …"] = None
-    datastore: Annotated[str | None, "Where local content would be uploaded to."] = None
+    datastore: Annotated[str | None, NoEffect("local content is not uploaded")] = None
     system_metadata: Free = field(default_factory=dict)
     default_deployment_template: Annotated[TemplateReference | None, NoEffect("deployments are files")] = None
     allowed_deployment_templates: Annotated[tuple[TemplateReference, ...], NoEffect("deployments are files")] = ()
@@ -151,9 +152,9 @@ class ModelPackage:
 
     origin: Origin
     findings: Annotated[tuple[Finding, ...], Mark.HIDDEN] = ()
-    target_environment: Annotated[Any, Anything(), "What the image is called: a name, or a mapping with `name`."] = None
+    target_environment: Annotated[Any, _IMAGE, "What it is called: a name, or a mapping with `name`."]
     base_environment_source: BaseEnvironment | None = None
-    inferencing_server: InferenceServer | None = None
+    inferencing_server: InferenceServer
     model_configuration: ModelPlace | None = None
     inputs: tuple[PackageInput, ...] = ()
     tags: Free = field(default_factory=dict)

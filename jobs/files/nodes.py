@@ -14,7 +14,7 @@ from jobs.files.environment_file import EnvironmentOf
 from jobs.files.parallel import ParallelTask, RetrySettings, check_size
 from jobs.files.ports import InputValue, Output, Value
 from jobs.files.reading import Origin, Place
-from jobs.files.record import Mark, Record
+from jobs.files.record import Mark, NoEffect, Record
 from jobs.files.references import Reference
 from jobs.files.resources import (
     CommandLimits,
@@ -27,9 +27,10 @@ from jobs.files.resources import (
 )  # fmt: skip
 from jobs.files.search_space import SPACE
 from jobs.files.shapes import Anything, Choice, Definitions, Either, Many, Named, Schema, Text, Whole, named
-from jobs.files.spark import ENTRY, NodeSparkResources
+from jobs.files.spark import ENTRY, SparkResources
 from jobs.files.sweep import EARLY_TERMINATION, Objective, SamplingShape, SweepLimits
 
+_SAID = NoEffect("the component says it")
 PARENT_OUTPUT = re.compile(r"\$\{\{parent\.outputs\.(.*?)\}\}")
 
 
@@ -79,11 +80,11 @@ class Node:
     outputs: Annotated[Mapping[str, Output], NodeOutputs(), "Where its outputs go."] = field(default_factory=dict)
     properties: Annotated[Mapping[str, str | None], "Kept with it."] = field(default_factory=dict)
     comment: Annotated[str, "For people."] = ""
-    name: Annotated[Any, Anything(), "Not used: a step is called by its key."] = None
+    name: Annotated[Any, Anything(), NoEffect("a step is called by its key")] = None
     display_name: Annotated[Any, Anything(), "A name for people."] = None
     description: Annotated[Any, Anything(), "What it does."] = None
     tags: Annotated[Any, Anything(), "Words to find it by."] = None
-    experiment_name: Annotated[Any, Anything(), "Not used: it is the pipeline's."] = None
+    experiment_name: Annotated[Any, Anything(), NoEffect("the experiment is the pipeline's")] = None
 
     @property
     def key(self) -> str:
@@ -98,8 +99,8 @@ class CommandNode(Node):
     type: Literal["command"] = "command"
     component: Annotated[Component | Reference, COMMAND, "What it runs."]
     compute: Compute = None
-    command: Annotated[str | None, "Not used: the component says it."] = None
-    code: Annotated[Any, Text(), Mark.NULLABLE, "Not used: the component says it."] = None
+    command: Annotated[str | None, _SAID] = None
+    code: Annotated[Any, Text(), Mark.NULLABLE, _SAID] = None
     environment: Annotated[Any, Either((EnvironmentOf(),)), "Instead of the component's."] = None
     environment_variables: Annotated[Any, Either((EnvironmentVariables(),)), "Variables of the step."] = None
     resources: Annotated[Any, Record(Resources), "Instead of the component's."] = None
@@ -158,7 +159,7 @@ class SparkNode(Node):
     type: Literal["spark"] = "spark"
     component: Annotated[Component | Reference, SPARK, "What it runs."]
     compute: Compute = None
-    resources: Annotated[Any, Record(NodeSparkResources)] = None
+    resources: Annotated[Any, Record(SparkResources)] = None
     entry: Annotated[Any, ENTRY, "Instead of the component's."] = None
     py_files: Annotated[Any, Many(Text())] = None
     jars: Annotated[Any, Many(Text())] = None
@@ -167,5 +168,5 @@ class SparkNode(Node):
     conf: Annotated[Any, Named(Anything()), "What Spark is told, beside what the component says."] = None
     args: Annotated[str | None, "Instead of the component's."] = None
     environment: Annotated[Any, Either((EnvironmentOf(),)), Mark.NULLABLE, "Instead of the component's."] = None
-    code: Annotated[Any, Text(), Mark.NULLABLE, "Not used: the component says it."] = None
+    code: Annotated[Any, Text(), Mark.NULLABLE, _SAID] = None
     identity: JobIdentity = None

@@ -16,7 +16,7 @@ from jobs.files.loading import follow
 from jobs.files.nodes import CommandNode, Node, ParallelNode, SparkNode, SweepNode
 from jobs.files.ports import InputValue, OutputsByName, Value
 from jobs.files.reading import Place, Reading
-from jobs.files.record import Late, Record
+from jobs.files.record import Late, NoEffect, Record
 from jobs.files.references import PREFIX, Reference
 from jobs.files.shapes import ByKind, Choice, Definitions, Named, Schema, Shape, is_bound, named
 from workspace.documents import Document
@@ -72,7 +72,7 @@ class Settings:
     open: ClassVar[bool] = True
 
     default_compute: Annotated[str | None, ComputeName(), "What steps run on that do not say."] = None
-    default_datastore: Annotated[str | None, ComputeName(), "Where outputs go that do not say."] = None
+    default_datastore: Annotated[str | None, ComputeName(), NoEffect("outputs are kept in the workspace")] = None
     continue_on_step_failure: Annotated[bool, "Whether steps run that do not need one which failed."] = True
     force_rerun: Annotated[bool, "Whether steps run that could be used again."] = False
     on_init: Annotated[str | None, "A step to run first."] = None
@@ -113,7 +113,7 @@ class PipelineNode(Node):
     type: Literal["pipeline"] = "pipeline"
     component: ComponentField
     settings: Annotated[Any, Record(Settings)] = None
-    compute: Annotated[Any, "Not used: its steps say it."] = None
+    compute: Annotated[Any, "What its steps run on that do not say."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

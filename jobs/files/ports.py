@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from jobs.files.expressions import EXPRESSION, render
 from jobs.files.reading import Place
 from jobs.files.record import Mark, NoEffect, Record, keys_of
-from jobs.files.references import Local, Target, target
+from jobs.files.references import Target, target
 from jobs.files.shapes import (
     Choice,
     Definitions,
@@ -50,19 +50,15 @@ class Input:
     type: Annotated[DataType, "What it is."] = "uri_folder"
     path: Annotated[str, "Where it is: a path, a URL, azureml:name:version, azureml://datastores/…"] = ""
     mode: Annotated[InputMode | None, "How the script gets it: the original, a copy, or its URI."] = None
-    datastore: Annotated[str | None, "Where local data would be uploaded to."] = None
-    path_on_compute: Annotated[Path | None, Local(folder=False), "Where it would be mounted."] = None
+    datastore: Annotated[str | None, NoEffect("local data is not uploaded")] = None
+    path_on_compute: Annotated[str | None, Mark.OURS, NoEffect("data lies where the command is told")] = None
     description: Annotated[str, Mark.OURS, "What it is for."] = ""
     optional: Annotated[bool, Mark.OURS] = False
 
     def settle(self, place: Place, written: Mapping[str, Any]) -> Input:
-        if self.path_on_compute and self.type in MODELS:
-            raise place.under("path_on_compute").refused("a model has no `path_on_compute`")
         evaluated = self.mode in ("eval_mount", "eval_download")
         if evaluated and self.type != "mltable" and "type" in written:
             raise place.under("mode").wrong(f"is for type mltable, not {self.type}")
-        if evaluated and self.path_on_compute:
-            raise place.under("path_on_compute").refused(f"no `path_on_compute` with mode {self.mode}")
         # What an MLTable file says is evaluated: who asks for that means a table.
         return (replace(self, type="mltable") if evaluated else self)._found(place)
 
@@ -171,7 +167,7 @@ class OutputPort:
     type: Annotated[Primitive | DataType | Literal["path"], Choice((*PRIMITIVES, *DATA, "path"), "exact")]
     description: Annotated[str, "What it is for."] = ""
     mode: Annotated[PortMode | None, Choice(PORT_MODES, "exact"), "How it leaves the job."] = None
-    is_control: Annotated[bool, "Whether it decides how the pipeline goes on."] = False
+    is_control: Annotated[bool, NoEffect("any literal that a step gives may decide how a pipeline goes on")] = False
     early_available: Annotated[bool, NoEffect("outputs are there when the job has ended")] = False
     intellectual_property: Annotated[Mapping[str, str] | None, NoEffect("nothing is protected on this machine")] = None
 

@@ -41,16 +41,19 @@ class ScheduledJob:
         if not isinstance(value, Mapping):
             raise place.wrong(f"must be a job file, a job or a mapping with `job`, not {named(value)}")
         CHANGES.read(place, value)
+        job = str(value["job"])
+        if job.startswith(PREFIX) and "type" not in value:
+            raise place.refused("`type` is needed where a submitted job is changed", hint="type: pipeline")
+        if job.startswith(PREFIX) and value["type"] != "pipeline":
+            place.lenient("changed-job", "Azure ML changes no submitted jobs but pipelines")
         changes = {key: each for key, each in value.items() if key != "job"}
-        return self._named(place.under("job"), value["job"], changes)
+        return self._named(place.under("job"), job, changes)
 
     def schema(self, definitions: Definitions) -> Schema:
         return {"anyOf": [{"type": "string"}, CHANGES.schema(definitions)]}
 
     def _named(self, place: Place, written: str, changes: Mapping[str, Any]) -> Job | RemoteJob:
         if written.startswith(PREFIX):
-            if changes and "type" not in changes:
-                raise place.refused("`type` is needed where a submitted job is changed", hint="type: pipeline")
             known = reference(written) or Reference(name=written.removeprefix(PREFIX))
             return RemoteJob(job=known, changes=changes)
         if written.startswith("file:"):

@@ -37,6 +37,11 @@ class EntryFile:
 
     file: Annotated[str, "The script, in `code`."]
 
+    def settle(self, place: Place, _: Mapping[str, Any]) -> EntryFile:
+        if not self.file:
+            raise place.under("file").wrong("is empty")
+        return self
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryClass:
@@ -61,14 +66,6 @@ class RuntimeVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparkResources:
-    """Which machines of the cloud Spark would run on, and which Spark it is."""
-
-    instance_type: Annotated[str | None, NoEffect("Spark runs on this machine")] = None
-    runtime_version: Annotated[str | None, RuntimeVersion(), "Which Spark: 3.4."] = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeSparkResources:
     """Which machines of the cloud Spark would run on, and which Spark it is."""
 
     instance_type: Annotated[str, Choice(INSTANCE_TYPES), NoEffect("Spark runs on this machine")]

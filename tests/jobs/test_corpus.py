@@ -70,6 +70,7 @@ LENIENT = {
     "bound-in-place": "an expression may stand for any value of a step, also of one written in place",
     "truth-in-choice": "a choice of true and false is a choice",
     "no-compute": "a step without compute runs on this machine",
+    "changed-job": "B5: what a schedule changes may be a command or Spark",
     "hdfs": "B2 has it",
     "no-replication": "B2: a registry needs a location alone",
     "collected-data": "B5: production data is what the deployment has collected where nothing is said",

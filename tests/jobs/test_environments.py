@@ -342,3 +342,15 @@ def test_events_are_what_they_are_said_to_be(tmp_path: Path, wheels: Path) -> No
     events: list[Event] = list(prepare(tmp_path, environment(wheels, "tinything")))
     assert all(isinstance(event, Preparing | Waiting) for event in events[:-1])
     assert isinstance(events[-1], Prepared)
+
+
+@pytest.mark.slow
+def test_a_bare_python_is_to_be_had_without_a_network(tmp_path: Path) -> None:
+    nowhere = {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_HTTP_RETRIES": "0"}
+    nowhere["UV_CACHE_DIR"] = str(tmp_path / "packages")
+    environ = {name: value for name, value in os.environ.items() if name not in ("PIP_FIND_LINKS", "UV_FIND_LINKS")}
+    *_, bare = prepare(tmp_path / "cache", Environment(image=f"python:{OWN}"), environ=environ | nowhere)
+    assert isinstance(bare, Prepared)
+    (said,) = bare.said
+    assert said.endswith("pip is the one that Python brings")
+    assert says(bare.python, "import pip; print('pip')") == "pip"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +14,12 @@ import pytest
 
 from jobs import assets, records
 from jobs.create import create
+from jobs.events import rules
+from jobs.events.deliveries import Courier
 from jobs.files import read, read_job, read_schedule
 from jobs.records import JobRecord
 from jobs.schedules import firing, store
+from jobs.schedules.definition import of_job
 from jobs.submit import stream, wait
 from tests.jobs import verdicts
 from tests.jobs.conftest import LONG
@@ -268,6 +273,24 @@ def test_schedules(workspace: Workspace) -> None:
         job = wait(workspace, fired.job, seconds=LONG)
         assert job.status == "Completed", job.error
         assert output(workspace, job, "said").read_text() == f"hello, {whom}\n"
+
+
+def test_triggers(workspace: Workspace, tmp_path: Path) -> None:
+    now, told = time.time(), tmp_path / "ended.txt"
+    store.put(workspace, of_job(read_job(EXAMPLES / "triggers/pipeline.yml"), "greet"), now=now)
+    command = (sys.executable, str(EXAMPLES / "triggers/tell.py"), str(told))
+    rules.create(workspace, rules.Rule(name="ended", types=("RunCompleted",), command=command))
+    asked = {"inputs": {"whom": "you"}}
+    again = [firing.trigger(workspace, "greet", asked, now=now, cause="http", key="build-1") for _ in range(2)]
+    assert [is_new for _, is_new in again] == [True, False]
+    job = wait(workspace, again[0][0].job, seconds=LONG)
+    assert output(workspace, job, "said").read_text() == "hello, you\n"
+    courier = Courier(workspace)
+    courier.tick(time.time())
+    courier.wait()
+    courier.close()
+    assert told.read_text().splitlines()[-1].startswith("RunCompleted experiments/")
+    assert job.name in told.read_text()
 
 
 @pytest.mark.slow

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -44,6 +47,20 @@ def test_it_is_made_once_and_found_at_once_from_then_on(workspace: Workspace, ru
         own = attempt_folder(workspace.home, job.name, 1).path / "python"
         assert script == f"{own} 1.0"
         assert python == f"1.0 {own}"
+
+
+def test_warm_the_script_s_first_line_comes_a_second_after_the_command_at_most(tmp_path: Path) -> None:
+    wheel(tmp_path / "wheels")
+    script = "python -c 'import time, tinything; print(time.time())'"
+    (tmp_path / "job.yml").write_text(f"command: {script}\n{environment(tmp_path / 'wheels', 'tinything')}")
+    environ = os.environ | {"STUDIOLO_HOME": str(tmp_path / "home")}
+    line = [sys.executable, "-m", "studiolo", "job", "create", "-f", "job.yml", "--stream"]
+    took = []
+    for _ in range(6):
+        began = time.time()
+        done = subprocess.run(line, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+        took.append(float(done.stdout.splitlines()[-1]) - began)
+    assert min(took) < 1.0, took
 
 
 def test_meanwhile_the_job_is_preparing_and_can_be_cancelled(workspace: Workspace, run: Submit, tmp_path: Path) -> None:
