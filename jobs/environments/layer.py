@@ -35,8 +35,8 @@ def layer(prepared: Prepared, folder: Path) -> Path:
                 continue
             if each.is_symlink():
                 target.symlink_to(each.readlink())
-            elif each.stat().st_size > SMALL:
-                target.symlink_to(each)
+            elif each.stat().st_size > SMALL or not _is_script(each):
+                target.symlink_to(each)  # programs look for their libraries beside themselves
             else:
                 # Scripts look for the Python beside themselves: a copy runs by the layer's.
                 shutil.copy(each, target)
@@ -53,6 +53,11 @@ def layer(prepared: Prepared, folder: Path) -> Path:
 def fetching(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables by which packages are found and fetched."""
     return {name: value for name, value in environ.items() if name.startswith(PASSED) or name in PASSED_NAMES}
+
+
+def _is_script(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"#!"
 
 
 def variables(prepared: Prepared, python: Path, environ: Mapping[str, str]) -> dict[str, str]:

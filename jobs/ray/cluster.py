@@ -25,7 +25,7 @@ from workspace.settings import Settings
 
 HERE = "127.0.0.1"
 SOON = 180.0  # seconds for a head to come up
-LEAVING = 8.0  # seconds for one to go by itself: it would wait half a minute for jobs
+LEAVING = 3.0  # seconds for one to go by itself: it would wait half a minute for jobs
 QUEUE = 10**7  # seconds that Ray lets a job wait for room; Ray itself gives up after 900
 
 

@@ -198,6 +198,7 @@ def test_a_job_over_its_time_limit_ends_on_ray_too(workspace: Workspace, run: Su
     assert marked(mark(str(ended.run_id), 1)) == []
 
 
+@pytest.mark.slow
 def test_processes_of_pytorch_find_each_other_on_ray(workspace: Workspace, run: Submit) -> None:
     rest = "distribution:\n  type: pytorch\n  process_count_per_instance: 2\n"
     job = run("echo $RANK of $WORLD_SIZE", rest)

@@ -10,11 +10,14 @@ import psutil
 import pytest
 
 from jobs import records
+from jobs.folders import outputs_of
 from jobs.leftovers import mark, marked
 from jobs.ray.cluster import Cluster
 from jobs.records import JobRecord
 from jobs.submit import Wishes, cancel, stream, submit, wait
 from tests.jobs.conftest import LONG, job_of, says, until
+from tests.jobs.sweeping import plain_python as plain_python
+from tests.jobs.sweeping import sweep
 from workspace.home import Workspace
 from workspace.settings import Settings
 
@@ -39,6 +42,7 @@ def child(workspace: Workspace, folder: Path, command: str, rest: str = "", retr
     return submit(workspace, job_of(folder, command, f"compute: ray\n{rest}"), Wishes(parent="p", retries=retries))
 
 
+@pytest.mark.slow
 def test_children_are_tasks_of_one_driver(workspace: Workspace, tmp_path: Path) -> None:
     first = child(workspace, tmp_path, "echo $RAY_ADDRESS; echo 1 > ${{outputs.o}}/x", "outputs:\n  o: {}\n")
     ended = wait(workspace, first.name, seconds=LONG)
@@ -51,6 +55,19 @@ def test_children_are_tasks_of_one_driver(workspace: Workspace, tmp_path: Path) 
     assert [job.exit_code for job in rest] == [0, 1] * 4
     assert [b"".join(stream(workspace, name)) for name in names] == [b"%d\n" % number for number in range(8)]
     assert time.monotonic() - began < 8 * 2.0  # a Ray job alone takes longer than that
+    assert len(drivers(tmp_path)) == 1
+
+
+def test_the_trials_of_a_sweep_are_ray_tasks_and_the_best_ones_outputs_are_its(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    script = 'log(float(sys.argv[1]))\nopen(os.environ["AZURE_ML_OUTPUT_model"] + "/x", "w").write(sys.argv[1])\n'
+    sweep(workspace, tmp_path, script, rest="compute: ray\noutputs:\n  model: {}\n")
+    job = wait(workspace, "tune", seconds=2 * LONG)
+    assert job.status == "Completed", b"".join(stream(workspace, "tune"))
+    trials = records.list_jobs(workspace, parent="tune")
+    assert [trial.spec["ray"]["together"] for trial in trials] == [True] * 3
+    assert (outputs_of(workspace.home, "tune") / "model/x").read_text() == "3"
     assert len(drivers(tmp_path)) == 1
 
 
