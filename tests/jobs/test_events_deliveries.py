@@ -129,6 +129,11 @@ with Workspace.open(settings=Settings.from_environment()) as workspace:
 """
 
 
+@pytest.mark.parametrize(
+    "any_workspace",
+    ["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.slow])],
+    indirect=True,
+)
 @pytest.mark.parametrize(("point", "times"), [("gathering", 1), ("taken", 1), ("told", 2)])
 def test_a_teller_that_is_killed_loses_nothing_and_keeps_the_id(
     any_workspace: Workspace, receiver: Receiver, point: str, times: int

@@ -35,7 +35,7 @@ def fired(workspace: Workspace, folder: Path, policy: str, every: int, looks: li
 
 
 @pytest.mark.parametrize("policy", ["all", "last", "none"])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pauses=st.lists(st.sampled_from((1.0, 20.0, 61.0, 600.0, 5000.0)), min_size=1, max_size=12),
     every=st.sampled_from((1, 7, 30)),

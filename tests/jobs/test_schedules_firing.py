@@ -334,6 +334,11 @@ with Workspace.open(settings=Settings.from_environment()) as workspace:
 """
 
 
+@pytest.mark.parametrize(
+    "any_workspace",
+    ["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.slow])],
+    indirect=True,
+)
 @pytest.mark.parametrize("point", ["claimed", "before", "after"])
 def test_a_firing_whose_maker_was_killed_becomes_one_job(any_workspace: Workspace, make: Make, point: str) -> None:
     make("hourly", job="command: 'true'\n")

@@ -90,7 +90,7 @@ EXPRESSIONS = NIGHTS | st.tuples(
 ).map(" ".join)  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(place=places(), expression=EXPRESSIONS)
 def test_cron_is_due_when_somebody_who_watches_the_clock_says_so(place: tuple[str, int], expression: str) -> None:
     zone, start = place
@@ -120,7 +120,7 @@ def patterns(draw: st.DrawFn) -> Pattern:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     place=places(), pattern=patterns(), interval=st.integers(1, 4), age=st.integers(0, 60),
     frequency=st.sampled_from(("minute", "hour", "day", "week", "month")),
@@ -167,7 +167,7 @@ def test_a_recurrence_with_a_pattern_is_due_when_somebody_who_watches_the_clock_
     assert found == walk(zone, start, span, fits, twice=len(pattern.hours) == 24)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(place=places(), interval=st.integers(1, 40), frequency=st.sampled_from(("day", "week", "month")))
 def test_a_recurrence_without_a_pattern_comes_at_the_same_time_of_day(
     place: tuple[str, int], interval: int, frequency: str

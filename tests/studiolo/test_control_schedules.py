@@ -78,6 +78,11 @@ def received() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     server.server_close()
 
 
+@pytest.mark.parametrize(
+    "any_workspace",
+    ["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.slow])],
+    indirect=True,
+)
 def test_each_schedule_is_one_job_and_each_event_is_told_whoever_is_killed(
     any_workspace: Workspace, received: tuple[str, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
