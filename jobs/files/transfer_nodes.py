@@ -1,4 +1,4 @@
-"""Steps that move data: import, copy, export. They can be read; nothing on this machine runs them yet."""
+"""Steps that move data: copy, which is run as a command; import and export, which can be read and are not run here."""
 
 from __future__ import annotations
 

@@ -64,6 +64,7 @@ def test_a_parent_that_fails_says_why_is_not_tried_again_and_leaves_no_child(
     assert records.get(workspace, "bad_line0").status == "Canceled"
 
 
+@pytest.mark.slow
 def test_a_parent_that_breaks_says_so(workspace: Workspace, relay: Relay) -> None:
     relay("true", rest="name: broken\noutputs:\n  x: {type: uri_file}\n")  # where a folder is expected
     ended = wait(workspace, "broken", seconds=LONG)

@@ -133,6 +133,7 @@ jobs:
     assert log_of(workspace, "texts_second") == "for ada, 2 times and ada\n"
 
 
+@pytest.mark.slow
 def test_groups_are_given_whole_or_by_member(workspace: Workspace, run_pipeline: Run, tmp_path: Path) -> None:
     (tmp_path / "part.yml").write_text(
         "name: part\ntype: command\n" + ENVIRONMENT + "inputs:\n  g.a: {type: integer}\n  g.b: {type: string}\n"
@@ -183,6 +184,7 @@ jobs:
     assert statuses(workspace, "outer_nest") == {"double": "Completed"}
 
 
+@pytest.mark.slow
 def test_a_pipeline_job_of_a_component_runs_it(workspace: Workspace, run_pipeline: Run, tmp_path: Path) -> None:
     (tmp_path / "comp.yml").write_text(
         """
@@ -234,6 +236,7 @@ jobs:
     assert statuses(workspace, "ended") == {"slow": "Canceled"}
 
 
+@pytest.mark.slow
 def test_a_literal_that_a_step_leaves_is_given_to_others_as_a_value(
     workspace: Workspace, run_pipeline: Run, tmp_path: Path
 ) -> None:
@@ -331,7 +334,10 @@ jobs:
     assert records.list_jobs(workspace) == []
 
 
-@pytest.mark.parametrize(("mode", "status"), [("merge_with_overwrite", "Completed"), ("fail_if_conflict", "Failed")])
+@pytest.mark.parametrize(
+    ("mode", "status"),
+    [("merge_with_overwrite", "Completed"), pytest.param("fail_if_conflict", "Failed", marks=pytest.mark.slow)],
+)
 def test_data_is_copied_from_several_inputs_into_one_output(
     workspace: Workspace, run_pipeline: Run, tmp_path: Path, mode: str, status: str
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_step_that_is_not_there_is_refused(workspace: Workspace, pipeline: Pip
     assert "use" in str(refused.value.hint)
 
 
+@pytest.mark.slow
 def test_a_step_after_a_loop_sees_what_its_last_turn_has_left(
     workspace: Workspace, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

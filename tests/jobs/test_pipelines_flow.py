@@ -38,7 +38,7 @@ def components(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("n", "ran"), [(3, "yes"), (30, "no")])
+@pytest.mark.parametrize(("n", "ran"), [(3, "yes"), pytest.param(30, "no", marks=pytest.mark.slow)])
 def test_a_decision_runs_one_side_and_what_follows_it(
     workspace: Workspace, run_pipeline: Run, n: int, ran: str
 ) -> None:
@@ -88,6 +88,7 @@ jobs:
     assert [output(workspace, "looped", "log", str(n)) for n in range(3)] == ["", "", ""]
 
 
+@pytest.mark.slow
 def test_a_loop_ends_at_its_limit(workspace: Workspace, run_pipeline: Run) -> None:
     run_pipeline("""
 type: pipeline
@@ -104,7 +105,7 @@ jobs:
     assert statuses(workspace, "limited") == dict.fromkeys(["count.0", "count.1"], "Completed")
 
 
-@pytest.mark.parametrize("items", ["list", "text", "step"])
+@pytest.mark.parametrize("items", ["list", pytest.param("text", marks=pytest.mark.slow), "step"])
 def test_a_step_runs_for_each_item_and_what_they_leave_is_gathered(
     workspace: Workspace, run_pipeline: Run, items: str
 ) -> None:

@@ -24,7 +24,7 @@ from tests.jobs.pipelines import run_pipeline as run_pipeline
 from workspace.home import Workspace
 
 
-@pytest.mark.parametrize("who", ["process", "shim"])
+@pytest.mark.parametrize("who", ["process", pytest.param("shim", marks=pytest.mark.slow)])
 def test_a_pipeline_that_is_killed_mid_way_goes_on_and_runs_no_step_twice(
     workspace: Workspace, run_pipeline: Run, tmp_path: Path, who: str
 ) -> None:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/pipelines.md").read_text(encoding="utf-8")
 FILE = re.compile(r"# ([\w./-]+\.yml)\n")
@@ -33,6 +35,7 @@ def test_what_the_guide_to_pipelines_says_to_type_succeeds(tmp_path: Path) -> No
     assert "step 'count' runs as job count-1_count" in said
 
 
+@pytest.mark.slow
 def test_one_step_runs_in_the_foreground_by_the_command(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"NO_COLOR": "1", "PATH": path, "STUDIOLO_HOME": str(tmp_path / "home")}

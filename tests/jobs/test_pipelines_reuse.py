@@ -66,7 +66,9 @@ def test_unchanged_steps_are_not_run_again_and_their_outputs_are_there(
     ("change", "reason"),
     [
         ({"word": "y"}, "step 'first' runs as job p2_first: input word changed"),
-        ({"force": "true"}, "step 'first' runs as job p2_first: force_rerun is set"),
+        pytest.param(
+            {"force": "true"}, "step 'first' runs as job p2_first: force_rerun is set", marks=pytest.mark.slow
+        ),
         ({"code": "echo $1 $1\n"}, "step 'first' runs as job p2_first: code changed"),
     ],
 )
@@ -84,6 +86,7 @@ def test_a_changed_step_and_those_after_it_run_and_the_reason_is_said(
         assert "step 'second' runs as job p2_second: input said changed" in log
 
 
+@pytest.mark.slow
 def test_a_later_step_alone_runs_where_only_it_has_changed(workspace: Workspace, two: Run, tmp_path: Path) -> None:
     two("p1")
     two("p2", more="&& true")
@@ -93,6 +96,7 @@ def test_a_later_step_alone_runs_where_only_it_has_changed(workspace: Workspace,
     assert (tmp_path / "trace").read_text() == "ran\n" * 3
 
 
+@pytest.mark.slow
 def test_what_is_reused_a_second_time_comes_from_the_one_that_ran(workspace: Workspace, two: Run) -> None:
     two("p1")
     two("p2")
@@ -100,6 +104,7 @@ def test_what_is_reused_a_second_time_comes_from_the_one_that_ran(workspace: Wor
     assert "is reused from job p1_first" in log_of(workspace, "p3")
 
 
+@pytest.mark.slow
 def test_a_step_whose_outputs_are_gone_runs_again(workspace: Workspace, two: Run, tmp_path: Path) -> None:
     two("p1")
     shutil.rmtree(job_folder(workspace.home, "p1_first") / "outputs")
