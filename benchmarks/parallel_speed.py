@@ -3,21 +3,20 @@
     python benchmarks/parallel_speed.py                # 10,000 files in mini-batches of 10, two processes
     python benchmarks/parallel_speed.py --batch 1      # one file a mini-batch
 
-The work is to read a file and take its SHA-256 a few times. The pool is `multiprocessing.Pool.imap_unordered` over the
-same mini-batches, with its own start and the writing of the rows. Ours is the step's attempt from the start of its
-process to its end: workers, mini-batches, rows joined in order. Beside it stands the whole job, with what comes before:
-it is recorded, and its files become an asset, which they do once. Slowdown is the wall time over the CPU time of a busy
-loop: 1.0 is a free core.
+The work is to read a file and take its SHA-256 a few times. The pool is a program of its own, which gives the same
+mini-batches to `multiprocessing.Pool.imap` and writes the rows. Ours is the attempt of the step, from the start of its
+process to its end: workers, mini-batches, rows joined. Beside it stands the whole job, with what comes before: it is
+recorded, and its files become an asset, which they do once. Slowdown is the wall time over the CPU time of a busy loop:
+1.0 is a free core.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import multiprocessing
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -46,6 +45,19 @@ def run(mini_batch):
 """
 
 
+POOL = """
+import multiprocessing, pathlib, sys
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import score
+if __name__ == "__main__":
+    files, batch = pathlib.Path(sys.argv[1]).read_text().split("\\n"), int(sys.argv[2])
+    parts = [files[start : start + batch] for start in range(0, len(files), batch)]
+    with multiprocessing.Pool(2) as workers, open(sys.argv[3], "w") as file:
+        for rows in workers.imap(score.run, parts):
+            file.writelines(row + "\\n" for row in rows)
+"""
+
+
 def slowdown() -> float:
     """Return how much longer than its CPU time a busy loop takes."""
     wall, cpu = time.perf_counter(), time.process_time()
@@ -54,25 +66,13 @@ def slowdown() -> float:
     return (time.perf_counter() - wall) / (time.process_time() - cpu)
 
 
-def loaded(script: Path) -> Any:
-    """Load the script as the pool's processes need it."""
-    spec = importlib.util.spec_from_file_location("score", script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["score"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def pool(script: Path, files: list[str], batch: int, target: Path) -> float:
-    """Return how long a bare pool takes, rows written included."""
-    module = loaded(script)
+def pool(folder: Path, files: list[str], batch: int) -> float:
+    """Return how long a program takes that is nothing but a pool, rows written included."""
+    (folder / "src" / "pool.py").write_text(POOL)
+    (folder / "files.txt").write_text("\n".join(files))
     began = time.perf_counter()
-    parts = [files[start : start + batch] for start in range(0, len(files), batch)]
-    with multiprocessing.get_context("fork").Pool(2) as workers, target.open("w") as file:
-        for rows in workers.imap(module.run, parts):
-            file.writelines(f"{row}\n" for row in rows)
+    line = [sys.executable, "-I", str(folder / "src" / "pool.py"), str(folder / "files.txt"), str(batch)]
+    subprocess.run([*line, str(folder / "bare.txt")], check=True)
     return time.perf_counter() - began
 
 
@@ -145,7 +145,7 @@ def main() -> None:
             (folder / "rows" / f"{number:05d}.txt").write_text(f"row {number}\n" * 20)
         files = sorted(str(path) for path in (folder / "rows").iterdir())
         slow = slowdown()
-        bare = pool(folder / "src" / "score.py", files, given.batch, folder / "bare.txt")
+        bare = pool(folder, files, given.batch)
         times, rows = ours(folder, folder / "rows", given.batch)
         assert rows.read_text() == (folder / "bare.txt").read_text()
     finally:

@@ -10,8 +10,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from jobs.parallel.schedule import MiniBatch, cut, cut_by_bytes
-from jobs.shims.mltable import MLTable
-from jobs.shims.mltable import files_of as mltable_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,8 +41,10 @@ def files_of(table: Mapping[str, Any] | None, source: str) -> list[str]:
     """Return the files of an input, in an order that is always the same: those that its MLTable names, or all."""
     if table is None:
         return [source] if os.path.isfile(source) else sorted(_walk(source))  # noqa: PTH113
+    from jobs.shims import mltable  # here: most inputs are files
+
     try:
-        return list(dict.fromkeys(mltable_files(MLTable(table["paths"], (), source))))
+        return list(dict.fromkeys(mltable.files_of(mltable.MLTable(table["paths"], (), source))))
     except ValueError as problem:
         raise Unreadable(str(problem)) from None
 
@@ -118,8 +118,10 @@ def _rows_of(plan: Mapping[str, Any], frame: Any) -> int:
 
 def _frame(table: Mapping[str, Any], source: str) -> Any:
     """Read a table as its MLTable says, with pandas."""
+    from jobs.shims import mltable
+
     try:
-        return MLTable(table["paths"], table["transformations"], source).to_pandas_dataframe()
+        return mltable.MLTable(table["paths"], table["transformations"], source).to_pandas_dataframe()
     except ImportError:
         raise Unreadable("a table needs pandas: add it to the environment of the job") from None
     except ValueError as problem:

@@ -6,7 +6,6 @@ Standard library only, from Python 3.8 on: it runs in the job's own Python, besi
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import logging
 import os
 import pickle
@@ -14,7 +13,7 @@ import socket
 import struct
 import sys
 import traceback
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 SIZE = struct.Struct(">Q")
@@ -59,6 +58,10 @@ def _loaded(script: str) -> Any:
 
 def _takes_context(run: Any) -> bool:
     """Whether `run` wants to know which mini-batch it is."""
+    if isinstance(run, FunctionType) and not hasattr(run, "__wrapped__"):
+        return run.__code__.co_argcount > 1 or bool(run.__code__.co_flags & 0x04)  # or it takes *anything
+    import inspect  # here: a script has a plain function most of the time
+
     try:
         kinds = [parameter.kind for parameter in inspect.signature(run).parameters.values()]
     except (TypeError, ValueError):
