@@ -47,6 +47,16 @@ def test_a_parent_runs_its_children_and_they_are_listed_under_it(workspace: Work
     assert b"".join(stream(workspace, "abc_line1")) == b"b\n"
 
 
+def test_a_parent_and_its_children_find_the_records_in_sqlite_and_in_postgresql(
+    any_workspace: Workspace, tmp_path: Path
+) -> None:
+    job = replace(job_of(tmp_path, "true", "name: anywhere\noutputs: {all: {}}\n"), command="echo a\nenv")
+    submit_parent(any_workspace, job, kind="relay", module="tests.jobs.relay")
+    assert wait(any_workspace, "anywhere", seconds=LONG).status == "Completed"
+    assert {child.status for child in records.list_jobs(any_workspace, parent="anywhere")} == {"Completed"}
+    assert b"DATABASE_URL" not in b"".join(stream(any_workspace, "anywhere_line1"))  # a step is no process of ours
+
+
 def test_what_a_parent_writes_becomes_an_asset(workspace: Workspace, relay: Relay) -> None:
     relay("true", rest="name: giver\noutputs:\n  all:\n    name: given\n    version: 3\n")
     assert wait(workspace, "giver", seconds=LONG).status == "Completed"
