@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from flows import snapshot
-from jobs.environments import Prepared, Preparing
+from jobs.assets import environments
+from jobs.data import places
+from jobs.environments import Prepared, Preparing, conda
 from jobs.environments.spec import Spec
+from jobs.files.references import target
 from serving import consent, endpoint_keys, endpoints, python_environments, replicas
 from serving.deployment_files import DeploymentFile, Model
 from serving.deployment_settings import SCORING
@@ -20,7 +23,6 @@ from workspace.assets import FILENAME, Asset
 from workspace.documents import read_yaml
 from workspace.errors import Denied, Invalid, NotFound, StudioloError
 from workspace.home import Workspace
-from workspace.paths import safe_join
 
 RESERVED = (consent.PROPERTY, "code", "scoring_script", "requirements", "data_collector")
 FLOW_FILES = ("flow.dag.yaml", "flow.flex.yaml", "flow.dag.yml", "flow.flex.yml")
@@ -28,7 +30,6 @@ _REGISTRY = re.compile(
     r"(?:azureml://registries/[^/]+|azureml:/subscriptions/.+|/subscriptions/.+|azureml://(?:locations|subscriptions)/.+)"
     r"/(?:models|environments)/(?P<name>[^/]+)/(?:versions/(?P<version>[^/]+)|labels/(?P<label>[^/]+))"
 )
-_OUTPUT = re.compile(r"azureml://jobs/(?P<job>[^/]+)/outputs/(?P<output>[^/]+)(?:/paths/(?P<path>.*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +191,7 @@ def _registered(workspace: Workspace, file: DeploymentFile, model: Model) -> Ass
 
 
 def _content(workspace: Workspace, written: str) -> Path:
-    if match := _OUTPUT.fullmatch(written):
-        root = workspace.assets.path(workspace.assets.get("data", f"{match['job']}-{match['output']}"))
-        return safe_join(root, match["path"].rstrip("/")) if match["path"] else root
-    if "://" in written or written.startswith(("azureml:", "runs:")):
-        raise Invalid(f"the model's path {written!r} is not on this machine", hint="give a folder")
-    return Path(written)
+    return places.find(workspace, target(written, Path.cwd()), kind="model", folder=Path.cwd())
 
 
 def _type(content: Path) -> str:
@@ -240,8 +236,11 @@ def _kept_environment(workspace: Workspace, written: str) -> Spec | None:
     except (NotFound, Invalid):
         return None
     content = workspace.assets.path(asset)
-    conda = next((path for path in (content, *content.rglob("*")) if path.suffix in (".yml", ".yaml")), None)
-    return None if conda is None else python_environments.of_conda_file(conda)
+    if asset.properties.get("type") == "environment":  # one that was registered from its file
+        asked = environments.read(workspace, asset)
+        return None if asked.conda is None else conda.spec(asked.conda, asked.folder, at=asked.at)
+    found = next((path for path in (content, *content.rglob("*")) if path.suffix in (".yml", ".yaml")), None)
+    return None if found is None else python_environments.of_conda_file(found)
 
 
 def _properties(workspace: Workspace, file: DeploymentFile, requirements: Spec | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.assets import versions
-from jobs.data import places
+from jobs.data import places, tables
 from jobs.data.places import URI
 from jobs.files.data import Data
 from jobs.files.references import OutputPath, Reference, RunPath, target
@@ -27,8 +27,9 @@ def register(workspace: Workspace, data: Data) -> Asset:
     properties: dict[str, Any] = {"type": data.type}
     if isinstance(where, Path | Reference | OutputPath | RunPath):
         place = places.find(workspace, where)
-        content = kept(workspace, place)
-        if place.is_file():
+        is_table = data.type == "mltable" and tables.file_in(place) is not None
+        content = tables.moved(workspace, place) if is_table else kept(workspace, place)
+        if place.is_file() and not is_table:
             properties["filename"] = place.name
     else:
         properties[URI] = places.written(where)

@@ -9,11 +9,13 @@ from jobs.assets import versions
 from jobs.assets.data import kept, path_of
 from jobs.data import places
 from jobs.files.model import Model
-from jobs.files.references import OutputPath, RunPath, target
+from jobs.files.references import OutputPath, RunPath, Target, target
+from workspace.nodes import add_edges
 
 if TYPE_CHECKING:
     from workspace.assets import Asset
     from workspace.home import Workspace
+    from workspace.runs import RunRecord
 
 _NOTES = ("description", "tags", "properties", "stage")
 
@@ -26,11 +28,26 @@ def register(workspace: Workspace, model: Model) -> Asset:
     if model.flavors:
         properties["flavors"] = dict(model.flavors)
     properties |= {"filename": place.name} if place.is_file() else {}
-    if isinstance(where, OutputPath | RunPath):
-        properties["job_name"] = where.job if isinstance(where, OutputPath) else where.run
+    source = _run_of(workspace, where)
+    if source is not None:
+        properties["job_name"] = source.name
     asset = workspace.assets.put("model", model.name, kept(workspace, place), version=model.version,
                                  properties=properties)  # fmt: skip
+    if source is not None:
+        with workspace.light.write() as statements:
+            add_edges(statements, source.run_id, [(f"run:{source.run_id}", asset.ref)])
     return versions.noted(workspace, asset, {key: _plain(getattr(model, key)) for key in _NOTES})
+
+
+def _run_of(workspace: Workspace, where: Target) -> RunRecord | None:
+    """Return the run that has left a model, where its path says so."""
+    if isinstance(where, RunPath):
+        return workspace.runs.get(where.run)
+    if not isinstance(where, OutputPath):
+        return None
+    from jobs import records
+
+    return workspace.runs.get(str(records.get(workspace, where.job).run_id))
 
 
 def get(workspace: Workspace, ref: str) -> Path:

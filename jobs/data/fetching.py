@@ -98,7 +98,7 @@ def _fetched(settings: Settings, remote: Remote, place: Path, known: Sign | None
 
         with _incoming(place) as incoming:
             return _accept(
-                place, incoming, Sign(url=remote.url, name="code", etag=clone(remote.url, incoming / "code"))
+                place, incoming, Sign(url=shown(remote.url), name="code", etag=clone(remote.url, incoming / "code"))
             )
     if scheme in ("http", "https"):
         return _by_http(settings, remote.url, place, known)

@@ -88,18 +88,28 @@ def written(target: Target) -> str:
 
 def _output(workspace: Workspace, target: OutputPath) -> Path:
     """An output of a job. `artifacts` and `default` are all that its run has left."""
-    from jobs import records
+    place = outputs_of(workspace.home, target.job) / target.output
+    if not place.exists() and target.output in ("artifacts", "default"):
+        from jobs import records
 
-    job = records.get(workspace, target.job)
-    if target.output in ("artifacts", "default") and target.output not in (job.spec.get("outputs") or {}):
-        place = workspace.home / "runs" / str(job.run_id) / "artifacts"
-    else:
-        place = outputs_of(workspace.home, job.name) / target.output
+        place = workspace.home / "runs" / str(records.get(workspace, target.job).run_id) / "artifacts"
+    if not place.exists():
+        place = _kept(workspace, target) or place
     found = _inside(place, target.path)
     if not found.exists():
         what = f"job {target.job!r} has left no output at {written(target)!r}"
         raise NotFound(what, hint=f"studiolo job show --name {target.job}")
     return found
+
+
+def _kept(workspace: Workspace, target: OutputPath) -> Path | None:
+    """The asset that an output has become, where its files are no more."""
+    for kind in ("data", "model"):
+        try:
+            return workspace.assets.path(workspace.assets.get(kind, f"{target.job}-{target.output}"))
+        except (NotFound, Invalid):
+            continue
+    return None
 
 
 def _artifact(workspace: Workspace, target: RunPath) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from jobs.data import places
 from jobs.files import read_mltable
 from jobs.files.data import MLTABLE, TablePath, mltable_in
 from jobs.files.plain import plain
-from jobs.files.references import target
+from jobs.files.references import Target, target
 from workspace.blobs import files_of
 from workspace.errors import Invalid, NotFound
 
@@ -51,11 +51,22 @@ def files(place: Path) -> list[Path]:
 
 def localised(workspace: Workspace, place: Path, folder: Path | None = None) -> Blob:
     """Keep a table as a folder that has all its files: what its MLTable file names elsewhere is fetched."""
+    return _gathered(workspace, place, folder, lambda _: True)
+
+
+def moved(workspace: Workspace, place: Path) -> Blob:
+    """Keep a table as a folder that can be read wherever it lies; what is not on this machine is fetched by readers."""
+    return _gathered(workspace, place, place, lambda where: isinstance(where, Path))
+
+
+def _gathered(workspace: Workspace, place: Path, folder: Path | None, wanted: Callable[[Target], bool]) -> Blob:
     file = _file(place)
     said = read_mltable(file)
     kept = {path.relative_to(file.parent).as_posix(): path for path in files_of(file.parent)}
     brought = [
-        each if (found := _brought(workspace, each, file, folder)) is None else _beside(found, index, kept, each)
+        each
+        if (found := _brought(workspace, each, (file, folder), wanted)) is None
+        else _beside(found, index, kept, each)
         for index, each in enumerate(said.paths)
     ]
     if all(new is old for new, old in zip(brought, said.paths, strict=True)):
@@ -75,12 +86,15 @@ def evaluated(workspace: Workspace, place: Path, folder: Path | None = None) -> 
     return workspace.blobs.add_files((path.relative_to(whole).as_posix(), path) for path in found)
 
 
-def _brought(workspace: Workspace, each: TablePath, file: Path, folder: Path | None) -> Path | None:
-    """Return where a path of a table is on this machine, if that is outside of the table's folder."""
+def _brought(
+    workspace: Workspace, each: TablePath, near: tuple[Path, Path | None], wanted: Callable[[Target], bool]
+) -> Path | None:
+    """Return where a path of a table is on this machine, if that is outside of the table's folder and wanted."""
+    file, folder = near
     written = each.file or each.folder or each.pattern or ""
     head, glob = _split(written) if each.pattern else (written, "")
     where = target(head, file.parent)
-    if isinstance(where, Path) and where.is_relative_to(file.parent):
+    if not wanted(where) or (isinstance(where, Path) and where.is_relative_to(file.parent)):
         return None
     found = places.find(workspace, where, folder=folder)
     if each.pattern and glob and not any(found.glob(glob)):

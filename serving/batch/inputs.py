@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.data import places, tables
 from jobs.files.ports import Scalar
+from jobs.files.references import target
 from serving import yaml_values
 from workspace.assets import Asset
 from workspace.documents import Document
@@ -21,22 +23,23 @@ _LONG = re.compile(r"azureml:/.*/data/(?P<name>[^/]+)/(?:versions/(?P<version>[^
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """One input: `path` is a file, a folder or `azureml:NAME:VERSION`; `value` is what is no file."""
+    """One input: `path` is a file, a folder, a URL, a path of a datastore or `azureml:NAME:VERSION`.
+
+    `value` is what is no file.
+    """
 
     path: str = ""
     type: str = ""
     value: Scalar | None = None
 
     def __post_init__(self) -> None:
-        if self.type == "mltable":
-            raise Invalid("an mltable cannot be read yet", hint="give its folder as uri_folder")
         if self.type not in ("", *TYPES):
             raise Invalid(f"an input cannot be of type {self.type!r}", hint=f"known: {', '.join(TYPES)}")
 
     @property
     def is_asset(self) -> bool:
         """Whether it names what the workspace keeps, and nothing else of this machine."""
-        return self.path.startswith("azureml:")
+        return self.path.startswith("azureml:") and ("://" not in self.path or bool(_LONG.fullmatch(self.path)))
 
 
 def read(document: Document) -> dict[str, Given]:
@@ -58,29 +61,38 @@ def read(document: Document) -> dict[str, Given]:
 
 
 def data(workspace: Workspace, *, endpoint: str, given: Given) -> Asset:
-    """Return the data asset that an input means; files of this machine become one."""
-    if match := _LONG.fullmatch(given.path):
+    """Return the data asset that an input means: files from anywhere become one, and a table becomes its files."""
+    asset = _named(workspace, given.path) if given.is_asset else None
+    kind = given.type or (str(asset.properties.get("type", "")) if asset else "")
+    if asset is not None and kind != "mltable" and places.URI not in asset.properties:
+        return asset
+    place = places.content(workspace, asset) if asset else _place(workspace, given)
+    if kind == "uri_file" and not place.is_file():
+        raise Invalid(f"{given.path!r} is a folder", hint="--input-type uri_folder")
+    if kind == "uri_folder" and not place.is_dir():
+        raise Invalid(f"{given.path!r} is a file", hint="--input-type uri_file")
+    is_table = kind == "mltable" and tables.file_in(place) is not None
+    called = asset.name if asset else place.stem
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{endpoint}-{called}")
+    return workspace.assets.put("data", name, tables.evaluated(workspace, place) if is_table else place)
+
+
+def _named(workspace: Workspace, path: str) -> Asset:
+    if match := _LONG.fullmatch(path):
         label = match["label"]
-        return workspace.assets.get(
-            "data", f"{match['name']}@{label}" if label else f"{match['name']}:{match['version']}"
-        )
+        path = f"{match['name']}@{label}" if label else f"{match['name']}:{match['version']}"
+    return workspace.assets.get("data", path)
+
+
+def _place(workspace: Workspace, given: Given) -> Path:
     if "://" in given.path:
-        raise Invalid(
-            f"the input {given.path!r} is not on this machine", hint="give a file, a folder or azureml:NAME:1"
-        )
-    if given.is_asset:
-        return workspace.assets.get("data", given.path)
+        return places.find(workspace, target(given.path, Path.cwd()), folder=Path.cwd())
     path = Path(given.path).expanduser()
     if not given.path or not path.exists():
         raise Invalid(
             f"no file or folder at {given.path!r}", hint="or name data of the workspace: azureml:NAME:VERSION"
         )
-    if given.type == "uri_file" and not path.is_file():
-        raise Invalid(f"{given.path!r} is a folder", hint="--input-type uri_folder")
-    if given.type == "uri_folder" and not path.is_dir():
-        raise Invalid(f"{given.path!r} is a file", hint="--input-type uri_file")
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{endpoint}-{path.resolve().stem}")
-    return workspace.assets.put("data", name, path.resolve())
+    return path.resolve()
 
 
 def _literal(value: Any) -> Scalar | None:

@@ -301,6 +301,9 @@ def test_all_that_a_run_has_left_is_an_output_too(workspace: Workspace, run: Sub
     model["path"] = "azureml://jobs/first/outputs/artifacts/paths/outputs/"
     shown = assets.create(workspace, "model", model)
     assert (shown["version"], shown["job_name"]) == ("2", "first")
+    assert [edge.source for edge in workspace.lineage.upstream("model:net:2", depth=1)] == [
+        f"run:{_run(workspace, 'first')}"
+    ]
 
 
 def repository(folder: Path) -> str:
@@ -379,3 +382,20 @@ def test_an_output_is_written_by_whatever_protocol(workspace: Workspace, tmp_pat
     assert fsspec.filesystem("memory").cat("/sent/here/x") == b"1"
     with pytest.raises(Invalid, match="nothing can be written"):
         fetching.send(Remote(url="https://example.test/x"), tmp_path / "made")
+
+
+def test_the_steps_of_a_pipeline_read_by_its_map(workspace: Workspace, tmp_path: Path) -> None:
+    from jobs.create import create
+    from jobs.files import read_job
+
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "a.txt").write_text("mapped\n")
+    (tmp_path / "data_map.yml").write_text("https://example.test/: ./far/\n")
+    (tmp_path / "pipeline.yml").write_text(
+        "type: pipeline\nname: maps\ninputs:\n  far: {type: uri_file, path: https://example.test/a.txt}\njobs:\n"
+        "  say:\n    type: command\n    command: cat ${{inputs.far}}\n"
+        "    inputs: {far: '${{parent.inputs.far}}'}\n"
+    )
+    job = wait(workspace, create(workspace, read_job(tmp_path / "pipeline.yml")).name, seconds=LONG)
+    assert job.status == "Completed", job.error
+    assert b"mapped\n" in b"".join(stream(workspace, "maps_say"))

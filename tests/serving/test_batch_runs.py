@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from jobs import records, submit
+from jobs import assets, records, submit
 from jobs.records import JobRecord
 from serving.batch import deploying, deployment_files, endpoint_files, inputs, invoking
 from serving.batch.inputs import Given
@@ -122,6 +122,32 @@ def test_rows_of_all_files_come_in_the_order_of_the_files_and_know_where_they_ar
     sources = {edge.source for edge in batch.workspace.lineage.upstream(f"run:{shown['run_id']}")}
     assert {"model:heart:1", "data:heart-files:1", "component:heart-blue-code:1"} <= sources
     assert shown["outputs"] == {"score": f"data:{job.name}-score:1"}
+
+
+def test_tables_datastores_and_data_from_elsewhere_are_inputs(batch: Batch, tmp_path: Path) -> None:
+    batch.deploy()
+    batch.files(["a", "b", "c"])
+    table = tmp_path / "table"
+    table.mkdir()
+    (table / "MLTable").write_text("type: mltable\npaths: [{file: ../files/000.txt}, {pattern: ../files/*2.txt}]\n")
+    store = batch.workspace.home / "datastores" / "workspaceblobstore" / "here"
+    store.mkdir(parents=True)
+    (store / "d.txt").write_text("d")
+    far = {"name": "far", "path": "https://example.test/far/", "type": "uri_folder"}
+    (batch.workspace.home / "data_map.yml").write_text(f"https://example.test/far/: {store}\n")
+    assets.create(batch.workspace, "data", far)
+    assets.create(batch.workspace, "data", {"name": "table", "path": str(table), "type": "mltable"})
+    found = []
+    for given in (
+        Given(path=str(table), type="mltable"),
+        Given(path="azureml:table@latest"),
+        Given(path="azureml://datastores/workspaceblobstore/paths/here/", type="uri_folder"),
+        Given(path="azureml:far:1"),
+    ):
+        job = invoking.invoke(batch.workspace, "heart", Invocation(inputs={"data": given}))
+        assert batch.end(job)["status"] == "Completed", batch.log(job)
+        found.append((batch.output(job) / "predictions.csv").read_text())
+    assert [text.splitlines() for text in found] == [["000.txt: a", "002.txt: c"]] * 2 + [["d.txt: d"]] * 2
 
 
 def test_only_a_summary_leaves_what_the_script_writes_itself(batch: Batch) -> None:
@@ -352,7 +378,8 @@ async def test_another_key_reads_no_files_of_this_machine_and_asks_its_own_endpo
         data = {"InputData": {"x": {"JobInputType": "UriFolder", "Uri": uri}}, **more}
         return await house.http.post("/endpoints/heart/jobs", json={"properties": data}, headers=headers)
 
-    for uri in ("/etc", "file:///etc", "./x", "~"):
+    elsewhere = ("azureml://datastores/workspaceblobstore/paths/x", "azureml://jobs/j/outputs/o", "https://x.test/a")
+    for uri in ("/etc", "file:///etc", "./x", "~", *elsewhere):
         assert (await begin(uri, viewer)).status_code == 403, uri
     house.workspace.assets.put("data", "texts", Path(batch.files(["a"]).path))
     out = {"OutputData": {"score": {"Uri": str(tmp_path / "out")}}}

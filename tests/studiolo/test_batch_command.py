@@ -127,8 +127,9 @@ def test_an_asset_is_an_input_and_numbers_are_given_for_one_job(say: Say, tmp_pa
         say("batch-endpoint", "invoke", "-n", "letters", "--input", "nothing")
     with pytest.raises(Invalid, match="takes one input, not 0"):
         say("batch-endpoint", "invoke", "-n", "letters")
-    with pytest.raises(Invalid, match="mltable cannot be read yet"):
-        say("batch-endpoint", "invoke", "-n", "letters", "--input", "files", "--input-type", "mltable")
+    (tmp_path / "files" / "MLTable").write_text("type: mltable\npaths: [{pattern: ./a*.txt}]\n")
+    of_table = ("--input", "files", "--input-type", "mltable", "--stream", "--json")
+    assert shown(say("batch-endpoint", "invoke", "-n", "letters", *of_table))["counts"]["files"] == 1
 
 
 def test_endpoints_and_deployments_are_listed_changed_and_deleted(say: Say) -> None:
