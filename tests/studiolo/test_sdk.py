@@ -211,3 +211,53 @@ def test_a_component_is_registered_and_called(client: Client) -> None:
     assert client.jobs.stream(made.name).status == "Completed"
     (folder,) = client.jobs.download(made.name, download_path="got", output_name="sums")
     assert (folder / "n").read_text() == "5\n"
+
+
+TRIAL = """\
+import json, os, sys, urllib.request
+
+body = {"run_id": os.environ["MLFLOW_RUN_ID"], "key": "loss", "value": float(sys.argv[1]), "timestamp": 0, "step": 0}
+headers = {"Content-Type": "application/json", "Authorization": "Bearer " + os.environ["MLFLOW_TRACKING_TOKEN"]}
+address = os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/runs/log-metric"
+urllib.request.urlopen(urllib.request.Request(address, json.dumps(body).encode(), headers)).close()
+print(sys.argv[1], file=open(sys.argv[2] + "/n", "w"))
+"""
+
+
+def trial(folder: Path) -> Any:
+    """Return a command that logs its rate as its loss, and leaves it."""
+    folder.mkdir()
+    (folder / "trial.py").write_text(TRIAL)
+    return command(
+        command="python trial.py ${{inputs.rate}} ${{outputs.kept}}", code=folder, environment=BARE,
+        inputs={"rate": 1}, outputs={"kept": Output(type="uri_folder")},
+    )  # fmt: skip
+
+
+def test_a_sweep_leaves_what_its_best_trial_left(client: Client, tmp_path: Path) -> None:
+    search = trial(tmp_path / "code")(rate=Choice([3, 1, 2])).sweep(
+        primary_metric="loss", goal="minimize", sampling_algorithm="grid", max_total_trials=3
+    )
+    made = client.jobs.create_or_update(search)
+    assert client.jobs.stream(made.name).type == "sweep"
+    (folder,) = client.jobs.download(made.name, download_path="got", output_name="kept")
+    assert (folder / "n").read_text() == "1\n"
+
+
+def test_a_sweep_is_a_step_of_a_pipeline(client: Client, tmp_path: Path) -> None:
+    once = trial(tmp_path / "code")
+
+    @pipeline()
+    def searched() -> dict[str, Any]:
+        best = once(rate=Choice([3, 2])).sweep(
+            primary_metric="loss", goal="minimize", sampling_algorithm="grid", max_total_trials=2
+        )
+        after = numbers(10)(rows=best.outputs.kept)
+        return {"sums": after.outputs.sums}
+
+    job = searched()
+    assert list(job.as_job()["jobs"]) == ["best", "after"]
+    made = client.jobs.create_or_update(job)
+    assert client.jobs.stream(made.name).status == "Completed"
+    (folder,) = client.jobs.download(made.name, download_path="got", output_name="sums")
+    assert (folder / "n").read_text() == "12\n"
