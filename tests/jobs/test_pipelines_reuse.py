@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from jobs import records
+from jobs.create import create
+from jobs.files import job_of
 from jobs.folders import job_folder
+from jobs.submit import wait
+from tests.jobs.conftest import LONG
 from tests.jobs.pipelines import Run, log_of, output, statuses
 from tests.jobs.pipelines import cache as cache
 from tests.jobs.pipelines import run_pipeline as run_pipeline
@@ -151,3 +155,16 @@ def test_steps_of_a_pipeline_in_a_pipeline_are_used_again(
     run_pipeline(text.replace("NAME", "n2"))
     assert (tmp_path / "trace").read_text() == "ran\n"
     assert "step 'in' is reused from job n1_in" in log_of(workspace, "n2")
+
+
+@pytest.mark.slow
+def test_pipelines_run_and_are_reused_in_sqlite_and_in_postgresql(any_workspace: Workspace, tmp_path: Path) -> None:
+    jobs = {
+        "a": {"command": "echo x > ${{outputs.o}}/x", "outputs": {"o": {}}},
+        "b": {"command": "cat ${{inputs.o}}/x", "inputs": {"o": "${{parent.jobs.a.outputs.o}}"}},
+    }
+    for name in ("q1", "q2"):
+        job = job_of({"type": "pipeline", "name": name, "experiment_name": "q", "jobs": jobs}, tmp_path)
+        create(any_workspace, job)
+        assert wait(any_workspace, name, seconds=LONG).status == "Completed"
+    assert "step 'b' is reused from job q1_b" in log_of(any_workspace, "q2")
