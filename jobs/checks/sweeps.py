@@ -11,6 +11,7 @@ from jobs.files.search_space import Normal, QNormal, QUniform, RandInt, Space, U
 from jobs.files.sweep import Bandit, Sampling, SweepJob, SweepLimits, TruncationSelection
 from workspace.documents import Step
 
+_NUMBERS = ("min_value", "max_value", "mu", "sigma", "q", "upper")
 BAYESIAN = ("choice", "uniform", "quniform")
 
 
@@ -45,8 +46,9 @@ def stopping(origin: Origin, policy: Any) -> Iterator[Finding]:
         both = "both" if policy.slack_factor is not None else "none"
         what = f"bandit takes one of `slack_factor` and `slack_amount`, and there is {both}"
         yield refusal("bandit-slack", what, origin, "early_termination")
-    if isinstance(policy, TruncationSelection) and not 1 <= policy.truncation_percentage <= 99:
-        what = f"must be from 1 to 99, not {policy.truncation_percentage}"
+    percentage = policy.truncation_percentage if isinstance(policy, TruncationSelection) else None
+    if isinstance(percentage, int) and not 1 <= percentage <= 99:
+        what = f"must be from 1 to 99, not {percentage}"
         yield refusal("truncation-percentage", what, origin, "early_termination", "truncation_percentage")
     for key, least in (("evaluation_interval", 1), ("delay_evaluation", 0)):
         number = getattr(policy, key)
@@ -73,6 +75,8 @@ def _names(spaces: Mapping[str, Any]) -> list[str]:
 
 def _space(origin: Origin, steps: tuple[Step, ...], space: Space) -> Iterator[Finding]:
     problem = None
+    if any(isinstance(getattr(space, name), str) for name in _NUMBERS if hasattr(space, name)):
+        return  # an expression stands for it
     if isinstance(space, Values) and not space.values:
         problem = "a choice needs `values`"
     if isinstance(space, Uniform | QUniform) and space.min_value > space.max_value:

@@ -150,8 +150,8 @@ class OnBehalfOf:
 
     ignored: ClassVar[tuple[str, ...]] = ("$schema",)
 
-    user_tenant_id: str | None = None
-    user_object_id: str | None = None
+    user_tenant_id: str
+    user_object_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,7 +122,7 @@ class DoWhile:
 
     origin: Origin
     type: Literal["do_while"]
-    body: Annotated[str, Expression(parts=True), "The step: ${{parent.jobs.NAME}}."]
+    body: Annotated[str, Expression(), "The step: ${{parent.jobs.NAME}}."]
     condition: Annotated[str | None, "The output of the step that says whether it goes on."] = None
     mapping: Annotated[Mapping[str, tuple[str, ...]], Named(Names()), "From outputs to inputs of the next turn."]
     limits: LoopLimits
@@ -136,7 +136,7 @@ class ParallelFor:
 
     origin: Origin
     type: Literal["parallel_for"]
-    body: Annotated[str, Expression(parts=True), "The step: ${{parent.jobs.NAME}}."]
+    body: Annotated[str, Expression(), "The step: ${{parent.jobs.NAME}}."]
     items: Annotated[tuple[Mapping[str, Value], ...] | str, Items(), "What it goes over."]
     max_concurrency: Annotated[int | None, "How many at the same time."] = None
     outputs: Annotated[Mapping[str, Output], NodeOutputs(), "Where its outputs go."] = field(default_factory=dict)

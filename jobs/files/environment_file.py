@@ -37,10 +37,10 @@ class CondaFile:
     """A conda file, or what one would say."""
 
     def read(self, place: Place, value: Any) -> Mapping[str, Any]:
+        if not value:
+            return {}
         if isinstance(value, dict):
             return value
-        if value == "":
-            return {}
         if not isinstance(value, str):
             raise place.wrong(f"must be a conda file or its content, not {named(value)}")
         path = (place.folder / value).resolve()

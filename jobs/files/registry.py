@@ -43,7 +43,7 @@ class ResourceId:
 class OwnContainerRegistry:
     """Images that the registry keeps itself."""
 
-    acr_account_sku: Annotated[str | None, Choice(("premium",))] = None
+    acr_account_sku: Annotated[str, Choice(("premium",))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -190,7 +190,9 @@ class Choice:
                     place.lenient("case", f"{value!r} is written {word!r}")
                     return word
         hint = did_you_mean(str(value), self.words)
-        raise place.wrong(f"cannot be {named(value)}", hint=hint)
+        # Azure ML's package lets expressions through where nothing fills them in.
+        rule = "undeclared" if isinstance(value, str) and EXPRESSION.search(value) else ""
+        raise place.wrong(f"cannot be {named(value)}", hint=hint, rule=rule)
 
     def schema(self, definitions: Definitions) -> Schema:  # noqa: ARG002
         return {"enum": list(self.words)}
