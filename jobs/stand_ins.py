@@ -23,7 +23,7 @@ PTH = "zz_studiolo_stand_ins.pth"  # read after every other file of its kind: wh
 _NAMES = "Dataset, Experiment, Model, Run, Workspace"
 _CORE = f"from azureml_core_stand_in import {_NAMES}\n"
 _FILES = {
-    "mltable.py": "mltable.py",
+    **{f"mltable/{name}.py": f"mltable/{name}.py" for name in ("__init__", "conditions", "paths", "reading")},
     "azureml_core_stand_in.py": "azureml_core.py",
     "azureml_mlflow_stand_in.py": "azureml_mlflow.py",
 }
@@ -35,7 +35,7 @@ _LINES = {
         "[mlflow.model_registry_store]\nazureml = azureml_mlflow_stand_in:registry\n"
     ),
 }
-_MARKS = {"mltable.py": "mltable", "azureml": "azureml", "azureml_mlflow-1.0.dist-info": "azureml"}
+_MARKS = {"mltable": "mltable", "azureml": "azureml", "azureml_mlflow-1.0.dist-info": "azureml"}
 
 
 def folder_of(cache: Path, *, without: tuple[str, ...] = ()) -> Path:

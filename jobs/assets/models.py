@@ -30,7 +30,7 @@ def register(workspace: Workspace, model: Model) -> Asset:
     properties |= {"filename": place.name} if place.is_file() else {}
     source = _run_of(workspace, where)
     if source is not None:
-        properties["job_name"] = source.name
+        properties["job_name"] = where.job if isinstance(where, OutputPath) else source.name
     asset = workspace.assets.put("model", model.name, kept(workspace, place), version=model.version,
                                  properties=properties)  # fmt: skip
     if source is not None:

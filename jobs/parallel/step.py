@@ -31,7 +31,8 @@ DRIVER = "studiolo_parallel"  # the input that brings our driver
 RETRIES, TIMEOUT = 2, 60  # where the file does not say it
 _FILES = (
     "__init__.py", "parallel/__init__.py", "parallel/driver.py", "parallel/schedule.py", "parallel/tables.py",
-    "parallel/worker.py", "shims/__init__.py", "shims/mltable.py",
+    "parallel/worker.py", "shims/__init__.py", "shims/mltable/__init__.py", "shims/mltable/conditions.py",
+    "shims/mltable/paths.py", "shims/mltable/reading.py",
 )  # fmt: skip
 # Isolated, so that nothing of the job's is met instead of the driver's modules; its workers are not.
 _START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from jobs.parallel.driver import main; sys.exit(main())"

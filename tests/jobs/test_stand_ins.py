@@ -86,6 +86,6 @@ def test_the_modules_are_made_once_and_without_those_that_are_there(cache: Path)
     whole = stand_ins.folder_of(cache)
     assert stand_ins.folder_of(cache) == whole
     part = stand_ins.folder_of(cache, without=("azureml",))
-    assert (part / "mltable.py").exists()
+    assert (part / "mltable" / "__init__.py").exists()
     assert not (part / "azureml").exists()
     assert [path.name for path in part.parent.iterdir() if path.name.startswith(".")] == []
