@@ -23,6 +23,7 @@ dist.init_process_group("gloo")
 number = torch.tensor([dist.get_rank() + 1.0])
 dist.all_reduce(number)
 print("sum", number.item(), "of", dist.get_world_size())
+dist.destroy_process_group()
 """
 
 

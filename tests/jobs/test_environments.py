@@ -170,11 +170,12 @@ def test_a_killed_maker_leaves_nothing_that_is_used(tmp_path: Path, building: su
 
 def test_whoever_stops_listening_stops_the_work(tmp_path: Path) -> None:
     slow_package(tmp_path / "slow")
+    before = psutil.Process().children(recursive=True)
     events = prepare(tmp_path / "cache", environment(tmp_path, "./slow"))
     for event in events:
         if (tmp_path / "begun").exists() and isinstance(event, Waiting):
             break
-    started = [each for each in psutil.Process().children(recursive=True) if each.name() != "python-watch"]
+    started = [each for each in psutil.Process().children(recursive=True) if each not in before]
     events.close()  # type: ignore[attr-defined]
     assert started
     assert not [each for each in started if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]

@@ -30,7 +30,7 @@ def test_a_sample_tells_what_living_descendants_take(tmp_path: Path) -> None:
     child.stdout.readline()
     sampler.look()
     sample = json.loads((tmp_path / "samples.jsonl").read_text())
-    assert 0.3 < sample["cpu_seconds"] < 5
+    assert 0.3 < sample["cpu_seconds"] < 60
     assert sample["memory"] > 4_000_000
     assert sample["processes"] >= 1
     child.communicate(b"\n")

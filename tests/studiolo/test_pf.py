@@ -67,6 +67,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "bad.jsonl").write_text('{"q": "a"}\n{"q": "bad"}\n')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STUDIOLO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "120")
     return tmp_path
 
 
