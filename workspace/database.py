@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, Pool, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
-from workspace.errors import Invalid, MissingExtra, StudioloError, Unavailable
+from workspace.errors import Damaged, Invalid, MissingExtra, StudioloError, Unavailable
 from workspace.filesystems import is_full, is_network
 
 PATIENCE = 30.0  # seconds that a writer waits for the others
@@ -184,6 +184,7 @@ _SQLITE_REASONS = {
     "SQLITE_CORRUPT": ("its content is damaged", "restore a backup; `studiolo doctor` tells more"),
     "SQLITE_NOTADB": ("it is not a database", "is STUDIOLO_HOME right? else restore a backup"),
 }
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 def _explanation(error: DBAPIError, url: URL) -> StudioloError | None:
@@ -193,7 +194,8 @@ def _explanation(error: DBAPIError, url: URL) -> StudioloError | None:
             name = "SQLITE_FULL"
         for prefix, (what, hint) in _SQLITE_REASONS.items():
             if name.startswith(prefix):
-                return Unavailable(f"the workspace database {url.database}: {what}", hint=hint)
+                kind = Damaged if prefix in _DAMAGE else Unavailable
+                return kind(f"the workspace database {url.database}: {what}", hint=hint)
         return None
     shown = url.render_as_string(hide_password=True)
     state = getattr(cause, "sqlstate", None)
