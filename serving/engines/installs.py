@@ -5,6 +5,7 @@ They are in the person's cache, so that all workspaces share them.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -34,6 +35,7 @@ class Recipe:
     pins: str = ""  # a file beside this one: exactly these packages and no others
     module: str
     count: int = 0  # packages, roughly, for the progress
+    along: bool = False  # an extra of ours, so that our own Python may have it
 
     @property
     def arguments(self) -> list[str]:
@@ -49,9 +51,7 @@ RECIPES: Mapping[str, Mapping[str, Recipe]] = {
         CUDA: Recipe(title="vLLM", packages=("vllm==0.32.0",), module="vllm", count=180),
     },
     "llamacpp": {
-        CPU: Recipe(
-            title="llama.cpp", packages=("llama-cpp-python[server]>=0.3.16",), module="llama_cpp.server", count=25
-        ),
+        CPU: Recipe(title="llama.cpp", packages=("xllamacpp>=2026.10,<2027",), module="xllamacpp", count=1, along=True),
     },
 }
 
@@ -102,6 +102,14 @@ def python(name: str) -> Path | None:
     """Return the Python that has the engine."""
     found = find(name)
     return found.python if found else None
+
+
+def comes_along(name: str) -> bool:
+    """Whether an engine is there without being installed: one of ours, or of an extra that our own Python has."""
+    if name not in RECIPES:
+        return True
+    recipe = RECIPES[name][CPU]
+    return recipe.along and importlib.util.find_spec(recipe.module) is not None
 
 
 def install(name: str, *, build: str | None = None, index: str | None = None) -> Iterator[Step]:
@@ -174,8 +182,8 @@ def _pip(command: Sequence[str], environment: Mapping[str, str], total: int) -> 
 
 def _proved(place: Path, recipe: Recipe, environment: Mapping[str, str]) -> str:
     code = f"import importlib, importlib.metadata as m; importlib.import_module({recipe.module!r}); "
-    names = [recipe.module, f"{recipe.module}-cpu", "llama-cpp-python"]
-    code += f"print([d.version for d in m.distributions() if d.name.lower() in {names!r}][0])"
+    names = [recipe.module, f"{recipe.module}-cpu"]
+    code += f"print([d.version for d in m.distributions() if d.name.lower().replace('_', '-') in {names!r}][0])"
     said = _run([str(place / "bin" / "python"), "-P", "-c", code], environment)
     return said.strip().splitlines()[-1]
 
