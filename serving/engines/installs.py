@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -112,6 +113,18 @@ def comes_along(name: str) -> bool:
     return recipe.along and importlib.util.find_spec(recipe.module) is not None
 
 
+def obstacle(name: str, build: str = CPU) -> str:
+    """Return why this machine can have no such build of an engine, whatever is tried; nothing where it can."""
+    if (name, build) != ("vllm", CPU):
+        return ""
+    here = f"{platform.system()} on {platform.machine()}"
+    if here not in ("Linux on x86_64", "Linux on aarch64") or platform.libc_ver()[0] != "glibc":
+        return f"vLLM's CPU build is for Linux (glibc) on x86_64 and aarch64, and this is {here}"
+    if platform.machine() == "x86_64" and " avx2 " not in Path("/proc/cpuinfo").read_text():
+        return "vLLM's CPU build needs AVX2, which this processor does not have"
+    return ""
+
+
 def install(name: str, *, build: str | None = None, index: str | None = None) -> Iterator[Step]:
     """Install an engine and prove that it can be imported; `index` is asked besides pip's own.
 
@@ -122,6 +135,8 @@ def install(name: str, *, build: str | None = None, index: str | None = None) ->
     recipe = RECIPES[name].get(build)
     if recipe is None:
         raise NotFound(f"no {build} build of {name}", hint=f"known: {', '.join(RECIPES[name])}")
+    if why := obstacle(name, build):
+        raise Unavailable(why, hint="the engine torch runs the same models")
     place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with locked(place.with_suffix(".lock")):
         if found := find(name):

@@ -14,7 +14,7 @@ from serving.endpoints import Deployment
 from serving.engines import installs, launch_vllm
 from serving.engines.launch import Launch
 from serving.engines.launches import KINDS, kind
-from workspace.errors import Conflict, Invalid, MissingExtra, NotFound
+from workspace.errors import Conflict, Invalid, MissingExtra, NotFound, Unavailable
 from workspace.home import Workspace
 from workspace.settings import cache_folder
 
@@ -140,6 +140,17 @@ def test_an_unknown_engine_is_not_found() -> None:
     with pytest.raises(NotFound):
         installs.folder("torch")
     assert set(installs.RECIPES) <= set(KINDS)
+
+
+def test_what_a_machine_cannot_have_is_refused_before_anything_is_fetched(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    with pytest.raises(Unavailable, match="this is Linux on riscv64"):
+        next(installs.install("vllm", build="cpu"))
+    assert not (cache / "engines").exists()
+    assert not installs.obstacle("vllm", "cuda")
+    assert not installs.obstacle("llamacpp")
 
 
 def test_an_installation_that_was_cut_off_does_not_count(vllm: Path) -> None:
