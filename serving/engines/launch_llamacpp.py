@@ -15,6 +15,8 @@ from workspace.home import Workspace
 
 OVERHEAD = 250_000_000  # bytes beside the weights
 CONTEXT = 4_096  # tokens of a conversation, where `n_ctx` is not set
+# It knows the paths /tokenize and /detokenize and means something else by them.
+LACKS = {"/v1/completions": ("echo", "logprobs", "suffix", "best_of"), "/tokenize": ("",), "/detokenize": ("",)}
 CHATS = 4  # at once, where `n_parallel` is not set
 
 

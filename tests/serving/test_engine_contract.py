@@ -318,6 +318,27 @@ def test_what_cannot_be_asked_is_refused_in_the_shape_of_openai(house: House) ->
 
 
 @pytest.mark.model
+def test_tokens_are_counted_or_that_is_refused_and_a_prompt_is_echoed_or_that_is(house: House) -> None:
+    if house.case.engine in ("flow", "openai"):
+        pytest.skip("a flow has no tokens; what somebody else's server does is not known")
+    asked: dict[str, Any] = {"model": house.name, "prompt": "Once upon a time"}
+    if not house.case.cuts:
+        for path, body, field in [
+            ("../tokenize", asked, "model"), ("completions", asked | {"echo": True}, "echo"),
+            ("completions", asked | {"logprobs": 1}, "logprobs"),
+        ]:  # fmt: skip
+            with pytest.raises(openai.BadRequestError) as caught:
+                house.client.post(path, body=body, cast_to=object)
+            assert (caught.value.param, caught.value.code) == (field, "unsupported_parameter")
+        return
+    counted: Any = house.client.post("../tokenize", body=asked, cast_to=object)
+    assert counted["count"] == len(counted["tokens"]) > 3
+    told = house.client.completions.create(**asked, echo=True, logprobs=1, max_tokens=2, temperature=0)
+    assert told.choices[0].text.startswith("Once upon a time")
+    assert told.choices[0].logprobs
+
+
+@pytest.mark.model
 def test_an_adapter_is_loaded_while_the_engine_runs(house: House, tmp_path: Path) -> None:
     if not house.case.adapters:
         pytest.skip("this engine has no adapters of its own")
