@@ -68,8 +68,9 @@ slow: .venv/.dev  ## tests that take minutes
 	$(BIN)/pytest -m slow
 
 test-vllm: .venv/.dev  ## install vLLM into an environment of its own and test the engine with the real thing
+	@# Where it cannot be installed the tests say why and skip; where it only was not, they fail.
 	@$(BIN)/studiolo engine list | grep -q '^vllm.*not installed' && $(BIN)/studiolo engine install vllm || true
-	$(BIN)/pytest -m vllm
+	$(BIN)/pytest -m "vllm and not slow" -rs tests/serving
 
 gpu: .venv/.dev  ## tests that need a CUDA device
 	$(BIN)/pytest -m gpu

@@ -17,6 +17,7 @@ from studiolo.sessions import Sessions
 from workspace.tokens import TokenRecord
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:&])")
+VIEWER = "A token of role viewer looks and asks: this needs a contributor"
 TONES = {"FINISHED": "green", "RUNNING": "blue", "FAILED": "red", "KILLED": "orange", "PAUSED": "violet"}
 SIGNS = {"FINISHED": "✓", "RUNNING": "●", "FAILED": "✕", "KILLED": "■", "PAUSED": "‖"}
 
@@ -82,6 +83,18 @@ def acts(name: str) -> None:
 def visitor() -> TokenRecord:
     """Return whose token opened this session."""
     return Sessions(workspace()).holder(st.context.cookies.get(f"studiolo_{st.get_option('server.port')}", ""))
+
+
+def may_change() -> bool:
+    """Whether the visitor may change what others see; a token of role viewer looks and asks."""
+    return visitor().role != "viewer"
+
+
+def change(label: str, *, icon: str, tip: str | None = None, disabled: bool = False) -> bool:
+    """Show a button that changes something, and return whether somebody who may has pressed it."""
+    may = may_change()
+    # Streamlit itself drops a press of a button that is shut.
+    return bool(st.button(label, icon=icon, help=tip if may else VIEWER, disabled=disabled or not may))
 
 
 def empty(title: str, text: str, line: str | None = None) -> None:

@@ -1,11 +1,12 @@
 """Engines side by side: how fast each answers 1, 16 and 64 chats at once, asked directly and through our gateway.
 
-    python benchmarks/engine_compare.py [--vllm VENV] [--llamacpp VENV --gguf FILE] [--chats 1,16,64] [--rounds 3]
+    python benchmarks/engine_compare.py [--vllm VENV] [--gguf FILE] [--chats 1,16,64] [--rounds 3]
 
-runs our torch engine and `transformers serve --continuous-batching` of this environment, and the others where their
-environments are given, one after another on the embedded chat model, each in every round. One client asks them all: a
-process of its own over plain sockets. Tokens a second count the prompt's time too; tokens a CPU second are those of
-the whole process tree and hardly change when neighbours are at work. The ratio is to `transformers serve`.
+runs our torch engine and `transformers serve --continuous-batching` of this environment, vLLM where its environment is
+given, our engine llamacpp where the model is given as a GGUF file too, one after another on the embedded chat model,
+each in every round. One client asks them all: a process of its own over plain sockets. Tokens a second count the
+prompt's time too; tokens a CPU second are those of the whole process tree and hardly change when neighbours are at
+work. The ratio is to `transformers serve`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from workspace import Workspace
 from workspace.settings import Settings
 
 PEER = "transformers serve"
+LLAMACPP = "studiolo, llamacpp, Q4_1"
+GGUF = "gguf"
 START = 400.0  # seconds that a server may take to answer for the first time
 TOPICS = [
     "a fox",
@@ -83,7 +86,6 @@ def main() -> None:
     parser.add_argument("--dtypes", default="auto", help=f"of {PEER}, after commas: auto,float32")
     parser.add_argument("--threads", default="", help="compute threads of every engine; left out: its own default")
     parser.add_argument("--vllm", type=Path, help="virtual environment with vLLM")
-    parser.add_argument("--llamacpp", type=Path, help="virtual environment with llama-cpp-python[server]")
     parser.add_argument("--gguf", type=Path, help="the model as llama.cpp reads it")
     parser.add_argument("--as-client", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -99,6 +101,8 @@ def main() -> None:
         settings = Settings(home=Path(home) / "home", threads=int(given.threads or 0))
         with Workspace.open(settings=settings) as workspace, local_gateway(workspace) as gateway:
             workspace.assets.put("model", SMOLLM2.name, model, properties=asset.properties)
+            if given.gguf:
+                put_gguf(workspace, given.gguf)
             for _ in range(given.rounds):
                 measure_all(given, workspace, gateway, model, found)
     names = [f"{PEER}, {dtype}" for dtype in given.dtypes.split(",")]
@@ -120,7 +124,7 @@ def measure_all(
     for name, command in commands(given, model).items():
         with ExitStack() as stack:
             if command is None:
-                doors = our_doors(name, workspace, gateway)
+                doors = our_doors(name, workspace, gateway, GGUF if name == LLAMACPP else SMOLLM2.name)
             else:
                 port, pid = stack.enter_context(served(command, given.threads))
                 doors = their_doors(name, workspace, gateway, port, pid, served_name(name, model))
@@ -144,9 +148,8 @@ def commands(given: argparse.Namespace, model: Path) -> Mapping[str, list[str] |
         vllm = [str(given.vllm / "bin/python"), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
         vllm += ["--served-model-name", SMOLLM2.name, "--max-model-len", "1024", "--max-num-seqs", "64"]
         found["vLLM"] = [*vllm, "--enforce-eager", "--kv-cache-memory-bytes", "256M", "--port"]
-    if given.llamacpp:
-        llama = [str(given.llamacpp / "bin/python"), "-m", "llama_cpp.server", "--model", str(given.gguf)]
-        found["llama.cpp, Q4_1"] = [*llama, "--model_alias", SMOLLM2.name, "--n_ctx", "2048", "--port"]
+    if given.gguf:
+        found[LLAMACPP] = None
     return found
 
 
@@ -154,13 +157,22 @@ def served_name(name: str, model: Path) -> str:
     return str(model) if name.startswith(PEER) else SMOLLM2.name
 
 
-def our_doors(name: str, workspace: Workspace, gateway: Gateway) -> list[Door]:
+def put_gguf(workspace: Workspace, file: Path) -> None:
+    """Make an endpoint for the GGUF file, with room for as many conversations as are asked at most."""
+    workspace.assets.put("model", GGUF, file, properties={"task": "chat"})
+    endpoints.put(workspace, GGUF)
+    properties = {"n_ctx": 1024, "n_parallel": 16}
+    endpoints.put_deployment(workspace, GGUF, "only", engine="llamacpp", model=GGUF, properties=properties)
+    endpoints.put(workspace, GGUF, traffic={"only": 100})
+
+
+def our_doors(name: str, workspace: Workspace, gateway: Gateway, model: str) -> list[Door]:
     """Start our engine by asking the gateway, and return the gateway's port and the engine's own socket."""
     port = gateway.base_url.split(":")[-1].removesuffix("/v1")
-    through = Door(f"{name}, through the gateway", port, SMOLLM2.name, 0, gateway.token)
+    through = Door(f"{name}, through the gateway", port, model, 0, gateway.token)
     client(through, 1, 5)
-    [engine] = replicas.living(workspace.home)
-    return [Door(name, engine.socket, SMOLLM2.name, engine.pid), replace(through, pid=engine.pid)]
+    [engine] = [each for each in replicas.living(workspace.home) if f", {each.engine}" in name]
+    return [Door(name, engine.socket, model, engine.pid), replace(through, pid=engine.pid)]
 
 
 def their_doors(name: str, workspace: Workspace, gateway: Gateway, port: int, pid: int, model: str) -> list[Door]:
@@ -193,8 +205,7 @@ def served(command: Sequence[str], threads: str) -> Iterator[tuple[int, int]]:
         server = subprocess.Popen([*command, str(port)], env=variables, stdout=log, stderr=log, start_new_session=True)
         try:
             began = time.monotonic()
-            path = b"/v1/models" if "llama_cpp.server" in command else b"/health"
-            while not answers(port, path):
+            while not answers(port, b"/health"):
                 if server.poll() is not None or time.monotonic() - began > START:
                     log.seek(0)
                     raise SystemExit(f"{command[:3]} does not start: {log.read()[-2000:].decode(errors='replace')}")

@@ -19,6 +19,7 @@ import orjson
 from serving.call import Call
 from serving.deployment_settings import SCORING
 from serving.endpoints import Deployment
+from serving.engines.launches import lacking
 from serving.events import asking_for_counts, wants_counts
 from serving.openai_errors import Refusal
 from serving.plane import Plane
@@ -139,6 +140,10 @@ def _outgoing(call: Call, deployment: Deployment) -> bytes:
         return call.body
     if deployment.engine in SCORING:
         raise Refusal(400, f"{deployment.path} answers POST /score alone", code="no_such_task", param="model")
+    if (field := lacking(deployment.engine, call.asks or call.path, call.request)) is not None:
+        what = f"{field!r} is" if field else f"{call.asks or call.path} is"
+        message = f"{what} not supported by {deployment.path}, whose engine is {deployment.engine}"
+        raise Refusal(400, message, code="unsupported_parameter", param=field or "model")
     name = deployment.model if deployment.engine == "openai" else deployment.model.split(":")[1]
     name = adapter_of(str(call.request["model"]), deployment) or name
     counted = not call.stream or wants_counts(call.request)

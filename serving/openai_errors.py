@@ -9,6 +9,7 @@ from typing import Any
 from workspace.errors import Conflict, Denied, Invalid, NotFound, StudioloError, Unavailable
 
 TOO_LONG = "context_length_exceeded"
+_TOO_LONG = (b"maximum context length", b"exceed_context_size_error")  # as vLLM and llama.cpp say it
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -71,8 +72,8 @@ def refusal(error: StudioloError) -> Refusal:
 
 
 def with_code(body: bytes) -> bytes:
-    """Return an engine's 400 with the code that clients look for where a prompt is too long; vLLM has words for it."""
-    if b"maximum context length" not in body:
+    """Return an engine's 400 with the code that clients look for where a prompt is too long, for which it has words."""
+    if not any(words in body for words in _TOO_LONG):
         return body
     return _changed(body, lambda error: {} if isinstance(error.get("code"), str) else {"code": TOO_LONG})
 

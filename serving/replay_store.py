@@ -5,10 +5,12 @@ Beside the workspace's and not in it: bodies of megabytes must not make its writ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 from sqlalchemy import (
     JSON,
@@ -25,9 +27,16 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
 )
 
 from workspace.database import Database, sqlite_url
+from workspace.errors import Damaged
+from workspace.paths import locked
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _metadata = MetaData()
 _replays = Table(
@@ -88,13 +97,17 @@ class ReplayStore:
         """Return the answer to a key, None where there is none of the last day."""
         if self._database is None and not self.path.exists():
             return None
-        found = select(_replays).filter_by(token_id=token_id, key=key)
-        with self._opened().read() as connection:
-            row = connection.execute(found.where(_replays.c.at > now - self.bounds.seconds)).first()
-        if row is None:
-            return None
-        headers = [(name, value) for name, value in row.headers]
-        return Kept(digest=row.digest, status=row.status, headers=headers, body=row.body)
+        found = select(_replays).filter_by(token_id=token_id, key=key).where(_replays.c.at > now - self.bounds.seconds)
+
+        def look(database: Database) -> Kept | None:
+            with database.read() as connection:
+                row = connection.execute(found).first()
+            if row is None:
+                return None
+            headers = [(name, value) for name, value in row.headers]
+            return Kept(digest=row.digest, status=row.status, headers=headers, body=row.body)
+
+        return self._with(look)
 
     def put(self, token_id: str, key: str, kept: Kept, *, now: float) -> None:
         """Keep an answer; one that is larger than all may be together is not kept."""
@@ -102,15 +115,23 @@ class ReplayStore:
             return
         row = {"token_id": token_id, "key": key, "digest": kept.digest, "at": now, "status": kept.status}
         row |= {"headers": [list(each) for each in kept.headers], "size": len(kept.body), "body": kept.body}
-        with self._opened().write(durable=False) as connection:
-            connection.execute(insert(_replays).prefix_with("OR REPLACE").values(**row))
-            self._tidied(connection, now)
+
+        def keep(database: Database) -> None:
+            with database.write(durable=False) as connection:
+                connection.execute(insert(_replays).prefix_with("OR REPLACE").values(**row))
+                self._tidied(connection, now)
+
+        self._with(keep)
 
     def tidy(self, *, now: float) -> None:
         """Remove what is older than a day."""
-        if self._database is not None or self.path.exists():
-            with self._opened().write(durable=False) as connection:
+
+        def tidied(database: Database) -> None:
+            with database.write(durable=False) as connection:
                 self._tidied(connection, now)
+
+        if self._database is not None or self.path.exists():
+            self._with(tidied)
 
     def close(self) -> None:
         """Close the file."""
@@ -131,6 +152,14 @@ class ReplayStore:
                 break
         connection.execute(delete(_replays).where(age <= until))
 
+    def _with(self, work: Callable[[Database], T]) -> T:
+        """Do something with the file. One that is damaged is set aside and begun anew: it only spares work."""
+        try:
+            return work(self._opened())
+        except Damaged as error:
+            self._set_aside(error)
+        return work(self._opened())
+
     def _opened(self) -> Database:
         with self._opening:
             if self._database is None:
@@ -139,3 +168,28 @@ class ReplayStore:
                     _metadata.create_all(connection)
                 self._database = database
         return self._database
+
+    def _set_aside(self, error: Damaged) -> None:
+        """Move the file away, if nobody else, a thread or another gateway, has done so since it was found damaged."""
+        with self._opening, locked(self.path.with_name(f"{self.path.name}.lock")):
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+            if not self.path.exists() or _is_whole(self.path):
+                return
+            aside = self.path.with_name(f"{self.path.name}.damaged")
+            self.path.replace(aside)
+            for rest in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + rest).unlink(missing_ok=True)
+        log.error("%s: it is %s now, and answers to Idempotency-Keys are kept anew", error, aside.name)
+
+
+def _is_whole(path: Path) -> bool:
+    database = Database(sqlite_url(path))
+    try:
+        with database.read() as connection:
+            return connection.execute(text("PRAGMA integrity_check")).scalar() == "ok"
+    except Damaged:
+        return False
+    finally:
+        database.close()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from studiolo.chat import new_chat as new_chat
     from studiolo.chat import reply as reply
     from studiolo.chat import running_gateway as running_gateway
+    from studiolo.chat import settle as settle
     from studiolo.endpoint_activity import Activity as Activity
     from studiolo.endpoint_activity import abort_rollout as abort_rollout
     from studiolo.endpoint_activity import activity as activity
@@ -143,6 +144,7 @@ _HOMES = {
     "resume_rollout": "studiolo.endpoint_activity",
     "rollouts_of": "studiolo.endpoint_activity",
     "running_gateway": "studiolo.chat",
+    "settle": "studiolo.chat",
     "starting_points": "studiolo.run_search",
     "try_flow": "studiolo.flow_trials",
 }

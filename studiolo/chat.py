@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,12 +16,13 @@ from serving import service
 from serving.local import Gateway
 from workspace.errors import Invalid, NotFound, StudioloError, Unavailable
 from workspace.home import Workspace
-from workspace.paths import write_atomically
+from workspace.paths import locked, write_atomically
 
 if TYPE_CHECKING:
     from openai import OpenAI, Stream
     from openai.types.chat import ChatCompletionChunk
 
+SETTLING = 10.0  # seconds within which an answer that was told to stop comes to the next token and ends
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -69,10 +70,14 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat:
-    """A conversation under its id; it ends with a question where the answer is still to come."""
+    """A conversation under its id; it ends with a question where the answer is still to come.
+
+    `reply` is the answer that is being given: no other may be written under the question.
+    """
 
     id: str
     turns: tuple[Turn, ...] = ()
+    reply: str = ""
 
     @property
     def open_question(self) -> bool:
@@ -106,57 +111,64 @@ def load_chat(workspace: Workspace, identifier: str) -> Chat:
     if not path.exists():
         raise NotFound(f"no chat {identifier!r}", hint="it may have been made in another workspace")
     content = json.loads(path.read_text())
-    return Chat(id=content["id"], turns=tuple(_turn(turn) for turn in content["turns"]))
+    turns = tuple(_turn(turn) for turn in content["turns"])
+    return Chat(id=content["id"], turns=turns, reply=content.get("reply", ""))
 
 
 def ask(workspace: Workspace, chat: Chat, question: str) -> Chat:
     """Add a question and keep the conversation."""
     if not question.strip():
         raise Invalid("the question is empty")
-    return _keep(workspace, replace(chat, turns=(*chat.turns, Turn(role="user", text=question))))
+    return _keep(workspace, replace(chat, turns=(*chat.turns, Turn(role="user", text=question)), reply=""))
 
 
 def ask_again(workspace: Workspace, chat: Chat) -> Chat:
     """Take the last answer back, so that it is given anew."""
     turns = chat.turns[:-1] if chat.turns and chat.turns[-1].role == "assistant" else chat.turns
-    return _keep(workspace, replace(chat, turns=turns))
+    return _keep(workspace, replace(chat, turns=turns, reply=""))
+
+
+def settle(workspace: Workspace, identifier: str) -> Chat:
+    """Return a conversation whose answer somebody else, told to stop, is giving up: once it is kept as far as it came.
+
+    An answer without a word so far is not waited for, and not kept when it comes.
+    """
+    with locked(_lock(workspace, identifier), patience=SETTLING):
+        chat = load_chat(workspace, identifier)
+        return _keep(workspace, replace(chat, reply="")) if chat.reply else chat
 
 
 def reply(workspace: Workspace, gateway: Gateway, chat: Chat, sampling: Sampling) -> Generator[str, None, None]:
     """Yield the answer to the open question as it is generated, and keep it, whole or as far as it came.
 
-    Closing the iterator closes the connection, which ends the generation.
+    Closing the iterator closes the connection, which ends the generation. What has been asked or given up meanwhile
+    is left as it is.
     """
     if not chat.open_question:
         raise Invalid("there is no open question")
+    chat = _keep(workspace, replace(chat, reply=secrets.token_hex(8)))
     came: list[str] = []
     measured = Measured(sampling=sampling, stopped=True)
     started = time.monotonic()
-    try:
-        with _translated(), _client(gateway) as client, _stream(client, chat, sampling) as stream:
-            measured = replace(
-                measured,
-                model=stream.response.headers.get("x-studiolo-model", ""),
-                deployment=stream.response.headers.get("x-studiolo-deployment", ""),
-            )
-            for chunk in stream:
-                if chunk.usage:
-                    measured = replace(
-                        measured,
-                        prompt_tokens=chunk.usage.prompt_tokens,
-                        completion_tokens=chunk.usage.completion_tokens,
-                    )
-                if chunk.choices and (piece := chunk.choices[0].delta.content):
-                    if not came:
-                        measured = replace(measured, first_token=time.monotonic() - started)
-                    came.append(piece)
-                    yield piece
-            measured = replace(measured, stopped=False)
-    finally:
-        measured = replace(measured, seconds=time.monotonic() - started)
-        if came or not measured.stopped:
-            answer = Turn(role="assistant", text="".join(came), measured=measured)
-            _keep(workspace, replace(chat, turns=(*chat.turns, answer)))
+    with ExitStack() as writing:
+        try:
+            with _translated(), _client(gateway) as client, _stream(client, chat, sampling) as stream:
+                measured = _by_whom(measured, stream)
+                for chunk in stream:
+                    measured = _counted(measured, chunk)
+                    if chunk.choices and (piece := chunk.choices[0].delta.content):
+                        if not came:  # from here on it will be kept, and whoever settles waits for that
+                            measured = replace(measured, first_token=time.monotonic() - started)
+                            writing.enter_context(locked(_lock(workspace, chat.id)))
+                            if load_chat(workspace, chat.id).reply != chat.reply:
+                                return
+                        came.append(piece)
+                        yield piece
+                measured = replace(measured, stopped=False)
+        finally:
+            measured = replace(measured, seconds=time.monotonic() - started)
+            if came or not measured.stopped:
+                _keep_answer(workspace, chat, Turn(role="assistant", text="".join(came), measured=measured))
 
 
 def as_curl(gateway: Gateway, chat: Chat, sampling: Sampling) -> str:
@@ -197,6 +209,19 @@ def _stream(client: OpenAI, chat: Chat, sampling: Sampling) -> Stream[ChatComple
     return stream
 
 
+def _by_whom(measured: Measured, stream: Stream[ChatCompletionChunk]) -> Measured:
+    headers = stream.response.headers
+    model, deployment = headers.get("x-studiolo-model", ""), headers.get("x-studiolo-deployment", "")
+    return replace(measured, model=model, deployment=deployment)
+
+
+def _counted(measured: Measured, chunk: ChatCompletionChunk) -> Measured:
+    if not chunk.usage:
+        return measured
+    tokens = chunk.usage
+    return replace(measured, prompt_tokens=tokens.prompt_tokens, completion_tokens=tokens.completion_tokens)
+
+
 def _client(gateway: Gateway) -> OpenAI:
     from openai import OpenAI
 
@@ -226,6 +251,17 @@ def _ours(error: Any) -> StudioloError:
 def _keep(workspace: Workspace, chat: Chat) -> Chat:
     write_atomically(_path(workspace, chat.id), json.dumps(asdict(chat), ensure_ascii=False))
     return chat
+
+
+def _keep_answer(workspace: Workspace, asked: Chat, answer: Turn) -> None:
+    """Write an answer under its question, unless the conversation has gone on without it."""
+    kept = load_chat(workspace, asked.id)
+    if kept.reply == asked.reply:
+        _keep(workspace, replace(kept, turns=(*kept.turns, answer), reply=""))
+
+
+def _lock(workspace: Workspace, identifier: str) -> Path:
+    return _path(workspace, identifier).with_suffix(".lock")
 
 
 def _path(workspace: Workspace, identifier: str) -> Path:

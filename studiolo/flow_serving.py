@@ -36,6 +36,7 @@ class Asked:
     variant: str | None = None
     init: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    cassette: tuple[Path, str] | None = None  # a path, and "record" or "replay"
 
 
 def token_for(host: str, *, file: Path | None, auth: bool) -> str:
@@ -63,7 +64,7 @@ def token_for(host: str, *, file: Path | None, auth: bool) -> str:
 
 def run(asked: Asked, stop: threading.Event) -> Iterator[Ready | Replaced]:
     """Serve a flow until `stop` is set. Fields of connections follow the environment, as where flows are deployed."""
-    with flow_tests.prepared(asked.source, variant=asked.variant, init=asked.init) as ready:
+    with flow_tests.prepared(asked.source, variant=asked.variant, init=asked.init, cassette=asked.cassette) as ready:
         known = {**ready.connections, **_from_environment(ready.flow)}
         known = {name: connections.resolve_environment(connections.override(each)) for name, each in known.items()}
         resolved = flow_connections.resolve_variables(ready.flow, known)
@@ -78,6 +79,7 @@ def run(asked: Asked, stop: threading.Event) -> Iterator[Ready | Replaced]:
             init=asked.init,
             environment=asked.environment,
             home=ready.conditions.home,
+            cassette=asked.cassette,
         )
         yield from serve(flow, known, serving, stop)
 

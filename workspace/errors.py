@@ -51,6 +51,10 @@ class Unavailable(StudioloError):
     """A service, port, disk or peer that is needed does not answer; trying later may help."""
 
 
+class Damaged(Unavailable):
+    """The content of a database file is damaged, or is not that of a database."""
+
+
 class Denied(StudioloError):
     """The token is missing, wrong or not allowed to do this."""
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from workspace.errors import Invalid, MissingExtra, Unavailable
+from workspace.errors import Damaged, Invalid, MissingExtra, Unavailable
 from workspace.filesystems import is_full
 from workspace.settings import Settings
 
@@ -282,6 +282,7 @@ _SQLITE_REASONS = {
     "SQLITE_CORRUPT": ("its content is damaged", "restore a backup; `studiolo doctor` tells more"),
     "SQLITE_NOTADB": ("it is not a database", "is STUDIOLO_HOME right? else restore a backup"),
 }
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 def sqlite_trouble(error: BaseException, path: Path) -> Unavailable | None:
@@ -291,7 +292,8 @@ def sqlite_trouble(error: BaseException, path: Path) -> Unavailable | None:
         name = "SQLITE_FULL"
     for prefix, (what, hint) in _SQLITE_REASONS.items():
         if name.startswith(prefix):
-            return Unavailable(f"the workspace database {path}: {what}", hint=hint)
+            kind = Damaged if prefix in _DAMAGE else Unavailable
+            return kind(f"the workspace database {path}: {what}", hint=hint)
     return None
 
 

@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,16 +86,35 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, waiting for other processes; a process that dies lets go."""
+def locked(path: Path, *, patience: float | None = None) -> Iterator[None]:
+    """Hold the lock file `path`, waiting for others; a process that dies lets go.
+
+    Unavailable where others have not let go within `patience` seconds.
+    """
     try:
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise unwritable(path, error) from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        _lock(handle, path, patience)
         yield
     finally:
         # Said, and not left to close: a child forked meanwhile has the handle too and would keep the lock.
         fcntl.flock(handle, fcntl.LOCK_UN)
         os.close(handle)
+
+
+def _lock(handle: int, path: Path, patience: float | None) -> None:
+    if patience is None:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{path.stem} is in use", hint="try again in a moment") from None
+            time.sleep(0.01)
+        else:
+            return

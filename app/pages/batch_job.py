@@ -78,11 +78,11 @@ def _live(before: Job) -> None:
 def _buttons(job: Job) -> None:
     workspace = parts.workspace()
     with st.container(horizontal=True, vertical_alignment="center"), parts.errors_shown():
-        if not job.ended and st.button("Cancel", icon=":material/stop:", disabled=job.status == "CancelRequested"):
+        if not job.ended and parts.change("Cancel", icon=":material/stop:", disabled=job.status == "CancelRequested"):
             batch_activity.cancel(workspace, job.endpoint, job.name)
             st.rerun()
-        if job.resumable and st.button(
-            "Go on", icon=":material/play_arrow:", help="What is finished is not done again"
+        if job.resumable and parts.change(
+            "Go on", icon=":material/play_arrow:", tip="What is finished is not done again"
         ):
             places.go("batch", endpoint=job.endpoint, job=batch_activity.resume(workspace, job.endpoint, job.name).name)
         if job.run_id:

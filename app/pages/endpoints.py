@@ -214,13 +214,13 @@ def _guard(name: str, guard: Mapping[str, Any]) -> None:
 def _buttons(rollout: studiolo.Rollout) -> None:
     workspace = parts.workspace()
     with st.container(horizontal=True), parts.errors_shown():
-        if rollout.state == "RUNNING" and st.button("Pause", icon=":material/pause:"):
+        if rollout.state == "RUNNING" and parts.change("Pause", icon=":material/pause:"):
             studiolo.pause_rollout(workspace, rollout.id)
             st.rerun()
-        if rollout.state == "PAUSED" and st.button("Go on", icon=":material/play_arrow:"):
+        if rollout.state == "PAUSED" and parts.change("Go on", icon=":material/play_arrow:"):
             studiolo.resume_rollout(workspace, rollout.id)
             st.rerun()
-        if st.button("Abort", icon=":material/undo:", help="Give the traffic back to what had it before"):
+        if parts.change("Abort", icon=":material/undo:", tip="Give the traffic back to what had it before"):
             studiolo.abort_rollout(workspace, rollout.id)
             st.rerun()
 

@@ -66,7 +66,12 @@ def _sampling(models: list[str]) -> studiolo.Sampling:
 
 def _chat(workspace: studiolo.Workspace) -> studiolo.Chat:
     identifier = st.query_params.get("chat")
-    return studiolo.load_chat(workspace, identifier) if identifier else studiolo.new_chat()
+    if not identifier:
+        return studiolo.new_chat()
+    if st.session_state.pop("answering", None) == identifier:
+        # The run before this one was cut short while it answered. It ends beside this one, not before it.
+        return studiolo.settle(workspace, identifier)
+    return studiolo.load_chat(workspace, identifier)
 
 
 def _tools(gateway: studiolo.Gateway, chat: studiolo.Chat, sampling: studiolo.Sampling) -> None:
@@ -90,6 +95,7 @@ def _turn(turn: studiolo.Turn) -> None:
 
 def _answer(gateway: studiolo.Gateway, chat: studiolo.Chat, sampling: studiolo.Sampling, stop: DeltaGenerator) -> None:
     answer = studiolo.reply(parts.workspace(), gateway, chat, sampling)
+    st.session_state["answering"] = chat.id
     # It runs the page again, which closes the stream here: the answer is kept as far as it came.
     stop.button("Stop", icon=":material/stop:")
     with st.chat_message("assistant", avatar=_AVATARS["assistant"]), closing(answer) as pieces:
@@ -97,6 +103,7 @@ def _answer(gateway: studiolo.Gateway, chat: studiolo.Chat, sampling: studiolo.S
         with text, st.spinner("Waiting for the first token; a model asked for the first time is loaded first …"):
             first = next(pieces, "")
         text.write_stream(chain([first], pieces))
+    st.session_state.pop("answering", None)
     st.rerun()
 
 

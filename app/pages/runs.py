@@ -107,7 +107,7 @@ def _detail(run: studiolo.RunRecord) -> None:
 
 def _decisions(run: studiolo.RunRecord) -> None:
     workspace = parts.workspace()
-    asked = studiolo.questions(workspace, run.run_id)
+    asked, may = studiolo.questions(workspace, run.run_id), parts.may_change()
     st.subheader("Waits for a decision" if asked else "Decided: ready to go on")
     for question in asked[:_ASKED]:
         with st.form(f"decide {question.node} {question.line}"):
@@ -117,8 +117,8 @@ def _decisions(run: studiolo.RunRecord) -> None:
                 st.code(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), language=None)
             comment = st.text_input("Comment", help="What the nodes after it may read")
             with st.container(horizontal=True):
-                yes = st.form_submit_button("Approve", type="primary", icon=":material/check:")
-                no = st.form_submit_button("Refuse", icon=":material/close:")
+                yes = st.form_submit_button("Approve", type="primary", icon=":material/check:", disabled=not may)
+                no = st.form_submit_button("Refuse", icon=":material/close:", disabled=not may)
         if yes or no:
             with parts.errors_shown():
                 studiolo.decide(
@@ -127,7 +127,7 @@ def _decisions(run: studiolo.RunRecord) -> None:
                 st.rerun()
     if len(asked) > _ASKED:
         st.caption(f"{len(asked) - _ASKED} more lines wait")
-    if st.button("Go on with the run", icon=":material/play_arrow:", disabled=_is_undecided(run, asked)):
+    if parts.change("Go on with the run", icon=":material/play_arrow:", disabled=_is_undecided(run, asked)):
         studiolo.resume_detached(workspace, run.run_id)
         st.toast("The run goes on", icon=":material/play_arrow:")
     parts.command(f"studiolo flow approve {shlex.quote(run.name)}")

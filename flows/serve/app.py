@@ -226,7 +226,8 @@ class App:
         await answer(call, send, b'{"status":"Feedback received."}', self.headers(call))
 
     async def _health(self, call: Call, _receive: Receive, send: Send) -> None:
-        said = {"status": "Healthy", "version": self.version, "flow": self.flow.name, "digest": self.terms.digest}
+        said: dict[str, Any] = {"status": "Healthy", "version": self.version, "flow": self.flow.name}
+        said |= {"digest": self.terms.digest, "requests_not_kept": self._log.lost}
         if call.path == "/version":
             said["build_info"] = self.terms.build
         await answer(call, send, encode(said).encode(), self.headers(call))

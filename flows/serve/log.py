@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import threading
 import time
@@ -23,6 +24,8 @@ from flows.masking import Mask
 from flows.results import LineRecord, line_from, to_json
 from flows.serve.http import Call, encode
 
+log = logging.getLogger(__name__)
+
 FOLDER = "served"
 EVERY = 0.25  # seconds between writes
 FILE_SIZE = 8_000_000  # bytes after which a new file begins
@@ -30,6 +33,7 @@ FILES = 16  # in the folder, of all served flows together
 SHORT = 20_000  # bytes of request and answer
 TEST = "test"  # the path of what a person tried
 TESTS = "tests.jsonl"  # the file of those
+TOLD = 60.0  # seconds between two warnings of requests that could not be kept
 HELD = 20_000  # requests that may wait to be written; beyond them they are counted, not kept
 
 
@@ -64,7 +68,9 @@ class RequestLog:
         self._mask = mask
         self._same = f'"flow":{encode(flow)},"digest":{encode(digest)}'
         self._held: deque[bytes | tuple[Call, float]] = deque()
-        self._lost = 0
+        self.lost = 0  # requests that could not be kept; it is told in the log and at /health
+        self._why = ""
+        self._told = (0, 0.0)
         self._file = -1
         self._size = self._number = 0
         self._closing = threading.Event()
@@ -78,7 +84,7 @@ class RequestLog:
         if self._folder is None:
             return
         if len(self._held) >= HELD:
-            self._lost += 1
+            self._lose(1, "more came at once than can be held")
         elif call.size < SHORT:
             self._held.append(self._line(call, duration))
         else:
@@ -93,7 +99,9 @@ class RequestLog:
     def _write_on(self) -> None:
         while not self._closing.wait(EVERY):
             self._write()
+            self._tell(TOLD)
         self._write()
+        self._tell(0.0)
         if self._file >= 0:
             os.close(self._file)
 
@@ -111,8 +119,18 @@ class RequestLog:
                 self._rotate()
             os.write(self._file, lines)
             self._size += len(lines)
-        except OSError:
-            self._lost += count  # a full disk must not stop the answers
+        except OSError as error:  # a full disk must not stop the answers
+            self._lose(count, f"{error.strerror}: {self._folder}")
+
+    def _lose(self, count: int, why: str) -> None:
+        self.lost += count
+        self._why = why
+
+    def _tell(self, pause: float) -> None:
+        count, at = self._told
+        if self.lost > count and time.monotonic() - at >= pause:
+            log.warning("%d requests could not be kept in the request log: %s", self.lost - count, self._why)
+            self._told = (self.lost, time.monotonic())
 
     def _line(self, call: Call, duration: float) -> bytes:
         written = (
@@ -128,8 +146,8 @@ class RequestLog:
         if call.line is not None:
             try:
                 line += b',"line":' + to_json(call.line)[:-1]
-            except (TypeError, ValueError, RecursionError):
-                self._lost += 1
+            except (TypeError, ValueError, RecursionError) as error:
+                self._lose(1, f"the flow gave what is no JSON: {error}")
         line += b"}\n"
         return self._masked(line) if self._mask.shows(line) else line
 

@@ -36,7 +36,7 @@ class Serving:
     """Where and how a flow is served: `environment` goes over that of this process, which goes over the flow's own.
 
     Port 0 is any free one; with a `socket` it is that unix socket instead, which only this user can open. `home` is the
-    workspace that keeps what is served; without one nothing is kept.
+    workspace that keeps what is served; without one nothing is kept. `cassette` is (path, "record" | "replay").
     """
 
     host: str = "127.0.0.1"
@@ -47,6 +47,7 @@ class Serving:
     init: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     home: Path | None = None
+    cassette: tuple[Path, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +238,7 @@ def _start(
         "init": dict(serving.init) or _init(environment),
         "environment": changed,
         "home": str(serving.home) if serving.home else None,
+        "cassette": [str(serving.cassette[0].resolve()), serving.cassette[1]] if serving.cassette else None,
         "connections": {name: asdict(connection) for name, connection in connections.items()},
     }
 

@@ -5,8 +5,10 @@ They are in the person's cache, so that all workspaces share them.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -34,6 +36,7 @@ class Recipe:
     pins: str = ""  # a file beside this one: exactly these packages and no others
     module: str
     count: int = 0  # packages, roughly, for the progress
+    along: bool = False  # an extra of ours, so that our own Python may have it
 
     @property
     def arguments(self) -> list[str]:
@@ -49,9 +52,7 @@ RECIPES: Mapping[str, Mapping[str, Recipe]] = {
         CUDA: Recipe(title="vLLM", packages=("vllm==0.32.0",), module="vllm", count=180),
     },
     "llamacpp": {
-        CPU: Recipe(
-            title="llama.cpp", packages=("llama-cpp-python[server]>=0.3.16",), module="llama_cpp.server", count=25
-        ),
+        CPU: Recipe(title="llama.cpp", packages=("xllamacpp>=2026.10,<2027",), module="xllamacpp", count=1, along=True),
     },
 }
 
@@ -104,6 +105,26 @@ def python(name: str) -> Path | None:
     return found.python if found else None
 
 
+def comes_along(name: str) -> bool:
+    """Whether an engine is there without being installed: one of ours, or of an extra that our own Python has."""
+    if name not in RECIPES:
+        return True
+    recipe = RECIPES[name][CPU]
+    return recipe.along and importlib.util.find_spec(recipe.module) is not None
+
+
+def obstacle(name: str, build: str = CPU) -> str:
+    """Return why this machine can have no such build of an engine, whatever is tried; nothing where it can."""
+    if (name, build) != ("vllm", CPU):
+        return ""
+    here = f"{platform.system()} on {platform.machine()}"
+    if here not in ("Linux on x86_64", "Linux on aarch64") or platform.libc_ver()[0] != "glibc":
+        return f"vLLM's CPU build is for Linux (glibc) on x86_64 and aarch64, and this is {here}"
+    if platform.machine() == "x86_64" and " avx2 " not in Path("/proc/cpuinfo").read_text():
+        return "vLLM's CPU build needs AVX2, which this processor does not have"
+    return ""
+
+
 def install(name: str, *, build: str | None = None, index: str | None = None) -> Iterator[Step]:
     """Install an engine and prove that it can be imported; `index` is asked besides pip's own.
 
@@ -114,6 +135,8 @@ def install(name: str, *, build: str | None = None, index: str | None = None) ->
     recipe = RECIPES[name].get(build)
     if recipe is None:
         raise NotFound(f"no {build} build of {name}", hint=f"known: {', '.join(RECIPES[name])}")
+    if why := obstacle(name, build):
+        raise Unavailable(why, hint="the engine torch runs the same models")
     place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with locked(place.with_suffix(".lock")):
         if found := find(name):
@@ -174,8 +197,8 @@ def _pip(command: Sequence[str], environment: Mapping[str, str], total: int) -> 
 
 def _proved(place: Path, recipe: Recipe, environment: Mapping[str, str]) -> str:
     code = f"import importlib, importlib.metadata as m; importlib.import_module({recipe.module!r}); "
-    names = [recipe.module, f"{recipe.module}-cpu", "llama-cpp-python"]
-    code += f"print([d.version for d in m.distributions() if d.name.lower() in {names!r}][0])"
+    names = [recipe.module, f"{recipe.module}-cpu"]
+    code += f"print([d.version for d in m.distributions() if d.name.lower().replace('_', '-') in {names!r}][0])"
     said = _run([str(place / "bin" / "python"), "-P", "-c", code], environment)
     return said.strip().splitlines()[-1]
 

@@ -23,7 +23,7 @@ def list_engines(as_json: AsJson = False) -> None:
 
     found = {name: installs.find(name) for name in installs.RECIPES}
     if as_json:
-        print_json([{"name": name, "installed": found.get(name) or name not in found} for name in KINDS])
+        print_json([{"name": name, "installed": found.get(name) or installs.comes_along(name)} for name in KINDS])
         return
     rows: list[tuple[Any, ...]] = []
     for name in KINDS:
@@ -33,7 +33,7 @@ def list_engines(as_json: AsJson = False) -> None:
                 (name, f"{there.build} build", there.version, megabytes(there.size), moment(there.installed_at))
             )
         else:
-            rows.append((name, "with Studiolo" if name not in found else "not installed", "", "", ""))
+            rows.append((name, "with Studiolo" if installs.comes_along(name) else "not installed", "", "", ""))
     print_table(("engine", "state", "version", "size", "installed"), rows, right=("size",))
 
 

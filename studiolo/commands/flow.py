@@ -63,7 +63,7 @@ def test_command(
 
     with flow_tests.prepared(
         flow, variant=variant, pins=values(pin), environment=variables(environment_variables), init=values(init),
-        cassette=_cassette(record, replay),
+        cassette=cassette(record, replay),
     ) as ready:  # fmt: skip
         if interactive:
             from studiolo.commands.flow_chat import converse
@@ -118,7 +118,7 @@ def run_command(
         flow=flow, data=data, file=file, run=run, mapping=pairs(column_mapping), variant=variant, name=name,
         resume=resume_from, connections=pairs(connections, example="ask.connection=mine"),
         environment=variables(environment_variables), init=values(init), pins=values(pin),
-        cassette=_cassette(record, replay), workers=workers, concurrency=concurrency, timeout=timeout,
+        cassette=cassette(record, replay), workers=workers, concurrency=concurrency, timeout=timeout,
         traces=trace is not None,
     )  # fmt: skip
     with studiolo.open_workspace() as workspace:
@@ -227,7 +227,8 @@ def _check_trace(to: str | None) -> None:
         traces.check(to)
 
 
-def _cassette(record: Path | None, replay: Path | None) -> tuple[Path, str] | None:
+def cassette(record: Path | None, replay: Path | None) -> tuple[Path, str] | None:
+    """Return what `--record` and `--replay` ask for, of which one at most may be given."""
     if record and replay:
         raise Invalid("--record and --replay exclude each other")
     return (record, "record") if record else (replay, "replay") if replay else None

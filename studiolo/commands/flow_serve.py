@@ -23,6 +23,8 @@ def serve_command(
     environment_variables: Annotated[
         list[str] | None, typer.Option("--environment-variables", help="NAME=value …, or a .env file.")
     ] = None,
+    record: Annotated[Path | None, typer.Option(help="Keep the answers of models in this cassette.")] = None,
+    replay: Annotated[Path | None, typer.Option(help="Answer from this cassette; no model is asked.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="Ask for the token in this file.")] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Ask for no token, whoever can reach it.")] = False,
     skip_open_browser: Annotated[bool, typer.Option("--skip-open-browser", help="Open no page.")] = False,
@@ -32,12 +34,13 @@ def serve_command(
     """Serve a flow: POST /score, a page to try it, and the flow as an OpenAI chat model; until Ctrl-C or SIGTERM."""
     from flows.serve.workers import Ready
     from studiolo import flow_serving
-    from studiolo.commands.flow import values, variables
+    from studiolo.commands.flow import cassette, values, variables
 
     token = flow_serving.token_for(host, file=token_file, auth=not no_auth)
     asked = flow_serving.Asked(
         source=source, name=name, host=host, port=port, socket=socket, workers=workers, token=token,
         variant=variant, init=values(init), environment=variables(environment_variables),
+        cassette=cassette(record, replay),
     )  # fmt: skip
     if engine or static_folder:
         typer.echo("note: there is one engine, with one page: --engine and --static_folder change nothing", err=True)

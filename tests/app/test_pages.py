@@ -204,6 +204,16 @@ def test_lineage_leads_from_the_report_back_to_the_data(studio: Any, visit: Visi
 
 
 @pytest.mark.model
+def test_a_visitor_who_may_only_look_finds_what_changes_something_shut(studio: Any, visit: Visit) -> None:
+    page = visit(studio, "/endpoints?endpoint=support")
+    token = studio.workspace.tokens.create("colleague", "viewer")
+    page.goto(f"{studio.url}/login?token={token}")
+    page.goto(f"{studio.url}/endpoints?endpoint=support")
+    assert page.get_by_role("button", name="Pause").is_disabled()
+    assert page.get_by_role("button", name="Abort").is_disabled()
+
+
+@pytest.mark.model
 def test_a_rollout_is_shown_with_its_guards_and_aborted(studio: Any, visit: Visit) -> None:
     page = visit(studio, "/endpoints")
     page.get_by_role("link", name="support").click()

@@ -61,3 +61,24 @@ def test_the_request_log_is_bounded(tmp_path: Path) -> None:
     log.close()
     assert len(list(folder.iterdir())) == 3
     assert [each.feedback and each.feedback["number"] for each in served(tmp_path)] == [2, 3, 4]
+
+
+def test_what_cannot_be_kept_is_counted_and_told_with_the_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "spool" / "served"
+    log = RequestLog(folder, flow="f", digest="d", mask=Mask([]))
+    folder.rmdir()
+    folder.write_text("in the way")
+    for _ in range(3):
+        call = Call({"headers": [], "method": "POST", "path": "/score", "query_string": b""})
+        call.feedback = {"good": True}
+        log.add(call, 0.5)
+    log.close()
+    assert log.lost == 3
+    assert [each.levelname for each in caplog.records] == ["WARNING"]
+    assert f"3 requests could not be kept in the request log: Not a directory: {folder}" in caplog.text
+
+
+def test_health_says_how_many_requests_were_not_kept(plain: Server) -> None:
+    assert httpx.get(f"{plain.url}/health").json()["requests_not_kept"] == 0

@@ -115,8 +115,40 @@ async def test_who_gives_no_key_leaves_no_file_and_the_file_is_the_owners_alone(
     assert house.token.encode() not in kept
 
 
+@pytest.mark.parametrize("damage", ["all of it", "a page in the middle"])
+async def test_a_damaged_file_is_set_aside_and_answers_are_kept_anew(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "replays.db"
+    before = Replays(path)
+    for number in range(50):
+        await ask(before, f"k-{number}", b"x" * 1_000)
+    before.close()
+    content = path.read_bytes()
+    end = len(content) if damage == "all of it" else 12_288  # where SQLite keeps the names of the keys
+    broken = bytes(end and 0xA5 for _ in range(end - 4096 * (end == 12_288)))
+    path.write_bytes(content[: end - len(broken)] + broken + content[end:])
+    replays = Replays(path)
+    told = await asyncio.gather(*[ask(replays, f"k-{number}", b"anew") for number in range(20)])
+    assert told == [None] * 20
+    assert await ask(replays, "k-7") == b"anew"
+    assert path.with_name("replays.db.damaged").stat().st_size == len(content)
+    assert [each.levelname for each in caplog.records] == ["ERROR"]
+    assert "replays.db.damaged" in caplog.text
+
+
+async def test_a_file_that_another_gateway_has_set_aside_is_not_set_aside_twice(tmp_path: Path) -> None:
+    path = tmp_path / "replays.db"
+    path.write_bytes(b"no database at all" * 100)
+    here, there = Replays(path), Replays(path)
+    told = await asyncio.gather(*[ask(store, f"k-{number}") for number in range(10) for store in (here, there)])
+    assert told == [None] * 20
+    assert path.with_name("replays.db.damaged").read_bytes() == b"no database at all" * 100
+    assert await ask(there, "k-3") == b"Hello"
+
+
 async def test_a_store_that_cannot_be_read_is_told_before_anything_is_done(house: House) -> None:
-    (house.workspace.home / "replays.db").write_bytes(b"no database at all" * 100)
+    (house.workspace.home / "replays.db").mkdir()
     found = await house.ask(headers={"idempotency-key": "k-1"})
     assert (found.status_code, found.json()["error"]["code"]) == (503, "unavailable")
     assert not house.upstream.wires

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from serving.endpoints import Deployment
 from serving.engines import installs, launch_vllm
 from serving.engines.launch import Launch
 from serving.engines.launches import KINDS, kind
-from workspace.errors import Conflict, Invalid, MissingExtra, NotFound
+from workspace.errors import Conflict, Invalid, MissingExtra, NotFound, Unavailable
 from workspace.home import Workspace
 from workspace.settings import cache_folder
 
@@ -26,6 +27,11 @@ def put_model(workspace: Workspace, folder: Path) -> None:
     config = {"num_attention_heads": 4, "num_hidden_layers": 2, "hidden_size": 32, "max_position_embeddings": 512}
     (folder / "config.json").write_text(json.dumps({**config, "num_key_value_heads": 2}))
     workspace.assets.put("model", "m", folder, properties={"task": "chat"})
+
+
+def put_gguf(workspace: Workspace, folder: Path) -> None:
+    (folder / "m.gguf").write_bytes(b"GGUF")
+    workspace.assets.put("model", "m", folder / "m.gguf", properties={"task": "chat"})
 
 
 def way(engine: str = "vllm", **properties: object) -> Deployment:
@@ -103,12 +109,29 @@ def test_an_engine_on_a_port_has_a_key() -> None:
         Launch(command=["x"], memory=1, socket_option="")
 
 
-def test_llamacpp_that_is_not_installed_says_what_to_install(workspace: Workspace, tmp_path: Path, cache: Path) -> None:
-    (tmp_path / "m.gguf").write_bytes(b"GGUF")
-    workspace.assets.put("model", "m", tmp_path / "m.gguf", properties={"task": "chat"})
+def test_llamacpp_that_is_not_installed_says_what_to_install(
+    workspace: Workspace, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    assert not installs.comes_along("llamacpp")
+    put_gguf(workspace, tmp_path)
     with pytest.raises(MissingExtra) as caught:
         kind("llamacpp").launch(workspace, way("llamacpp"))
-    assert "studiolo[llamacpp]" in str(caught.value.hint)
+    assert "studiolo engine install llamacpp" in str(caught.value.hint)
+
+
+def test_llamacpp_is_given_what_a_conversation_may_hold_and_how_many_there_are(
+    workspace: Workspace, tmp_path: Path, cache: Path
+) -> None:
+    pytest.importorskip("xllamacpp")
+    assert installs.comes_along("llamacpp")
+    put_gguf(workspace, tmp_path)
+    plain = kind("llamacpp").launch(workspace, way("llamacpp"))
+    large = kind("llamacpp").launch(workspace, way("llamacpp", n_ctx=8192, n_parallel=2, n_threads=3, port=1))
+    assert "--context 4096 --chats 4 --settings {}" in " ".join(plain.command)
+    assert '--context 8192 --chats 2 --settings {"n_threads": 3}' in " ".join(large.command)
+    assert large.memory == plain.memory
+    assert (large.socket_option, large.key_variable) == ("--socket", "")
 
 
 def test_an_unknown_engine_is_not_found() -> None:
@@ -117,6 +140,17 @@ def test_an_unknown_engine_is_not_found() -> None:
     with pytest.raises(NotFound):
         installs.folder("torch")
     assert set(installs.RECIPES) <= set(KINDS)
+
+
+def test_what_a_machine_cannot_have_is_refused_before_anything_is_fetched(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    with pytest.raises(Unavailable, match="this is Linux on riscv64"):
+        next(installs.install("vllm", build="cpu"))
+    assert not (cache / "engines").exists()
+    assert not installs.obstacle("vllm", "cuda")
+    assert not installs.obstacle("llamacpp")
 
 
 def test_an_installation_that_was_cut_off_does_not_count(vllm: Path) -> None:

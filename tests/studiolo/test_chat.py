@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Semaphore, Thread
 
 import pytest
 
@@ -12,6 +19,42 @@ from workspace import Workspace
 from workspace.errors import Invalid, NotFound, Unavailable
 
 ASKED = studiolo.Sampling(model="smollm2-135m-instruct", max_tokens=8, temperature=0.0)
+
+
+@dataclass
+class Model:
+    """A server that streams its words, each when it may."""
+
+    gateway: Gateway
+    asked: Semaphore
+    says: Semaphore
+
+
+@contextmanager
+def speaking(*words: str) -> Iterator[Model]:
+    asked, says = Semaphore(0), Semaphore(0)
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.end_headers()
+            asked.release()
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client may leave
+                for word in words:
+                    says.acquire(timeout=20)
+                    chunk = {"choices": [{"index": 0, "delta": {"content": word}}]}
+                    self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+                self.wfile.write(b"data: [DONE]\n\n")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield Model(Gateway(f"http://127.0.0.1:{server.server_port}/v1", "secret"), asked, says)
+        says.release(len(words))
+        server.shutdown()
 
 
 @pytest.mark.model
@@ -36,6 +79,42 @@ def test_an_answer_cut_short_is_kept_as_far_as_it_came(model_workspace: Workspac
     assert kept.text == first
     assert kept.measured is not None
     assert kept.measured.stopped
+
+
+def test_who_settles_a_chat_waits_until_the_answer_is_kept_as_far_as_it_came(workspace: Workspace) -> None:
+    with speaking("Once", "upon", "a time") as model, ThreadPoolExecutor(2) as threads:
+        chat = studiolo.ask(workspace, studiolo.new_chat(), "Tell me a long story.")
+        pieces = studiolo.reply(workspace, model.gateway, chat, ASKED)
+        model.says.release()
+        first = threads.submit(next, pieces).result(20)
+        settled = threads.submit(studiolo.settle, workspace, chat.id)
+        with pytest.raises(TimeoutError):
+            settled.result(0.3)
+        threads.submit(pieces.close).result(20)
+        last = settled.result(20).turns[-1]
+    assert (last.text, last.measured and last.measured.stopped) == (first, True)
+
+
+def test_an_answer_given_up_before_its_first_word_is_not_kept_when_that_comes(workspace: Workspace) -> None:
+    with speaking("Once", "upon", "a time") as model, ThreadPoolExecutor(1) as threads:
+        chat = studiolo.ask(workspace, studiolo.new_chat(), "Tell me a long story.")
+        late = threads.submit(lambda: list(studiolo.reply(workspace, model.gateway, chat, ASKED)))
+        assert model.asked.acquire(timeout=20)
+        assert studiolo.settle(workspace, chat.id) == chat
+        model.says.release(3)
+        assert late.result(20) == []
+    assert studiolo.load_chat(workspace, chat.id) == chat
+
+
+def test_a_question_asked_while_an_answer_comes_is_not_lost_to_it(workspace: Workspace) -> None:
+    with speaking("Once", "upon", "a time") as model:
+        model.says.release(3)
+        chat = studiolo.ask(workspace, studiolo.new_chat(), "Tell me a long story.")
+        pieces = studiolo.reply(workspace, model.gateway, chat, ASKED)
+        next(pieces)
+        other = studiolo.ask(workspace, studiolo.load_chat(workspace, chat.id), "Or rather a short one.")
+        assert "".join(pieces) == "upona time"
+    assert studiolo.load_chat(workspace, chat.id) == other
 
 
 @pytest.mark.model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import httpx
 import psutil
@@ -41,6 +44,39 @@ def tell(x: int, shop: CustomConnection) -> list:
 """
 SHOP = "name: shop\ntype: custom\nconfigs: {address: here}\nsecrets: {key: sk-kept}\n"
 STUDIOLO = Path(sys.executable).with_name("studiolo")
+
+
+ASK = """\
+inputs: {q: {type: string}}
+outputs:
+  a: {type: string, reference: "${ask.output}"}
+nodes:
+- name: ask
+  type: llm
+  api: chat
+  connection: models
+  source: {type: code, path: ask.jinja2}
+  inputs: {model: tiny, temperature: 0, q: "${inputs.q}"}
+"""
+
+
+class Model(BaseHTTPRequestHandler):
+    """A server that answers every chat with the number of times that it was asked."""
+
+    asked = 0
+
+    def do_POST(self) -> None:
+        type(self).asked += 1
+        message = {"role": "assistant", "content": f"answer {self.asked}"}
+        body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 @pytest.fixture
@@ -82,6 +118,27 @@ def started(top: Path, command: list[str], **more: str) -> Iterator[tuple[str, s
 
 def serve(folder: Path, *more: str) -> list[str]:
     return [str(STUDIOLO), "flow", "serve", "--source", str(folder), "--port", "0", *more]
+
+
+def test_what_models_answered_while_a_flow_was_served_is_replayed_where_none_is(tmp_path: Path) -> None:
+    made = tmp_path / "ask"
+    made.mkdir()
+    (made / "flow.dag.yaml").write_text(ASK)
+    (made / "ask.jinja2").write_text("# user:\n{{q}}")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Model) as model:
+        Thread(target=model.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{model.server_port}/v1"
+        (tmp_path / "models.yaml").write_text(f"name: models\ntype: open_ai\nbase_url: {url}\napi_key: k\n")
+        studiolo(tmp_path, "connection", "create", "--file", "models.yaml")
+        with started(tmp_path, serve(made, "--record", "tape.jsonl")) as (url, _, _):
+            first = httpx.post(f"{url}/score", json={"q": "How are you?"}).json()
+        model.shutdown()
+    with started(tmp_path, serve(made, "--replay", "tape.jsonl")) as (url, _, _):
+        again = httpx.post(f"{url}/score", json={"q": "How are you?"}).json()
+        other = httpx.post(f"{url}/score", json={"q": "And you?"})
+    assert first == again == {"a": "answer 1"}
+    assert other.status_code == 400
+    assert "tape.jsonl" in other.text
 
 
 def test_a_flow_is_served_with_its_connections_until_it_is_told_to_end(folder: Path, tmp_path: Path) -> None:

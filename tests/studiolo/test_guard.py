@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from studiolo.control import create_app, routes
 from studiolo.guard import Guard
 from workspace.home import Workspace
+from workspace.tokens import Role
 
 PORT = 8401
 OWN = f"http://127.0.0.1:{PORT}"
@@ -51,6 +52,15 @@ async def test_a_valid_token_opens_every_route(workspace: Workspace) -> None:
             answer = await visitor.get(path)
             assert answer.status_code == 200, (path, answer.text)
             assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("role", ["viewer", "contributor", "admin"])
+async def test_every_role_may_read_and_no_route_changes_anything(workspace: Workspace, role: Role) -> None:
+    known = [each for each in routes(workspace).routes if isinstance(each, APIRoute)]
+    assert {method for route in known for method in route.methods or ()} == {"GET"}  # else say here who may use it
+    async with client(workspace, Authorization=f"Bearer {workspace.tokens.create('x', role)}") as visitor:
+        for route in known:
+            assert (await visitor.get(re.sub(r"{.*?}", "x", route.path))).status_code in (200, 404), route.path
 
 
 async def test_a_revoked_token_opens_nothing(workspace: Workspace) -> None:

@@ -113,6 +113,8 @@ def test_a_lock_keeps_others_out_and_the_dead_do_not_hold_it(tmp_path: Path) -> 
         writer.join(0.2)
         assert writer.is_alive()
         assert not (tmp_path / "log").exists()
+        with pytest.raises(Unavailable, match="in use"), locked(tmp_path / "lock", patience=0.05):
+            pass
     writer.join(20)
     assert (tmp_path / "log").read_text() == "in"
 
