@@ -120,7 +120,7 @@ def test_a_killed_shim_leaves_no_process_of_the_group(workspace: Workspace, run:
 
 def test_workers_and_parameter_servers_of_tensorflow_find_each_other(workspace: Workspace, run: Submit) -> None:
     rest = "distribution:\n  type: tensorflow\n  worker_count: 2\n  parameter_server_count: 1\n"
-    job = run('echo "$TF_CONFIG"; case "$TF_CONFIG" in *\'"type": "ps"\'*) sleep 300;; esac', rest)
+    job = run('echo "$TF_CONFIG"; case "$TF_CONFIG" in *\'"type": "ps"\'*) sleep 300;; *) sleep 1;; esac', rest)
     assert wait(workspace, job.name, seconds=LONG).status == "Completed"
     said = dict(line.split(" ", 1) for line in words(workspace, job))
     told = {rank: json.loads(text) for rank, text in said.items()}

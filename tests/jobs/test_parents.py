@@ -83,12 +83,12 @@ def test_a_parent_that_breaks_says_so(workspace: Workspace, relay: Relay) -> Non
 
 
 def test_cancelling_a_parent_cancels_its_children(workspace: Workspace, relay: Relay) -> None:
-    relay("sleep 411", "sleep 412", "sleep 413", rest="name: slow\n")
+    relay("sleep 41071", "sleep 41072", "sleep 41073", rest="name: slow\n")
     until(lambda: _status(workspace, "slow_line0") == "Running")
     cancel(workspace, "slow")
     assert wait(workspace, "slow", seconds=LONG).status == "Canceled"
     assert {child.status for child in records.list_jobs(workspace, parent="slow")} == {"Canceled"}
-    assert not [each for each in psutil.process_iter(["cmdline"]) if "sleep', '41" in str(each.info["cmdline"])]
+    assert not [each for each in psutil.process_iter(["cmdline"]) if "sleep', '4107" in str(each.info["cmdline"])]
 
 
 @pytest.mark.parametrize("who", ["process", "shim"])

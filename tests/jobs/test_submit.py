@@ -73,12 +73,15 @@ def test_a_job_is_found_by_the_id_of_its_run(workspace: Workspace, run: Submit) 
 def test_cancelling_ends_every_process_also_one_that_left_the_group_and_cleared_its_environment(
     workspace: Workspace, run: Submit
 ) -> None:
-    job = run("(setsid sleep 301 &) ; (setsid env -i /bin/sleep 302 &) ; echo on; sleep 303", "name: slow\n")
+    job = run("(setsid sleep 30071 &) ; (setsid env -i /bin/sleep 30072 &) ; echo on; sleep 30073", "name: slow\n")
     says(workspace, job, b"on")
     assert cancel(workspace, "slow").status == "CancelRequested"
     ended = wait(workspace, "slow", seconds=LONG)
     assert ended.status == "Canceled"
-    assert not [each for each in psutil.process_iter(["cmdline"]) if str(each.info["cmdline"]).find("sleep', '30") > 0]
+    lines = [str(each.info["cmdline"]) for each in psutil.process_iter(["cmdline"])]
+    assert not [line for line in lines if "sleep', '3007" in line]
+        each for each in psutil.process_iter(["cmdline"]) if str(each.info["cmdline"]).find("sleep', '3007") > 0
+    ]
     assert workspace.runs.get(str(ended.run_id)).status == "KILLED"
 
 

@@ -40,19 +40,36 @@ def postgres_server() -> Iterator[URL]:
          f"--pwfile={folder / 'password'}", "--encoding=UTF8", "--locale=C"],
         check=True, user=account, cwd=folder, capture_output=True,
     )  # fmt: skip
-    port = _free_port()
-    server = subprocess.Popen(
-        [programs / "postgres", "-D", cluster, "-h", "127.0.0.1", "-p", str(port), "-k", "", "-c", "fsync=off"],
-        user=account, cwd=folder, stderr=subprocess.DEVNULL, preexec_fn=_die_with_parent,
-    )  # fmt: skip
-    url = URL.create("postgresql+psycopg", "studiolo", PASSWORD, "127.0.0.1", port, "postgres")
     try:
-        _wait_for(url, server)
-        yield url
+        server, url = _begun(programs / "postgres", cluster, account)
+        try:
+            yield url
+        finally:
+            server.send_signal(signal.SIGQUIT)  # nobody needs its data again
+            server.wait(20)
     finally:
-        server.send_signal(signal.SIGQUIT)  # nobody needs its data again
-        server.wait(20)
         shutil.rmtree(folder)
+
+
+def _begun(program: Path, cluster: Path, account: int | None) -> tuple[subprocess.Popen[bytes], URL]:
+    """Start the server; on another port where somebody was faster to take the first one."""
+    for attempt in range(3):
+        port = _free_port()
+        server = subprocess.Popen(
+            [program, "-D", cluster, "-h", "127.0.0.1", "-p", str(port), "-k", "", "-c", "fsync=off"],
+            user=account, cwd=cluster.parent, stderr=subprocess.DEVNULL, preexec_fn=_die_with_parent,
+        )  # fmt: skip
+        url = URL.create("postgresql+psycopg", "studiolo", PASSWORD, "127.0.0.1", port, "postgres")
+        try:
+            _wait_for(url, server)
+        except OperationalError:
+            server.kill()
+            server.wait()
+            if attempt == 2:
+                raise
+        else:
+            return server, url
+    raise AssertionError("the last attempt has returned or raised")
 
 
 @pytest.fixture
