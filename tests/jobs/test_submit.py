@@ -80,8 +80,6 @@ def test_cancelling_ends_every_process_also_one_that_left_the_group_and_cleared_
     assert ended.status == "Canceled"
     lines = [str(each.info["cmdline"]) for each in psutil.process_iter(["cmdline"])]
     assert not [line for line in lines if "sleep', '3007" in line]
-        each for each in psutil.process_iter(["cmdline"]) if str(each.info["cmdline"]).find("sleep', '3007") > 0
-    ]
     assert workspace.runs.get(str(ended.run_id)).status == "KILLED"
 
 
@@ -180,6 +178,35 @@ def test_what_lies_in_outputs_and_logs_is_kept_with_the_run_also_of_a_job_that_f
     assert (artifacts / "outputs/deep/m").read_text() == "m\n"
     assert (artifacts / "logs/l").read_text() == "l\n"
     assert (artifacts / "user_logs/std_log.txt").exists()
+
+
+def test_of_two_attempts_one_may_leave_a_folder_where_the_other_left_a_file(workspace: Workspace, run: Submit) -> None:
+    first = "mkdir -p outputs/was_folder; echo 1 > outputs/was_file; exit 1"
+    then = "mkdir -p outputs/was_file; echo 2 > outputs/was_folder; echo 2 > outputs/was_file/x"
+    ended = wait(workspace, run(f"[ -e ../../2 ] || {{ {first}; }}; {then}", retries=1).name, seconds=LONG)
+    assert (ended.status, ended.attempt) == ("Completed", 2)
+    left = workspace.runs.get(str(ended.run_id)).directory / "artifacts/outputs"
+    assert ((left / "was_folder").read_text(), (left / "was_file/x").read_text()) == ("2\n", "2\n")
+
+
+def test_what_can_never_be_kept_fails_the_job_and_is_not_tried_for_ever(
+    workspace: Workspace, run: Submit, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for number, path in enumerate([tmp_path / "file/below", "/sys/below"]):
+        job = run("echo x > ${{outputs.o}}/x", f"name: n{number}\noutputs:\n  o: {{path: '{path}'}}\n")
+        ended = wait(workspace, job.name, seconds=LONG)
+        assert (ended.status, ended.exit_code) == ("Failed", 0)
+        assert f"cannot write {path}" in str(ended.error)
+
+
+def test_an_ending_that_breaks_fails_its_job_and_no_other(workspace: Workspace, run: Submit) -> None:
+    no_text = """touch "$(printf '${{outputs.o}}/\\377')" """
+    job = run(no_text, "outputs:\n  o: {}\n")
+    ended = wait(workspace, job.name, seconds=LONG)
+    assert (ended.status, ended.exit_code) == ("Failed", 0)
+    assert "UnicodeEncodeError" in str(ended.error)
+    assert wait(workspace, run("true").name, seconds=LONG).status == "Completed"
 
 
 def test_more_than_this_machine_has_is_refused_at_once(run: Submit) -> None:
