@@ -20,9 +20,10 @@ from jobs.files.environment import Environment
 from jobs.files.loading import start_made
 from jobs.files.overrides import Override
 from jobs.files.plain import plain
-from jobs.files.references import PREFIX, Reference, reference, target
+from jobs.files.references import PREFIX, Reference, Url, reference, target
 from jobs.files.schedule import RemoteJob, Schedule, merge
 from jobs.files.trigger import TRIGGER, Trigger
+from jobs.ray.computes import is_address
 from jobs.snapshots import snapshot
 from jobs.submit import keep_code
 from workspace.errors import Invalid, did_you_mean
@@ -36,6 +37,8 @@ Spec = Mapping[str, Any]
 
 # What a shell takes as the word that it is, unquoted: the words of a request end up in the command of a job.
 _HARMLESS = re.compile(r"(?:[\w.,:/@+=%][\w.,:/@+=%-]*(?: [\w.,:/@+=%][\w.,:/@+=%-]*)*)?")
+# What data that a request names may be fetched by: neither what reads this machine, nor what goes where we do not look.
+_FETCHED = ("https", "http", "wasbs", "wasb", "abfss", "abfs", "s3", "gs")
 
 
 def keep(workspace: Workspace, schedule: Schedule) -> Spec:
@@ -100,13 +103,18 @@ def catch_up(spec: Spec) -> str:
     return str(found)
 
 
-def job_for(workspace: Workspace, spec: Spec, parameters: Mapping[str, Any]) -> Job:
-    """Return the job of one firing. `parameters` are laid over what the schedule says, key by key."""
+def job_for(workspace: Workspace, spec: Spec, parameters: Mapping[str, Any], *, networked: bool = False) -> Job:
+    """Return the job of one firing. `parameters` are laid over what the schedule says, key by key.
+
+    Where they came over a network, data that they name is never a path of this machine.
+    """
     if "import_data" in spec:
         return _import(spec, parameters)
     if "create_job" not in spec:
         raise Invalid("a schedule with `create_monitor` is kept, and cannot be run here yet", hint="use `create_job`")
     written, folder = _written(workspace, spec)
+    if networked:
+        _check_data(written.get("inputs") or {}, parameters.get("inputs") or {}, "inputs")
     return job_of(_with_parameters(written, parameters), folder)
 
 
@@ -133,14 +141,17 @@ def check_parameters(given: Any) -> Mapping[str, Any]:
 def check_harmless(given: Any, *, key: str = "parameters") -> None:
     """Raise where parameters that came over a network could do more than choose values.
 
-    A value may be no word that a shell would act upon, and data is named as an asset or a URL, never as a path here.
+    A value may be no word that a shell would act upon, data is named as an asset or a URL, never as a path here, and no
+    address is a compute: what a job has and knows would be sent there. `job_for` looks at data that is a text alone.
     """
     if isinstance(given, Mapping):
         for name, each in given.items():
             check_harmless(str(name), key=key)
-            if name == "path" and isinstance(each, str) and isinstance(target(each, Path("/")), Path):
-                hint = "name a data asset: azureml:NAME:VERSION"
-                raise Invalid(f"`{key}.path` cannot be a path of this machine", hint=hint)
+            if name == "path" and isinstance(each, str):
+                _check_place(each, f"{key}.path")
+            if name in ("compute", "default_compute") and isinstance(each, str) and is_address(each.strip()):
+                hint = "name a compute of the workspace: studiolo compute list"
+                raise Invalid(f"`{key}.{name}` cannot be an address", hint=hint)
             check_harmless(each, key=f"{key}.{name}")
     elif isinstance(given, list):
         for each in given:
@@ -148,6 +159,26 @@ def check_harmless(given: Any, *, key: str = "parameters") -> None:
     elif isinstance(given, str) and not _HARMLESS.fullmatch(given):
         hint = "letters, digits and . , : / @ + = % _ -, words that do not begin with -"
         raise Invalid(f"`{key}` has characters that a shell would act upon", hint=hint)
+
+
+def _check_data(declared: Any, given: Any, key: str) -> None:
+    """Raise where a text takes the place of data, or of a group of data, and means a path of this machine."""
+    if isinstance(declared, Mapping) and isinstance(given, Mapping):
+        for name, each in given.items():
+            _check_data(declared.get(name), each, f"{key}.{name}")
+    elif isinstance(declared, Mapping) and isinstance(given, str):
+        _check_place(given, key)
+
+
+def _check_place(written: str, key: str) -> None:
+    """Raise where data that came over a network is not to be had from the workspace or from an address outside."""
+    where = target(written, Path("/"))
+    if isinstance(where, Url):
+        scheme = where.url.partition("://")[0].lower()
+        is_fetched = scheme in _FETCHED and "::" not in where.url  # fsspec would take that as one in another
+    if isinstance(where, Path) or (isinstance(where, Url) and not is_fetched):
+        hint = f"name a data asset, azureml:NAME:VERSION, or a URL of {', '.join(_FETCHED)}"
+        raise Invalid(f"`{key}` cannot be a path of this machine or a URL of that kind", hint=hint)
 
 
 def _job(workspace: Workspace, spec: Spec) -> Job:
@@ -179,6 +210,10 @@ def _with_parameters(written: Spec, parameters: Mapping[str, Any]) -> Spec:
             raise Invalid(f"the job has no input {name!r}", hint=did_you_mean(str(name), declared))
         is_data = isinstance(declared[name], Mapping) and not isinstance(value, Mapping)
         inputs[name] = {**declared[name], "path": value} if is_data else value
+    outputs = written.get("outputs") or {}
+    for name in parameters.get("outputs") or {}:
+        if name not in outputs:
+            raise Invalid(f"the job has no output {name!r}", hint=did_you_mean(str(name), outputs))
     changes = {key: value for key, value in parameters.items() if key != "inputs"}
     merged: Spec = merge(written, changes | ({"inputs": inputs} if inputs else {}))
     return merged

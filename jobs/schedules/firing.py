@@ -18,12 +18,12 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from jobs import records
 from jobs.create import create
 from jobs.folders import place_of
+from jobs.owners import is_left, owned
 from jobs.schedules import definition, store
 from jobs.schedules.store import ScheduleRecord
 from jobs.submit import Wishes
 from workspace.errors import Conflict, Invalid, StudioloError, Unavailable
 from workspace.home import Workspace
-from workspace.processes import Identity, host, is_alive, own_identity
 from workspace.tables import firings, schedules
 
 EVERY = 1.0  # seconds between two looks at the clock
@@ -31,7 +31,6 @@ LATE = 60.0  # seconds after which a firing counts as missed
 AT_ONCE = 100  # missed firings that are made up for in one look at the clock
 TRIES = 10  # that fail because something is not to be had: the disk, the database
 LONGEST_PAUSE = 60.0  # seconds between two of them
-SILENT = 300.0  # seconds after which another machine that began a firing counts as dead
 KEPT = 30 * 86_400.0  # seconds for which firings, and the keys of those who asked, are known
 SCHEDULE, FIRING = "studiolo.schedule", "studiolo.firing"  # properties of the job
 
@@ -168,20 +167,12 @@ def _waiting(workspace: Workspace, now: float) -> Iterator[Row[Any]]:
     query = query.where(firings.c.schedule.in_(mine)).order_by(firings.c.due, firings.c.key)
     with workspace.database.read() as connection:
         rows = connection.execute(query.limit(AT_ONCE)).all()
-    yield from (row for row in rows if row.status == WAITING or _is_dead(row, now))
-
-
-def _is_dead(row: Row[Any], now: float) -> bool:
-    if row.owner_host != host():
-        return bool(now - row.next_at > SILENT)
-    return not is_alive(Identity(row.owner_pid, row.owner_started_at))
+    yield from (row for row in rows if row.status == WAITING or is_left(row, now))
 
 
 def _take(workspace: Workspace, row: Row[Any], now: float) -> bool:
     """Make a firing this process's; return whether it is."""
-    own = own_identity()
-    values = {"status": STARTING, "owner_host": host(), "owner_pid": own.pid, "owner_started_at": own.started_at,
-              "tries": row.tries + 1, "next_at": now}  # fmt: skip
+    values = owned() | {"status": STARTING, "tries": row.tries + 1, "next_at": now}
     unchanged = update(firings).filter_by(schedule=row.schedule, key=row.key, status=row.status, tries=row.tries)
     return workspace.database.transact(lambda connection: connection.execute(unchanged.values(values)).rowcount) == 1
 
@@ -207,7 +198,7 @@ def _start(workspace: Workspace, firing: Firing, now: float, wishes: Wishes | No
 
 def _make_job(workspace: Workspace, firing: Firing, wishes: Wishes | None) -> None:
     schedule = store.get(workspace, firing.schedule)
-    job = definition.job_for(workspace, schedule.spec, firing.parameters)
+    job = definition.job_for(workspace, schedule.spec, firing.parameters, networked=firing.cause == "http")
     mine = {SCHEDULE: firing.schedule, FIRING: firing.key}
     named = replace(
         job, name=firing.job, display_name=job.display_name or firing.job, properties={**job.properties, **mine}

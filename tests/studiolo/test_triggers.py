@@ -131,7 +131,15 @@ async def test_an_idempotency_key_is_one_job_for_one_caller(
         ({"inputs": {"whom": {"type": "uri_file", "path": "/etc/passwd"}}}, "path of this machine"),
         ({"inputs": {"whom": {"type": "uri_file", "path": "file:///etc/passwd"}}}, "path of this machine"),
         ({"inputs": {"whom": {"type": "uri_file", "path": "../secret"}}}, "path of this machine"),
+        ({"inputs": {"whom": {"type": "uri_file", "path": "FILE:///etc/passwd"}}}, "path of this machine"),
+        ({"inputs": {"whom": {"type": "uri_file", "path": "local:///etc/passwd"}}}, "URL of that kind"),
+        ({"inputs": {"whom": {"type": "uri_file", "path": "webhdfs://inside:50070/x"}}}, "URL of that kind"),
+        ({"inputs": {"whom": {"type": "uri_file", "path": "git+file:///home/ada/secret"}}}, "URL of that kind"),
+        ({"inputs": {"whom": {"type": "uri_file", "path": "s3://x::file:///etc/passwd"}}}, "URL of that kind"),
         ({"outputs": {"out": {"path": "/etc/cron.d/x"}}}, "path of this machine"),
+        ({"outputs": {"out": {"path": "local:///etc/cron.d/x"}}}, "URL of that kind"),
+        ({"compute": "http://evil.test:8265"}, "cannot be an address"),
+        ({"settings": {"default_compute": "ray://evil.test:10001"}}, "cannot be an address"),
         ({"inputs": {"who": 1}}, "no input 'who'"), ({"command": "id"}, "unknown parameter 'command'"),
         ({"code": "."}, "unknown parameter"), ([], "must be a mapping"), ("x", "must be a mapping"),
     ],
@@ -143,6 +151,40 @@ async def test_parameters_choose_values_and_nothing_more(
     assert answer.status_code == 400
     assert words in answer.json()["error"]["message"]
     assert records.list_jobs(workspace) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"inputs": {"rows": "/etc/passwd"}}, "path of this machine"),
+        ({"inputs": {"rows": "file:///etc/passwd"}}, "path of this machine"),
+        ({"inputs": {"rows": "rows.txt"}}, "path of this machine"),
+        ({"inputs": {"rows": "local:///etc/passwd"}}, "URL of that kind"),
+        ({"outputs": {"there": "/etc/cron.d/x"}}, "outputs"), ({"outputs": {"other": {}}}, "no output 'other'"),
+    ],
+)  # fmt: skip
+async def test_data_that_is_named_in_one_word_is_no_path_either(
+    workspace: Workspace, tmp_path: Path, headers: Headers, body: Any, words: str
+) -> None:
+    (tmp_path / "rows.txt").write_text("here")
+    path = tmp_path / "job.yml"
+    path.write_text(
+        "command: cat ${{inputs.rows}}\ninputs:\n  rows: {type: uri_file, path: rows.txt}\noutputs:\n  there: {}\n"
+    )
+    store.put(workspace, definition.of_job(read_job(path), "greet"), now=0.0)
+    answer = await post(workspace, headers(OF_TRIGGER), body)
+    assert (answer.status_code, records.list_jobs(workspace)) == (400, [])
+    assert words in answer.json()["error"]["message"]
+
+
+async def test_data_that_is_an_asset_is_read(workspace: Workspace, tmp_path: Path, headers: Headers) -> None:
+    (tmp_path / "rows.txt").write_text("here")
+    path = tmp_path / "job.yml"
+    path.write_text("command: cat ${{inputs.rows}}\ninputs:\n  rows: {type: uri_file, path: rows.txt}\n")
+    store.put(workspace, definition.of_job(read_job(path), "greet"), now=0.0)
+    workspace.assets.put("data", "others", b"others")
+    told = (await post(workspace, headers(OF_TRIGGER), {"inputs": {"rows": "azureml:others:1"}})).json()
+    assert b"".join(submit.stream(workspace, told["job"])) == b"others"
 
 
 async def test_what_is_no_json_is_refused(workspace: Workspace, greet: None, headers: Headers) -> None:
