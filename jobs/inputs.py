@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from jobs.spec import DIRECT, EVALUATED, READ_ONLY, WRITABLE, BoundInput
 from workspace.blobs import Blob, Blobs
 from workspace.errors import NotFound
-from workspace.paths import safe_join, writing
+from workspace.paths import plain_name, safe_join, writing
 
 if TYPE_CHECKING:
     from jobs.files.ports import Input
@@ -60,7 +60,7 @@ def lay_out(inputs: Mapping[str, BoundInput], folder: Path, *, blobs: Blobs, che
             values[name] = given.path
             continue
         place = folder / name
-        target = place / given.filename if given.filename else place
+        target = place / plain_name(given.filename) if given.filename else place  # it gets into the command
         values[name] = str(target)
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -11,6 +11,7 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -150,10 +151,15 @@ def get(
 
 
 def download(url: str, target: Path, rules: Rules, *, etag: str = "") -> Fetched:
-    """Fetch a URL into a file, which is not whole where this raises; nothing is written where it is `unchanged`."""
+    """Fetch a URL into a file; what is there stays as it is where this raises, and where it is `unchanged`."""
     headers = {"If-None-Match": etag} if etag else {}
-    with writing(target), target.open("wb") as file:
-        return _fetch(url, headers, rules, file.write)
+    with writing(target), tempfile.TemporaryDirectory(dir=target.parent, prefix=".coming-") as folder:
+        coming = Path(folder) / "content"
+        with coming.open("wb") as file:
+            found = _fetch(url, headers, rules, file.write)
+        if not found.unchanged:
+            coming.replace(target)
+    return found
 
 
 def _fetch(url: str, headers: Mapping[str, str], rules: Rules, write: Write) -> Fetched:

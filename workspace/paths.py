@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from workspace.errors import Invalid, Unavailable
 
 _DRIVE = re.compile(r"^[A-Za-z]:")
+_MARKS = re.compile(r"[^\w.,@+=-]")
 
 
 def safe_join(root: Path, relative: str) -> Path:
@@ -43,6 +44,16 @@ def safe_join(root: Path, relative: str) -> Path:
     if not joined.is_relative_to(base):
         raise Invalid(f"path {relative!r} leads out of its folder", hint="links may not point outside")
     return joined
+
+
+def plain_name(name: str) -> str:
+    """Return a name for a file of somebody else's: no folder, and nothing that a shell would act upon.
+
+    >>> plain_name("rows (1).csv")
+    'rows__1_.csv'
+    """
+    plain = _MARKS.sub("_", name)
+    return plain if plain.strip(".") else "content"
 
 
 def write_atomically(path: Path, content: bytes | str, *, mode: int = 0o600) -> None:

@@ -20,8 +20,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from jobs.data.datastores import Remote
 from workspace import egress
-from workspace.errors import Invalid, MissingExtra, NotFound, Unavailable
-from workspace.paths import locked, write_atomically, writing
+from workspace.errors import Denied, Invalid, MissingExtra, NotFound, Unavailable
+from workspace.paths import locked, plain_name, write_atomically, writing
 from workspace.settings import Settings, cache_folder
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _fetched(settings: Settings, remote: Remote, place: Path, known: Sign | None
 def _by_http(settings: Settings, url: str, place: Path, known: Sign | None) -> Sign:
     rules = egress.Rules(largest=LARGEST, timeout=PATIENCE, allows=_allowed(settings))
     parts = urlsplit(url)
-    name = unquote(parts.path.rstrip("/").rpartition("/")[2]) or "content"
+    name = _name(unquote(parts.path))
     is_blob = _BLOB_HOST.fullmatch(parts.netloc) is not None
     with _incoming(place) as incoming:
         try:
@@ -167,8 +167,7 @@ def _by_fsspec(remote: Remote, scheme: str, place: Path, known: Sign | None) -> 
         digest = hashlib.sha256()
         for name in sorted(names):
             digest.update(f"{name}\0{system.ukey(name)}\n".encode())
-        sign = Sign(url=_bare(remote.url), name=path.rstrip("/").rpartition("/")[2] or "content",
-                    etag=digest.hexdigest())  # fmt: skip
+        sign = Sign(url=_bare(remote.url), name=_name(path), etag=digest.hexdigest())
         if known is not None and known.etag == sign.etag:
             return known
         with _incoming(place) as incoming:
@@ -221,10 +220,11 @@ def _reaching(url: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise NotFound(f"there is nothing at {shown(url)}", hint="check the address") from None
+    except PermissionError as error:
+        raise Denied(f"{shown(url)} is not open to us: {error}", hint="check the credentials and the rights") from None
     except OSError as error:
-        raise Unavailable(
-            f"{shown(url)} cannot be reached: {error}", hint="check the address and the network"
-        ) from None
+        hint = "check the address and the network"
+        raise Unavailable(f"{shown(url)} cannot be reached: {error}", hint=hint) from error
 
 
 @contextmanager
@@ -253,6 +253,10 @@ def _allowed(settings: Settings) -> Callable[[Address], bool]:
         except OSError:
             continue  # a host that has gone away opens nothing
     return lambda address: egress.is_public(address) or address in inside
+
+
+def _name(path: str) -> str:
+    return plain_name(path.rstrip("/").rpartition("/")[2].lstrip(".-"))
 
 
 def _under(folder: Path, name: str) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 import fsspec
 import pytest
@@ -138,6 +139,28 @@ def test_a_missing_file_is_said_without_what_may_be_secret(inside: Workspace, se
     with pytest.raises(NotFound) as caught:
         places.find(inside, Url(url=f"{server.url}/none.csv?sig=SECRET"))
     assert "SECRET" not in str(caught.value)
+
+
+def test_a_url_names_no_file_outside_of_the_cache(inside: Workspace, server: Server, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    for path in (quote(str(mine), safe=""), "..%2F..%2F..%2F..%2Fmine", "%2E%2E"):
+        mine.write_text("mine")
+        server.files[f"/{path}"] = b"theirs"
+        found = places.find(inside, Url(url=f"{server.url}/{path}"))
+        assert (mine.read_text(), found.read_bytes()) == ("mine", b"theirs")
+        assert found.is_relative_to(cache_folder() / "data")
+
+
+def test_a_name_says_nothing_to_the_shell(inside: Workspace, run: Submit, server: Server, tmp_path: Path) -> None:
+    server.files["/a%3Becho%20far%3Bb"] = b"1\n"
+    (tmp_path / "c;echo near;d").write_text("2\n")
+    rest = (
+        f"inputs:\n  far: {{type: uri_file, path: '{server.url}/a%3Becho%20far%3Bb'}}\n"
+        "  near: {type: uri_file, path: 'c;echo near;d'}\n"
+    )
+    assert said(inside, run, "cat ${{inputs.far}} ${{inputs.near}}; basename ${{inputs.near}}", rest) == (
+        "1\n2\nc_echo_near_d\n"
+    )
 
 
 def test_a_map_of_data_makes_public_data_local(workspace: Workspace, run: Submit, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -161,6 +162,23 @@ def test_what_is_too_large_too_slow_or_not_there_is_said(server: tuple[int, dict
     answers["/broken"] = says(b"", status=500)
     with pytest.raises(Unavailable, match="500"):
         get(f"http://example.org:{port}/broken?token=secret")
+
+
+def test_a_file_is_as_it_was_where_nothing_whole_has_come(
+    server: tuple[int, dict[str, Answer], list[object]], tmp_path: Path
+) -> None:
+    port, answers, _ = server
+    answers["/large"], answers["/small"] = says(b"x" * 2000), says(b"new")
+    target = tmp_path / "rows.csv"
+    target.write_bytes(b"old")
+    rules = egress.Rules(largest=1000, allows=lambda _: True, looks_up=here)
+    with pytest.raises(Invalid, match="inside this machine"):
+        egress.download("http://127.0.0.1/", target, egress.Rules())
+    with pytest.raises(Invalid, match="larger than"):
+        egress.download(f"http://example.org:{port}/large", target, rules)
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("rows.csv", b"old")]
+    egress.download(f"http://example.org:{port}/small", target, rules)
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("rows.csv", b"new")]
 
 
 def test_a_message_does_not_repeat_what_may_be_secret(server: tuple[int, dict[str, Answer], list[object]]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workspace.errors import Invalid, Unavailable
-from workspace.paths import locked, safe_join, write_atomically
+from workspace.paths import locked, plain_name, safe_join, write_atomically
 
 FORK = multiprocessing.get_context("fork")
 
@@ -90,6 +90,20 @@ def test_a_file_is_replaced_whole_and_readable_by_its_owner_only(tmp_path: Path)
     assert (tmp_path / "sub" / "f").read_text() == "new"
     assert stat.S_IMODE((tmp_path / "sub" / "f").stat().st_mode) == 0o600
     assert [path.name for path in (tmp_path / "sub").iterdir()] == ["f"]
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("rows-1.csv", "rows-1.csv"),
+        ("größe.csv", "größe.csv"),
+        ("a;id $(b)\n", "a_id___b__"),
+        ("../x", ".._x"),
+        ("..", "content"),
+    ],
+)
+def test_a_name_of_somebody_elses_is_no_folder_and_no_command(name: str, plain: str) -> None:
+    assert plain_name(name) == plain
 
 
 def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path: Path) -> None:
