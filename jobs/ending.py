@@ -5,6 +5,7 @@ Every step may be done again: whoever finds a job whose shim died in the middle 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import suppress
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from workspace.home import Workspace
 
 COLLECTED = ("outputs", "logs")  # of the folder that the command ran in
+_LASTING = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
+)  # fmt: skip
 ENDED, TIMED_OUT, REFUSED = "Ended", "TimedOut", "Refused"  # how a command ended, besides Canceled
 
 
@@ -48,10 +52,14 @@ def end_attempt(database: LightDatabase, settings: Settings, name: str, number: 
         if ending.status == COMPLETED:
             _publish(settings.home, name, folder)
             made = _register(settings, name, spec) if spec.outputs else ()
-    except Unavailable:
-        raise
+    except Unavailable as problem:
+        if not _lasts(problem.__cause__):
+            raise
+        ending = _failed(ending, str(problem))
     except StudioloError as problem:
-        ending = Ending(status=FAILED, code=ending.code, error=str(problem), usage=ending.usage, again=False)
+        ending = _failed(ending, str(problem))
+    except Exception as problem:  # noqa: BLE001  raised again it would stand in the way of all other jobs
+        ending = _failed(ending, f"what it left cannot be kept: {type(problem).__name__}: {problem}")
     status = states.close(database, name, number, ending, made)
     if spec.ours and status in states.TERMINAL:
         cancel_children(database, settings.home, name)
@@ -76,6 +84,15 @@ def ending_of(record: dict[str, Any], spec: Spec) -> Ending:
     return Ending(status=status, code=code, error=record.get("error"), usage=usage, again=again)
 
 
+def _failed(ending: Ending, error: str) -> Ending:
+    return Ending(status=FAILED, code=ending.code, error=error, usage=ending.usage, again=False)
+
+
+def _lasts(cause: BaseException | None) -> bool:
+    """Whether no waiting mends what stopped us from writing: another time the same would happen."""
+    return any(f"[Errno {number}]" in str(cause) for number in _LASTING)  # of a folder, many are told as one
+
+
 def _has_collected(folder: AttemptFolder) -> bool:
     return any((folder.code / name).is_dir() for name in COLLECTED)
 
@@ -94,21 +111,24 @@ def _keep_artifacts(home: Path, folder: AttemptFolder, run_id: str) -> None:
             for path in folder.logs.iterdir():
                 target = artifacts / folder.logs.name / path.name
                 target.unlink(missing_ok=True)
-                os.link(path, target)
+                with suppress(FileExistsError):  # somebody else who ends this attempt was faster
+                    os.link(path, target)
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Move a folder to a place where one may be already, from an earlier attempt or from a half of this."""
-    if not target.exists():
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        source.rename(target)
-        return
-    for path in source.iterdir():
-        if path.is_dir() and not path.is_symlink():
+    """Move a file or folder to a place where one may be already, from an earlier attempt or from a half of this."""
+    is_folder, was_folder = (path.is_dir() and not path.is_symlink() for path in (source, target))
+    if is_folder and was_folder:
+        for path in source.iterdir():
             _merge(path, target / path.name)
-        else:
-            path.replace(target / path.name)
-    source.rmdir()
+        source.rmdir()
+        return
+    if was_folder:
+        shutil.rmtree(target)
+    elif is_folder:
+        target.unlink(missing_ok=True)
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    source.rename(target)
 
 
 def _publish(home: Path, name: str, folder: AttemptFolder) -> None:

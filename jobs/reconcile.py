@@ -6,6 +6,7 @@ import fcntl
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +21,8 @@ from jobs.needs import Capacity
 from jobs.spec import Spec
 from jobs.states import LOST, Ending
 from jobs.variables import DEVICES
-from workspace.errors import Unavailable
-from workspace.light_database import LightDatabase, Row, from_json
+from workspace.errors import StudioloError
+from workspace.light_database import LightDatabase, Row
 from workspace.processes import Identity, boot, host, is_alive
 from workspace.settings import Settings
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 EVERY = 1.0  # seconds between two looks of a supervisor
 STALE = 60.0  # seconds without a sign after which a shim of another machine counts as dead
 _OWNED = (
-    "SELECT j.name, j.status, j.run_id, j.spec, j.place, a.number, a.host, a.boot, a.shim_pid, a.shim_started_at "
+    "SELECT j.name, j.status, j.run_id, j.place, a.number, a.host, a.boot, a.shim_pid, a.shim_started_at "
     f"FROM jobs j JOIN attempts a ON a.job = j.name AND a.number = j.attempt WHERE j.status IN {states.ACTIVE!r} "
 )
 # What our own process is told does not hold for those that live on.
@@ -81,8 +82,9 @@ def supervise(workspace: Workspace, stop: threading.Event) -> None:
             if leads:
                 try:
                     look(workspace)
-                except Unavailable as problem:
-                    print(f"jobs are seen to later: {problem}", file=sys.stderr, flush=True)  # noqa: T201
+                except Exception as problem:  # noqa: BLE001  who sees to all jobs goes on, whatever becomes of one
+                    told = problem if isinstance(problem, StudioloError) else traceback.format_exc()
+                    print(f"jobs are seen to later: {told}", file=sys.stderr, flush=True)  # noqa: T201
             stop.wait(EVERY)
     finally:
         os.close(handle)
@@ -136,7 +138,8 @@ def settle_dead(settings: Settings, database: LightDatabase, name: str, number: 
 
 
 def _settle(settings: Settings, database: LightDatabase, row: Row) -> bool:
-    return settle_dead(settings, database, row["name"], row["number"], Spec.of(from_json(row["spec"])))
+    spec = states.readable(database, row["name"])
+    return spec is None or settle_dead(settings, database, row["name"], row["number"], spec)
 
 
 def _dead(settings: Settings, database: LightDatabase) -> list[Row]:

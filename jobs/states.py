@@ -93,6 +93,16 @@ def claim(database: LightDatabase, place: str, capacity: Capacity) -> Claimed | 
         return Claimed(name=name, number=number, spec=spec, devices=devices, visible=visible)
 
 
+def readable(database: LightDatabase, name: str) -> Spec | None:
+    """Return what a job is told whose shim died; one that nobody can read fails, and so does its attempt."""
+    with database.write(hold=(_SUBJECT,)) as statements:
+        row = statements.rows("SELECT spec FROM jobs WHERE name = :name", name=name)[0]
+        if (spec := _readable(statements, name, row)) is None:
+            lost = f"UPDATE attempts SET status = 'Lost', ended_at = :now WHERE job = :name AND status IN {ACTIVE!r}"
+            statements.change(lost, name=name, now=time.time())
+        return spec
+
+
 def _readable(statements: Statements, name: str, row: Row) -> Spec | None:
     """Return what the job is told; one that nobody can read fails, and does not stand in the others' way."""
     try:

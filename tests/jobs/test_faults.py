@@ -171,6 +171,17 @@ def test_a_job_without_retries_whose_shim_died_has_failed_and_says_why(workspace
     assert workspace.runs.get(str(ended.run_id)).status == "FAILED"
 
 
+def test_a_dead_shims_job_that_nobody_can_read_stands_in_nobodys_way(workspace: Workspace, run: Submit) -> None:
+    job = run("sleep 300")
+    shim_of(workspace, job.name).kill()
+    with workspace.light.write() as statements:
+        statements.change("UPDATE jobs SET spec = :spec", spec='{"inputs": {"a": {}}}')
+    reconcile.look(workspace)
+    ended = records.get(workspace, job.name)
+    assert (ended.status, "cannot be read" in str(ended.error)) == ("Failed", True)
+    assert records.attempts(workspace, job.name)[0].status == "Lost"
+
+
 def test_a_living_shim_sees_to_the_job_of_a_dead_one(workspace: Workspace, run: Submit, tmp_path: Path) -> None:
     """Without a supervisor, and with nobody who looks."""
     long = run("sleep 14", "name: long\nresources:\n  properties:\n    cpus: 0.1\n")
