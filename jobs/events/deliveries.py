@@ -7,6 +7,7 @@ seen.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -17,15 +18,14 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from jobs.events import receivers, rules
 from jobs.events.cloud import TEST, Event, events_of
 from jobs.folders import place_of
+from jobs.owners import is_left, owned
 from workspace.errors import NotFound, Unavailable
 from workspace.home import Workspace
-from workspace.processes import Identity, host, is_alive, own_identity
 from workspace.tables import changes, deliveries, event_rules
 
 PAUSES = (10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 10_800.0, 21_600.0, 43_200.0)  # seconds before each next try
-SILENT = 300.0  # seconds after which another machine that began to tell counts as dead
 KEPT, DEAD_KEPT = 7 * 86_400.0, 30 * 86_400.0  # seconds for which the log is kept
-_AT_ONCE = 500  # changes in one transaction
+_AT_ONCE = 500  # changes in one transaction; deliveries of one rule in one look
 _HANDS = 8  # receivers that are told at a time
 
 WAITING, SENDING, DELIVERED, DEAD = "waiting", "sending", "delivered", "dead"
@@ -74,7 +74,10 @@ def gather(workspace: Workspace) -> int:
 
 
 class Courier:
-    """Tells what is to be told: each rule's receiver in order, and one that hangs holds up nobody else."""
+    """Tells what is to be told: each rule's receiver one event at a time, the oldest first.
+
+    A receiver that hangs or fails holds up no other, and an event that it does not take none that comes after it.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -92,7 +95,7 @@ class Courier:
             if row.rule not in self._busy:
                 waiting.setdefault(row.rule, []).append(row)
         for rule, rows in waiting.items():
-            self._busy[rule] = self._pool.submit(self._tell, rows, now)
+            self._busy[rule] = self._pool.submit(self._tell, rows, now - time.monotonic())
         return len(waiting)
 
     def wait(self) -> None:
@@ -105,11 +108,12 @@ class Courier:
         self._stopped = True
         self._pool.shutdown(cancel_futures=True)
 
-    def _tell(self, rows: Sequence[Row[Any]], now: float) -> None:
-        """Tell one receiver what waits for it; where it fails the rest waits too."""
+    def _tell(self, rows: Sequence[Row[Any]], ahead: float) -> None:
+        """Tell one receiver what waits for it, until it fails; its clock is `ahead` of the monotonic one."""
         for row in rows:
             if self._stopped:
                 return
+            now = time.monotonic() + ahead
             if not _take(self._workspace, row, now):
                 continue
             done = _deliver(self._workspace, replace(_delivery(row), tries=row.tries + 1), now)
@@ -132,7 +136,7 @@ def test(workspace: Workspace, name: str, *, now: float) -> Delivery:
     )  # fmt: skip
 
     def write(connection: Connection) -> Row[Any]:
-        row = _row(name, event, now) | {"tries": 1, "status": SENDING} | _owned()
+        row = _row(name, event, now) | {"tries": 1, "status": SENDING} | owned()
         connection.execute(insert(deliveries).values(row))
         return connection.execute(select(deliveries).filter_by(rule=name, event_id=event.id)).one()
 
@@ -165,23 +169,20 @@ def clean(workspace: Workspace, now: float) -> None:
 
 
 def _due(workspace: Workspace, now: float) -> list[Row[Any]]:
+    """Return what is to be told now, the oldest first; one rule's many crowd out nobody else's."""
     mine = select(event_rules.c.name).filter_by(place=place_of(workspace.home))
-    query = select(deliveries).where(deliveries.c.status.in_((WAITING, SENDING)), deliveries.c.next_at <= now)
-    query = query.where(deliveries.c.rule.in_(mine)).order_by(deliveries.c.id).limit(_AT_ONCE)
+    rank = func.row_number().over(partition_by=deliveries.c.rule, order_by=deliveries.c.id).label("rank")
+    due = select(deliveries.c.id, rank).where(deliveries.c.status.in_((WAITING, SENDING)), deliveries.c.next_at <= now)
+    each = due.where(deliveries.c.rule.in_(mine)).subquery()
+    query = select(deliveries).join(each, each.c.id == deliveries.c.id).where(each.c.rank <= _AT_ONCE)
     with workspace.database.read() as connection:
-        rows = connection.execute(query).all()
-    return [row for row in rows if row.status == WAITING or _is_dead(row, now)]
-
-
-def _is_dead(row: Row[Any], now: float) -> bool:
-    if row.owner_host != host():
-        return bool(now - row.next_at > SILENT)
-    return not is_alive(Identity(row.owner_pid, row.owner_started_at))
+        rows = connection.execute(query.order_by(deliveries.c.id)).all()
+    return [row for row in rows if row.status == WAITING or is_left(row, now)]
 
 
 def _take(workspace: Workspace, row: Row[Any], now: float) -> bool:
     unchanged = update(deliveries).filter_by(id=row.id, status=row.status, tries=row.tries)
-    values = _owned() | {"status": SENDING, "tries": row.tries + 1, "next_at": now}
+    values = owned() | {"status": SENDING, "tries": row.tries + 1, "next_at": now}
     return workspace.database.transact(lambda connection: connection.execute(unchanged.values(values)).rowcount) == 1
 
 
@@ -219,11 +220,6 @@ def _end(workspace: Workspace, delivery: Delivery, **values: Any) -> Delivery:
 def _row(rule: str, event: Event, now: float) -> dict[str, Any]:
     return {"rule": rule, "event_id": event.id, "event": event.plain(), "status": WAITING, "tries": 0,
             "next_at": now, "created_at": now}  # fmt: skip
-
-
-def _owned() -> dict[str, Any]:
-    own = own_identity()
-    return {"owner_host": host(), "owner_pid": own.pid, "owner_started_at": own.started_at}
 
 
 def _delivery(row: Row[Any]) -> Delivery:

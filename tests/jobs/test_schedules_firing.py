@@ -17,6 +17,7 @@ import pytest
 from jobs import records, submit
 from jobs.files import read_schedule
 from jobs.files.overrides import parse
+from jobs.owners import SILENT
 from jobs.schedules import firing, store
 from jobs.schedules.firing import Firing
 from jobs.schedules.store import ScheduleRecord
@@ -292,6 +293,23 @@ def test_what_is_not_to_be_had_now_is_tried_again(
     assert (waiting.status, waiting.error) == ("waiting", "the disk is full")
     assert firing.tick(workspace, NOON + 1) == []
     assert [each.status for each in firing.tick(workspace, NOON + 3)] == ["started"]
+
+
+def test_a_firing_whose_end_could_not_be_written_down_becomes_one_job(
+    any_workspace: Workspace, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise Unavailable("the database is gone")
+
+    make("hourly", job="command: 'true'\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(firing, "_end", gone)
+        with pytest.raises(Unavailable):
+            firing.tick(any_workspace, NOON)
+    assert firing.tick(any_workspace, NOON + SILENT) == []
+    (done,) = firing.tick(any_workspace, NOON + SILENT + 1)
+    assert (done.status, done.tries) == ("started", 2)
+    assert [job.name for job in records.list_jobs(any_workspace)] == [done.job]
 
 
 def test_many_who_look_at_the_clock_at_once_fire_once(any_workspace: Workspace, make: Make) -> None:
