@@ -11,6 +11,8 @@ from typing import Any
 from workspace.errors import Unavailable
 from workspace.paths import locked, write_atomically
 
+TAKEN = ("place", "place.lock", "idle", "kept", "reuse", "supervisor.lock")  # what lies beside the folders of jobs
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptFolder:

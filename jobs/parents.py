@@ -43,7 +43,7 @@ from jobs.reconcile import look
 from jobs.records import JobRecord
 from jobs.snapshots import snapshot
 from jobs.spec import DIRECT, WRITABLE, BoundInput, Spec
-from jobs.submit import Wishes, bound_output, keep_code, name_of, record_job
+from jobs.submit import Wishes, bound_output, keep_code, name_of, record_job, refuse_outputs
 from jobs.variables import passed
 from workspace import environment as machine
 from workspace.errors import Conflict, StudioloError
@@ -71,6 +71,7 @@ def submit_parent(workspace: Workspace, job: Job, *, kind: str, module: str, wis
     """
     wishes = wishes or Wishes()
     job = replace(job, name=job.name or name_of(job))
+    refuse_outputs(getattr(job, "outputs", {}))
     kept = keep(workspace, job)
     line = ["exec", sys.executable, "-P", "-m", module, str(job.name)]
     tags = {key: render(value) for key, value in job.tags.items()}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from jobs import folders, reconcile, records, states
 from jobs.children import cancel_job
 from jobs.distribution.plan import plan_of
-from jobs.files.command import CommandJob, Job
+from jobs.files.command import NAME, CommandJob, Job
 from jobs.files.expressions import render, resolve
 from jobs.files.plain import plain
 from jobs.files.ports import Input, Output
@@ -75,6 +76,7 @@ def submit(workspace: Workspace, job: CommandJob, wishes: Wishes | None = None, 
 def record_job(workspace: Workspace, job: Job, spec: Spec, *, kind: str, wishes: Wishes) -> JobRecord:
     """Write a job down with what its file says of it, and have it started where there is room."""
     name = job.name or name_of(job)
+    refuse_name(name)
     properties = {key: render(value) for key, value in job.properties.items()}
     if wishes.made_with is None:
         properties |= git_properties(job.folder)
@@ -87,6 +89,21 @@ def record_job(workspace: Workspace, job: Job, spec: Spec, *, kind: str, wishes:
     }
     record(workspace, row)
     return records.get(workspace, name)
+
+
+def refuse_name(name: str) -> None:
+    """Raise where a job of this name would have no folder of its own."""
+    if not NAME.fullmatch(name) or name in folders.TAKEN:
+        hint = f"letters, digits, '.', '_' and '-', and none of {', '.join(folders.TAKEN)}"
+        raise Invalid(f"{name!r} cannot be the name of a job", hint=hint)
+
+
+def refuse_outputs(names: Iterable[str]) -> None:
+    """Raise where an output would not lie beside the others, in the folder of its job."""
+    for name in names:
+        if "/" in name:
+            raise Invalid(f"{name!r} cannot name an output", hint="letters, digits and _ - . : space")
+        refuse_names((name,))
 
 
 def name_of(job: Job) -> str:
@@ -111,6 +128,7 @@ def spec_of(
     tags = {key: render(value) for key, value in job.tags.items()}
     refuse_names(tags)
     refuse_names(job.inputs)
+    refuse_outputs(job.outputs)
     bound = {name: _bind(workspace, name, value, job) for name, value in job.inputs.items()}
     code, code_asset = _code(workspace, job)
     environment, prepared = _environment(workspace, job)
@@ -289,4 +307,4 @@ def _retries(properties: Mapping[str, str]) -> int:
 
 
 def _word(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name).lstrip("._-") or "job"
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip("._-")[:200] or "job"

@@ -24,7 +24,7 @@ from jobs.inputs import bind
 from jobs.pipelines.wiring import REUSED_FROM, is_whole
 from jobs.records import JobRecord
 from jobs.spec import WRITABLE, BoundInput, Spec
-from jobs.submit import spec_of
+from jobs.submit import refuse_name, spec_of
 from workspace.errors import NotFound
 from workspace.home import Workspace
 from workspace.light_database import to_json
@@ -118,6 +118,7 @@ def remember(workspace: Workspace, job: JobRecord) -> None:
 def take(workspace: Workspace, source: JobRecord, job: Job, *, parent: JobRecord) -> JobRecord:
     """Record a job that has the outputs of another instead of running; it is complete at once."""
     name = str(job.name)
+    refuse_name(name)
     folder = job_folder(workspace.home, name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     there = outputs_of(workspace.home, name)

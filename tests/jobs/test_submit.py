@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs import reconcile, records
+from jobs import folders, reconcile, records
 from jobs.folders import attempt_folder, outputs_of
 from jobs.leftovers import mark, marked
 from jobs.needs import Needs
@@ -54,6 +54,37 @@ def test_an_output_that_cannot_be_registered_fails_the_job_and_says_why(workspac
     job = wait(workspace, run("echo x > ${{outputs.rows}}/x", rest).name, seconds=LONG)
     assert (job.status, job.exit_code) == ("Failed", 0)
     assert "taken:1 exists with other content" in str(job.error)
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/../../../out", "a/b", "..", ""])
+def test_an_output_lies_in_the_folder_of_its_job(workspace: Workspace, run: Submit, name: str) -> None:
+    with pytest.raises(Invalid, match="cannot name"):
+        run("true", f'outputs:\n  "{name}": {{}}\n')
+    assert records.list_jobs(workspace) == []
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/b", "..", ".x", "a b", "é", "x" * 256, *folders.TAKEN])
+def test_a_job_has_a_folder_of_its_own(workspace: Workspace, run: Submit, name: str) -> None:
+    with pytest.raises(Invalid, match="cannot be the name of a job"):
+        run("true", f"name: {json.dumps(name)}\n")
+    assert records.list_jobs(workspace) == []
+
+
+def test_what_lies_beside_the_folders_of_jobs_is_no_name_of_one(workspace: Workspace, run: Submit) -> None:
+    (workspace.home / "rows.txt").write_text("x")
+    rest = f"inputs:\n  rows: {{type: uri_file, path: {workspace.home / 'rows.txt'}}}\n"
+    wait(workspace, run("true", rest).name, seconds=LONG)
+    assert {each.name for each in (workspace.home / "jobs").iterdir() if not each.name.startswith("job_")} <= {
+        *folders.TAKEN, *(each.name for each in records.list_jobs(workspace)),
+    }  # fmt: skip
+
+
+def test_a_job_from_a_folder_of_any_name_is_called_after_it(workspace: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "données"
+    folder.mkdir()
+    job = submit(workspace, job_of(folder, "true"))
+    assert job.name.startswith("donn_es_")
+    assert wait(workspace, job.name, seconds=LONG).status == "Completed"
 
 
 def test_a_failing_command_keeps_its_exit_code_and_its_log(workspace: Workspace, run: Submit) -> None:
