@@ -229,8 +229,10 @@ class _Postgres:
         except ImportError:
             raise MissingExtra("PostgreSQL needs its driver", hint="pip install 'studiolo[postgres]'") from None
         self._error: type[Exception] = psycopg.Error
+        self._mistakes: tuple[type[Exception], ...] = ()
         with self._explained():
             self._raw: Any = psycopg.connect(_libpq(url), autocommit=True, connect_timeout=10)
+        self._mistakes = (psycopg.DataError, psycopg.ProgrammingError)  # from here on they are ours
         self.statements: Statements = PostgresStatements(self._raw)
 
     def rows(self, sql: str, values: Row) -> list[Row]:
@@ -251,7 +253,11 @@ class _Postgres:
             yield
         except self._error as error:
             state = getattr(error, "sqlstate", None)
-            if state is not None and not state.startswith(("08", "57P", "28", "3D", "40", "53")):
+            if state is None:
+                is_ours = isinstance(error, self._mistakes)  # the driver itself has noticed it
+            else:
+                is_ours = not state.startswith(("08", "57P", "28", "3D", "40", "53"))
+            if is_ours:
                 raise
             reason = (str(error).strip().splitlines() or ["no answer"])[0]
             hint = "is the server running, STUDIOLO_DATABASE_URL right?"

@@ -165,9 +165,7 @@ class Runs:
         """Close the runs of this machine whose processes died without a word; return how many there were."""
         query = "SELECT * FROM runs WHERE status = 'RUNNING' AND owner_host = :host"
         dead = [row for row in self._database.rows(query, host=processes.host()) if _is_lost(row)]
-        for row in dead:
-            self._close_lost(row)
-        return len(dead)
+        return sum(self._close_lost(row) is not None for row in dead)
 
     def _insert(self, row: Row, edges: Sequence[tuple[str, str]]) -> None:
         folder = self.folder / row["run_id"] / "artifacts"
@@ -194,9 +192,15 @@ class Runs:
         last = self._last_values([row["run_id"] for row in rows])
         records = [_record(row, self.folder, last.get(row["run_id"], {})) for row in rows]
         return [
-            replace(record, status=KILLED, ended_at=self._close_lost(row), error=_LOST) if _is_lost(row) else record
-            for row, record in zip(rows, records, strict=True)
+            self._as_left(row, record) if _is_lost(row) else record for row, record in zip(rows, records, strict=True)
         ]
+
+    def _as_left(self, row: Row, record: RunRecord) -> RunRecord:
+        """Return a run whose process is gone as it left it: it may have ended, or been resumed, since it was read."""
+        ended_at = self._close_lost(row)
+        if ended_at is not None:
+            return replace(record, status=KILLED, ended_at=ended_at, error=_LOST)
+        return self._records(self._database.rows("SELECT * FROM runs WHERE run_id = :id", id=record.run_id))[0]
 
     def _last_values(self, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
         found: dict[str, dict[str, float]] = {}
@@ -211,21 +215,21 @@ class Runs:
                 found.setdefault(row["run_id"], {})[row["key"]] = number(row["value"])
         return found
 
-    def _close_lost(self, row: Row) -> float:
-        """Write KILLED, if the run is still that dead process's, and return when it was last seen at work."""
+    def _close_lost(self, row: Row) -> float | None:
+        """Write KILLED and return when it was last seen at work; None where it is not that dead process's any more."""
         directory = self.folder / row["run_id"]
         signs = [path.stat().st_mtime for path in directory.iterdir()] if directory.exists() else []
         logged = self._database.rows("SELECT max(ts) AS last FROM metrics WHERE run_id = :run", run=row["run_id"])
         ended_at: float = max(row["started_at"], logged[0]["last"] or 0.0, *signs)
         with self._database.write() as statements:
-            statements.change(
+            closed = statements.change(
                 "UPDATE runs SET status = :killed, ended_at = :ended_at, error = :error, changed = changed + 1 "
                 "WHERE run_id = :run_id AND status = 'RUNNING' AND owner_pid = :owner_pid "
                 "AND owner_started_at = :owner_started_at",
                 killed=KILLED, ended_at=ended_at, error=_LOST,
                 **{name: row[name] for name in ("run_id", "owner_pid", "owner_started_at")},
             )  # fmt: skip
-        return ended_at
+        return ended_at if closed else None
 
 
 def number(value: float | None) -> float:

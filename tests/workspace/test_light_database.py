@@ -98,6 +98,17 @@ def test_a_mistake_in_a_statement_is_a_bug_and_keeps_its_traceback(workspace: Wo
 
 
 @pytest.mark.postgres
+def test_a_mistake_that_the_driver_notices_is_a_bug_as_well(postgres_url: str, tmp_path: Path) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    database = LightDatabase(tmp_path, postgres_url)
+    for mistake, words in ((psycopg.DataError, "a\0b"), (psycopg.ProgrammingError, object())):
+        with pytest.raises(mistake):
+            database.rows("SELECT CAST(:words AS text) AS words", words=words)
+    assert database.rows("SELECT 1 AS one") == [{"one": 1}]
+    database.close()
+
+
+@pytest.mark.postgres
 def test_a_server_that_has_gone_is_told_and_found_again_when_it_comes_back(postgres_url: str, tmp_path: Path) -> None:
     database = LightDatabase(tmp_path, postgres_url)
     database.rows("SELECT 1 AS one")

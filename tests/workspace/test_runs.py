@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 
 from workspace.errors import Conflict, Invalid, NotFound
 from workspace.home import Workspace
+from workspace.light_database import LightDatabase, Row
 from workspace.run_names import refuse_names
+from workspace.runs import Runs
 
 
 def test_a_run_keeps_what_it_logs(any_workspace: Workspace) -> None:
@@ -92,6 +95,28 @@ def test_a_run_whose_process_was_killed_reads_as_killed_and_can_be_resumed(works
         run.log_metrics({"x": 2.0}, step=1)
     record = workspace.runs.get("lost")
     assert (record.status, record.error, record.metrics) == ("FINISHED", None, {"x": 2.0})
+
+
+class _Meanwhile(LightDatabase):
+    """A database whose runs finish, and their processes end, right after they were read."""
+
+    def rows(self, sql: str, **values: Any) -> list[Row]:
+        found = super().rows(sql, **values)
+        with self.write() as statements:
+            statements.change("UPDATE runs SET status = 'FINISHED', ended_at = started_at WHERE status = 'RUNNING'")
+        return found
+
+
+@pytest.mark.parametrize("look", ["get", "settle"])
+def test_a_run_that_finishes_while_it_is_read_is_not_said_to_be_killed(workspace: Workspace, look: str) -> None:
+    _start_and_die(workspace, "late")
+    database = _Meanwhile(workspace.home)
+    runs = Runs(database, workspace.spool, folder=workspace.runs.folder)
+    if look == "get":
+        assert (runs.get("late").status, runs.get("late").error) == ("FINISHED", None)
+    else:
+        assert runs.settle() == 0
+    database.close()
 
 
 def test_settle_closes_what_died_without_a_word(workspace: Workspace) -> None:
