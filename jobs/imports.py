@@ -85,7 +85,9 @@ def _bring_files(workspace: Workspace, path: str, connection: Mapping[str, Any],
 
 
 def _found(workspace: Workspace, path: str, connection: Mapping[str, Any]) -> Path:
-    leads = str(connection["target"]).rstrip("/")
+    leads = str(connection.get("target") or connection.get("url") or "").rstrip("/")
+    if not leads:
+        raise Invalid(f"connection {connection['name']!r} leads nowhere", hint="give it a `target`")
     if leads.startswith("file:"):
         leads = unquote(urlsplit(leads).path)
     elif connection["type"] == "s3" and "://" not in leads:

@@ -1,7 +1,7 @@
 """Fetching data that URLs name, once: what was fetched lies in the person's cache and is asked for again only if newer.
 
 http and https go through the one client for egress. Public blobs of Azure (`wasbs:`, `abfss:`) are https in the end.
-For what needs credentials, and for every other protocol, fsspec has packages.
+For what needs credentials, and for the other protocols that are known here, fsspec has packages.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _PACKAGES = {
     "wasbs": "adlfs", "wasb": "adlfs", "sftp": "paramiko", "ssh": "paramiko", "smb": "smbprotocol", "hdfs": "pyarrow",
     "adl": "adlfs",
 }  # fmt: skip
+_KNOWN = ("https", "git+https", *_PACKAGES)
 _ENTRY = re.compile(r"<Name>([^<]+)</Name>")
 _MARKER = re.compile(r"<NextMarker>([^<]+)</NextMarker>")
 
@@ -97,9 +98,8 @@ def _fetched(settings: Settings, remote: Remote, place: Path, known: Sign | None
         from jobs.data.git import clone
 
         with _incoming(place) as incoming:
-            return _accept(
-                place, incoming, Sign(url=shown(remote.url), name="code", etag=clone(remote.url, incoming / "code"))
-            )
+            commit = clone(remote.url, incoming / "code", allows=_allowed(settings))
+            return _accept(place, incoming, Sign(url=shown(remote.url), name="code", etag=commit))
     if scheme in ("http", "https"):
         return _by_http(settings, remote.url, place, known)
     if (azure := _AZURE.fullmatch(remote.url)) and not set(remote.options) - {"account_name", "sas_token"}:
@@ -183,18 +183,21 @@ def file_system(remote: Remote, scheme: str) -> tuple[Any, str]:
     import fsspec
 
     url = remote.url
+    # fsspec has protocols for files of this machine and for whatever it reaches, and chains of them.
+    if "::" in url or scheme not in (*_PACKAGES, "memory"):
+        raise Invalid(f"{shown(url)} is of no protocol that is known here", hint=f"known: {', '.join(_KNOWN)}")
     if azure := _AZURE.fullmatch(url):
         url = f"abfs://{azure['container']}/{azure['path']}"
-    options = dict(remote.options) if azure else {}
+    options = dict(remote.options)
     if azure and "account_name" not in options:
         options["account_name"] = azure["account"]
     try:
         system, path = fsspec.core.url_to_fs(url, **options)
     except ImportError:
-        package = _PACKAGES.get(scheme, scheme)
+        package = _PACKAGES[scheme]
         raise MissingExtra(f"{scheme}:// needs the package {package}", hint=f"pip install {package}") from None
     except ValueError as error:
-        hint = "https, wasbs, abfss, s3, gs, git+https …"
+        hint = f"known: {', '.join(_KNOWN)}"
         raise Invalid(f"{shown(remote.url)} cannot be fetched: {error}", hint=hint) from None
     return system, str(path)
 

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
+from workspace import egress
+from workspace.egress import Address
 from workspace.errors import Invalid, NotFound, Unavailable
 
 PATIENCE = 600.0  # seconds
 _URL = re.compile(
-    r"git\+(?P<repository>(?:https?|ssh|file)://[^#]+?)(?:@(?P<revision>[^@#/:]+(?:/[^@#:]+)*))?(?:#(?P<rest>.*))?"
+    r"git\+(?P<scheme>https?|ssh|file)://(?:(?P<user>[^/@#]*)@)?(?P<place>[^/@#]*/[^#]+?)"
+    r"(?:@(?P<revision>[^@#/:]+(?:/[^@#:]+)*))?(?:#(?P<rest>.*))?"
 )
 
 
-def clone(url: str, target: Path) -> str:
+def clone(url: str, target: Path, *, allows: Callable[[Address], bool] = egress.is_public) -> str:
     """Put what a revision of a repository holds into a folder that is not there yet; return its commit."""
     match = _URL.fullmatch(url)
     if match is None:
         hint = "git+https://host/repository.git@revision#subdirectory=folder"
         raise Invalid(f"{_shown(url)} is no address of git", hint=hint)
-    repository, revision = match["repository"], match["revision"] or "HEAD"
+    revision = match["revision"] or "HEAD"
     if revision.startswith("-"):
         raise Invalid(f"{revision!r} is no revision")
+    user, repository = match["user"], f"{match['scheme']}://{match['place']}"
+    if match["scheme"].startswith("http"):
+        egress.check(repository, allows=allows)
+    elif user:
+        repository = f"{match['scheme']}://{user}@{match['place']}"
+        user = ""
     inside = parse_qs(match["rest"] or "").get(
         "subdirectory", [match["rest"] if "=" not in (match["rest"] or "") else ""]
     )
@@ -33,11 +44,10 @@ def clone(url: str, target: Path) -> str:
     _git(url, "init", "--quiet", str(whole))
     # One revision without its history; some servers give that for names only.
     try:
-        _git(url, "-C", str(whole), "fetch", "--quiet", "--depth=1", "--", repository, revision)
+        _git(url, "-C", str(whole), "fetch", "--quiet", "--depth=1", "--", repository, revision, user=user)
     except Unavailable:
-        _git(
-            url, "-C", str(whole), "fetch", "--quiet", "--tags", "--", repository, "+refs/heads/*:refs/remotes/origin/*"
-        )
+        heads = "+refs/heads/*:refs/remotes/origin/*"
+        _git(url, "-C", str(whole), "fetch", "--quiet", "--tags", "--", repository, heads, user=user)
         _git(url, "-C", str(whole), "checkout", "--quiet", "--detach", revision)
     else:
         _git(url, "-C", str(whole), "checkout", "--quiet", "--detach", "FETCH_HEAD")
@@ -51,13 +61,15 @@ def clone(url: str, target: Path) -> str:
     return commit
 
 
-def _git(url: str, *arguments: str) -> str:
-    # No hooks, no helpers of the repository's choosing, no questions to somebody who is not there.
-    line = ["git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", *arguments]
+def _git(url: str, *arguments: str, user: str | None = None) -> str:
+    # No hooks, no helpers of the repository's choosing, no questions to somebody who is not there, and nobody else
+    # asked than who was looked at.
+    never = ("core.hooksPath=/dev/null", "protocol.ext.allow=never", "http.followRedirects=false")
+    line = ["git", *(word for each in never for word in ("-c", each)), *arguments]
     try:
         done = subprocess.run(
             line, capture_output=True, text=True, timeout=PATIENCE, check=False, errors="replace",
-            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"},
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1", **_as_header(user)},
         )  # fmt: skip
     except FileNotFoundError:
         raise Unavailable("git is not on this machine", hint="install git, or name a folder") from None
@@ -67,6 +79,20 @@ def _git(url: str, *arguments: str) -> str:
         said = re.sub(r"://[^/@\s]+@", "://", done.stderr.strip())
         raise Unavailable(f"{_shown(url)} cannot be fetched: {said[-300:]}", hint="check the address and the revision")
     return done.stdout
+
+
+def _as_header(user: str | None) -> dict[str, str]:
+    """Return what lets git say who asks, by its environment: everybody may read its command line."""
+    if not user:
+        return {}
+    name, _, password = user.partition(":")
+    said = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
+    number = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
+    return {
+        "GIT_CONFIG_COUNT": str(number + 1),
+        f"GIT_CONFIG_KEY_{number}": "http.extraHeader",
+        f"GIT_CONFIG_VALUE_{number}": f"Authorization: Basic {said}",
+    }
 
 
 def _shown(url: str) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,6 +37,7 @@ class Server:
     files: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     sent: int = 0
+    authorized: set[str | None] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -50,6 +54,7 @@ def server() -> Iterator[Server]:
 
         def do_GET(self) -> None:
             found.asked.append(self.path)
+            found.authorized.add(self.headers.get("Authorization"))
             content = found.files.get(self.path.partition("?")[0])
             etag = f'"{hash(content)}"'
             if content is None:
@@ -238,6 +243,16 @@ def test_other_protocols_are_fsspecs_and_fetched_when_they_change(workspace: Wor
         places.find(workspace, Url(url="memory://box/none"))
 
 
+@pytest.mark.parametrize("scheme", ["local", "LOCAL", "ftp", "webhdfs", "github", "memory::local", "simplecache::file"])
+def test_a_protocol_that_goes_anywhere_is_refused(workspace: Workspace, tmp_path: Path, scheme: str) -> None:
+    (tmp_path / "secret").write_text("s")
+    where = Url(url=f"{scheme}://{tmp_path}/secret")
+    with pytest.raises(Invalid, match="no protocol that is known"):
+        places.find(workspace, where)
+    with pytest.raises(Invalid, match="no protocol that is known"):
+        fetching.send(Remote(url=where.url), tmp_path / "secret")
+
+
 @pytest.mark.parametrize(("url", "package"), [("s3://bucket/rows", "s3fs"), ("gs://bucket/rows", "gcsfs")])
 def test_a_protocol_whose_package_is_missing_says_which(workspace: Workspace, url: str, package: str) -> None:
     if find_spec(package) is not None:
@@ -348,6 +363,30 @@ def test_code_comes_from_git(workspace: Workspace, run: Submit, tmp_path: Path) 
         run("true", f"code: {url}@none\n")
     with pytest.raises(NotFound, match="no folder 'gone'"):
         run("true", f"code: {url}#subdirectory=gone\n")
+
+
+def test_git_asks_nobody_inside_and_shows_no_credentials(
+    workspace: Workspace, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "repository"
+    repository(folder)
+    subprocess.run(["git", "-C", str(folder), "update-server-info"], check=True)  # noqa: S607
+    for path in (folder / ".git").rglob("*"):
+        if path.is_file():
+            server.files[f"/code.git/{path.relative_to(folder / '.git').as_posix()}"] = path.read_bytes()
+    where = Url(url=f"git+http://ann:canary-77@127.0.0.1:{server.port}/code.git@v1")
+    with pytest.raises(Invalid, match="inside this machine"):
+        places.find(workspace, where)
+    assert server.asked == []
+    lines = tmp_path / "lines"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").write_text(f'#!/bin/sh\necho "$@" >> {lines}\nexec {shutil.which("git")} "$@"\n')
+    (tmp_path / "bin" / "git").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    workspace.settings = replace(workspace.settings, data_hosts="127.0.0.1")
+    assert (places.find(workspace, where) / "src" / "go.py").exists()
+    assert "canary" not in lines.read_text()
+    assert server.authorized == {f"Basic {b64encode(b'ann:canary-77').decode()}"}
 
 
 def test_code_is_an_asset_of_a_job_before(workspace: Workspace, run: Submit, tmp_path: Path) -> None:

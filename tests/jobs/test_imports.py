@@ -39,6 +39,8 @@ def shop(workspace: Workspace, tmp_path: Path) -> Path:
             "connection",
             said | ({"type": "custom", "credentials": {"type": "none"}} if name == "files" else {}),
         )
+    blobs = {"type": "azure_blob", "url": "http://127.0.0.1", "account_name": "a", "container_name": "c"}
+    assets.create(workspace, "connection", {"name": "blobs", **blobs})
     return folder
 
 
@@ -76,6 +78,21 @@ def test_files_are_brought_from_where_a_connection_leads(workspace: Workspace, s
     assert (workspace.assets.path(workspace.assets.get("data", "got")) / "a.txt").read_text() == "a"
 
 
+def test_a_connection_to_blobs_leads_to_its_url_and_one_that_leads_nowhere_says_so(
+    workspace: Workspace, shop: Path
+) -> None:
+    blobs = {"type": "azure_blob", "account_name": "a", "container_name": "c", "credentials": {"type": "aad"}}
+    assets.create(workspace, "connection", blobs | {"name": "blobs", "url": f"file://{shop}"})
+    lake = {"type": "azure_one_lake", "endpoint": "e", "one_lake_workspace_name": "w",
+            "artifact": {"type": "lake_house", "name": "l"}}  # fmt: skip
+    assets.create(workspace, "connection", lake | {"name": "lake"})
+    done = imported(workspace, shop, {"type": "file_system", "connection": "blobs", "path": "rows"}, "uri_folder")
+    assert done.status == "Completed", done.error
+    assert (workspace.assets.path(workspace.assets.get("data", "got")) / "a.txt").read_text() == "a"
+    done = imported(workspace, shop, {"type": "file_system", "connection": "lake", "path": "rows"}, "uri_folder")
+    assert "leads nowhere" in (done.error or "")
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -84,6 +101,7 @@ def test_files_are_brought_from_where_a_connection_leads(workspace: Workspace, s
         ({"type": "database", "connection": "shop", "stored_procedure": "p"}, "stored procedures"),
         ({"type": "file_system", "connection": "files", "path": "nowhere"}, "nowhere"),
         ({"type": "file_system", "connection": "nobody", "path": "x"}, "nobody"),
+        ({"type": "file_system", "connection": "blobs", "path": "x"}, "inside this machine"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_brought_fails_in_one_line(
