@@ -81,8 +81,12 @@ def change(
     workspace: Workspace, name: str, overrides: tuple[Override, ...], *, now: float, removed: tuple[str, ...] = ()
 ) -> ScheduleRecord:
     """Set values of a schedule: `trigger.expression`, `create_job.inputs.rate`, `tags.team`."""
-    spec = definition.changed(workspace, get(workspace, name).spec, overrides, removed)
-    workspace.database.transact(lambda connection: _rewrite(workspace, connection, _found(connection, name), spec, now))
+
+    def write(connection: Connection) -> None:
+        before = _found(connection, name)
+        _rewrite(workspace, connection, before, definition.changed(workspace, before.spec, overrides, removed), now)
+
+    workspace.database.transact(lambda connection: _alone(workspace, connection, write))
     return get(workspace, name)
 
 

@@ -156,6 +156,21 @@ def test_a_disabled_schedule_rests_and_what_it_missed_is_not_made_up_for(workspa
     assert firing.tick(workspace, NOON + 5.5 * HOUR) == []
 
 
+def test_changes_at_one_time_are_all_kept(workspace: Workspace, make: Make) -> None:
+    make("hourly", now=NOON + 1)
+
+    def change(number: int) -> None:
+        for step in range(3):
+            store.change(workspace, "hourly", (parse(f"tags.t{number}-{step}=x"),), now=NOON + 2)
+
+    threads = [threading.Thread(target=change, args=(number,)) for number in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(store.get(workspace, "hourly").spec["tags"]) == 12
+
+
 def test_a_changed_schedule_runs_as_it_is_now(workspace: Workspace, make: Make) -> None:
     make("hourly", now=NOON + 1)
     settings = ("trigger.expression=30 * * * *", "create_job.inputs.rate=0.5", "tags.team=red")
