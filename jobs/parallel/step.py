@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,7 @@ def submit_parallel(workspace: Workspace, job: ParallelJob, wishes: Wishes | Non
     wishes = wishes or Wishes()
     command = command_of(workspace, job)
     if wishes.needs is None:
-        wishes = Wishes(
-            retries=wishes.retries, parent=wishes.parent, tracking=wishes.tracking, needs=_needs(workspace, job)
-        )
+        wishes = replace(wishes, needs=_needs(workspace, job))
     return submit(workspace, command, wishes, kind="parallel")
 
 

@@ -12,7 +12,7 @@ from jobs.create import create
 from jobs.files.parallel_job import parallel_job_of
 from jobs.folders import outputs_of
 from jobs.records import JobRecord
-from jobs.submit import stream, wait
+from jobs.submit import Wishes, cancel, stream, wait
 from tests.jobs.conftest import LONG
 from tests.jobs.sweeping import plain_python as plain_python
 from tests.jobs.sweeping import plain_wheels
@@ -39,7 +39,7 @@ def begun(workspace: Workspace, folder: Path, script: str, data: Path, **given: 
     (folder / "src").mkdir(exist_ok=True)
     (folder / "src" / "score.py").write_text(script)
     kind = given.pop("kind", {"type": "uri_folder"})
-    arguments = given.pop("program_arguments", None)
+    arguments, wishes = given.pop("program_arguments", None), given.pop("wishes", None)
     environment = given.pop("environment", {"conda_file": {"dependencies": [{"pip": [*plain_wheels(), "tinything"]}]}})
     task = {
         "type": "run_function", "code": str(folder / "src"), "entry_script": "score.py", "environment": environment,
@@ -50,7 +50,7 @@ def begun(workspace: Workspace, folder: Path, script: str, data: Path, **given: 
         "inputs": {"rows": {**kind, "path": str(data)}, "factor": 3}, "outputs": {"scores": {"type": "uri_file"}},
         "max_concurrency_per_instance": 2, **given,
     }  # fmt: skip
-    return create(workspace, parallel_job_of(plain, folder))
+    return create(workspace, parallel_job_of(plain, folder), wishes)
 
 
 def rows(workspace: Workspace, *, seconds: float = LONG) -> list[str]:
@@ -72,6 +72,13 @@ def test_rows_come_in_the_order_of_the_files_whatever_is_ready_first(workspace: 
     begun(workspace, tmp_path, UPPER, files(tmp_path, *"abcdefg"), mini_batch_size="3")
     assert rows(workspace) == list("ABCDEFG")
     assert "7 items in 3 mini-batches, 2 workers" in said(workspace)
+
+
+def test_what_a_parent_knows_of_repository_and_machine_is_kept(workspace: Workspace, tmp_path: Path) -> None:
+    job = begun(workspace, tmp_path, UPPER, files(tmp_path, "a"), wishes=Wishes(made_with={"python": "of the parent"}))
+    cancel(workspace, job.name)
+    assert job.spec["made_with"] == {"python": "of the parent"}
+    wait(workspace, job.name, seconds=LONG)
 
 
 def test_a_script_has_init_shutdown_arguments_a_context_and_its_own_folder(
