@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from flows import connection_store
 from flows.connections import Connection as FlowConnection
@@ -11,7 +12,7 @@ from jobs.assets import kept
 from jobs.files.connection import Connection
 from jobs.files.overrides import Override
 from jobs.files.plain import plain
-from workspace.errors import NotFound
+from workspace.errors import Invalid, NotFound
 from workspace.resources import Resource
 
 if TYPE_CHECKING:
@@ -31,7 +32,11 @@ _FLOWS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 
 
 def register(workspace: Workspace, connection: Connection) -> Resource:
-    """Keep a connection; its credentials are sealed."""
+    """Keep a connection; its credentials are sealed. Its target is shown to everybody: no password may be in it."""
+    if _has_password(connection.target or ""):
+        raise Invalid(
+            "`target` has a password in it, which everybody would be shown", hint="give it under `credentials`"
+        )
     found = kept.keep(workspace, KIND, plain(connection))
     for_flows = _for_flows(kept.opened(workspace, found))
     if for_flows is not None:
@@ -78,6 +83,13 @@ def delete(workspace: Workspace, name: str) -> None:
 def shape(workspace: Workspace, resource: Resource) -> dict[str, Any]:
     """Return the JSON of a connection: of its secrets, that they are there."""
     return kept.shape(workspace, resource)
+
+
+def _has_password(target: str) -> bool:
+    try:
+        return bool(urlsplit(target).password)
+    except ValueError:  # no address at all
+        return False
 
 
 def _for_flows(said: Mapping[str, Any]) -> FlowConnection | None:

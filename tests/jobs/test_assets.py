@@ -328,3 +328,13 @@ def test_assets_are_archived_and_not_deleted(workspace: Workspace, tmp_path: Pat
         assets.archive(workspace, "datastore", "workspaceblobstore")
     with pytest.raises(Invalid, match="no kind 'dta'"):
         assets.show(workspace, "dta", "rows")
+
+
+def test_a_connection_with_a_password_in_its_target_is_refused(workspace: Workspace) -> None:
+    said = {"name": "shop", "type": "azure_postgres_db", "target": "postgresql+psycopg://ada:secret@host/shop",
+            "credentials": {"type": "username_password", "username": "u", "password": "p"}}  # fmt: skip
+    with pytest.raises(Invalid, match="has a password in it") as refused:
+        assets.create(workspace, "connection", said)
+    assert "secret" not in str(refused.value)
+    with pytest.raises(NotFound):
+        assets.show(workspace, "connection", "shop")
