@@ -28,7 +28,6 @@ from typing import Any
 from jobs import records, states
 from jobs.children import cancel_children
 from jobs.create import create
-from jobs.environments.layer import fetching
 from jobs.files import job_of
 from jobs.files.command import Job
 from jobs.files.environment import Environment
@@ -114,10 +113,9 @@ def keep(workspace: Workspace, value: Any) -> Any:
 
 
 def _passed(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what children are begun with: they may have environments to make, find those that were made, and the key
-    of secrets."""
+    """Return what children are begun with: they find the environments that were made, and the key of secrets."""
     caches = {name: environ[name] for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME") if name in environ}
-    return passed(environ) | fetching(environ) | caches
+    return passed(environ) | caches
 
 
 def _kept_input(workspace: Workspace, given: Input) -> Input:

@@ -40,6 +40,10 @@ def passed(environment: Mapping[str, str]) -> dict[str, str]:
 def variables(spec: Spec, told: Told) -> dict[str, str]:
     """Return the whole environment of the command."""
     found = dict(spec.passed)
+    if spec.ours:  # it makes environments; how packages are fetched may be secret and is never in the records
+        from jobs.environments.layer import fetching  # here: other jobs need nothing of it
+
+        found |= fetching(os.environ)
     found["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{found.get('PATH', os.defpath)}"
     found |= told.python
     found |= spec.environment_variables

@@ -57,6 +57,20 @@ def test_a_parent_and_its_children_find_the_records_in_sqlite_and_in_postgresql(
     assert b"DATABASE_URL" not in b"".join(stream(any_workspace, "anywhere_line1"))  # a step is no process of ours
 
 
+def test_how_packages_are_fetched_is_known_to_a_parent_and_not_to_the_records(
+    workspace: Workspace, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_INDEX_OURS_PASSWORD", "not-for-the-records")
+    job = relay("sleep 300", rest="name: fetches\n")
+    running = attempt_folder(workspace.home, "fetches", 1).running
+    until(running.exists)
+    process = psutil.Process(json.loads(running.read_text())["pid"])
+    until(lambda: process.environ().get("UV_INDEX_OURS_PASSWORD") == "not-for-the-records")
+    assert "not-for-the-records" not in json.dumps(records.get(workspace, job.name).spec)
+    cancel(workspace, job.name)
+    wait(workspace, job.name, seconds=LONG)
+
+
 def test_what_a_parent_writes_becomes_an_asset(workspace: Workspace, relay: Relay) -> None:
     relay("true", rest="name: giver\noutputs:\n  all:\n    name: given\n    version: 3\n")
     assert wait(workspace, "giver", seconds=LONG).status == "Completed"

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from jobs.submit import stream, wait
+from jobs.submit import stream, submit, wait
 from studiolo.job_making import TRACKING
-from tests.jobs.conftest import LONG, Submit
+from tests.jobs.conftest import LONG, Submit, job_of
 from workspace.home import Workspace
+from workspace.settings import Settings
 
 # A server as MLflow's is started: it leaves its record, knows the runs, and tells what it was asked.
 SERVER = """
@@ -135,3 +136,12 @@ def test_a_script_that_logs_with_mlflow_logs_into_the_run_of_its_job(
     assert found.data.metrics["usage/cpu_seconds"] > 0
     assert found.info.status == "FINISHED"
     assert store.get_experiment(found.info.experiment_id).name == "trial"
+
+
+def test_a_job_finds_the_token_of_a_server_that_is_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STUDIOLO_JOB", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "of-the-server")
+    settings = Settings(home=tmp_path / "home", mlflow_tracking_uri="http://127.0.0.1:9")
+    with Workspace.open(settings=settings) as workspace:
+        job = submit(workspace, job_of(tmp_path, "test $MLFLOW_TRACKING_TOKEN = of-the-server"))
+        assert wait(workspace, job.name, seconds=LONG).status == "Completed"
