@@ -30,7 +30,7 @@ def end_marked(value: str) -> int:
     """Kill every process with this mark; return how many there were."""
     wanted = f"{MARKER}={value}".encode()
     ended, deadline = 0, time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and (found := [pid for pid in _numbers() if wanted in _environment(pid)]):
+    while time.monotonic() < deadline and (found := marked(value)):
         for pid in found:
             with _held(pid) as handle:
                 # Asked again, now that the number cannot become another process.

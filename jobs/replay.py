@@ -137,7 +137,9 @@ def _of_environment(workspace: Workspace, before: JobRecord, spec: Spec) -> Iter
     record = read_record(last.python)
     if record is None:
         return
-    then, now = set(record["packages"]), set(_packages(Path(made["folder"])))
+    from jobs.environments import store
+
+    then, now = set(record["packages"]), set(store.read(Path(made["folder"])).packages)
     for line in sorted(then ^ now):
         yield Difference("package", *((line, "gone") if line in then else ("none", line)))
 
@@ -149,12 +151,6 @@ def _prepared(spec: Spec) -> dict[str, Any] | None:
 
     found = preparation.find(preparation.read_environment(spec.environment, Path(spec.folder)))
     return None if found is None else preparation.plain(found)
-
-
-def _packages(folder: Path) -> tuple[str, ...]:
-    from jobs.preparation import packages_in
-
-    return packages_in(folder)
 
 
 def _changed(what: str, before: Any, now: Any) -> Iterator[Difference]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,13 +129,3 @@ def _file(place: Path) -> Path:
     if (file := file_in(place)) is None:
         raise NotFound(f"there is no {MLTABLE} file in {place}", hint="a table is a folder with a file of that name")
     return file.resolve()
-
-
-def each_file(place: Path) -> Iterator[Path]:
-    """Yield the files of data: those of a table, all of a folder, or the one that it is."""
-    if file_in(place) is not None:
-        yield from files(place)
-    elif place.is_dir():
-        yield from files_of(place)
-    else:
-        yield place

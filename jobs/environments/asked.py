@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from jobs.environments import conda, curated
 from jobs.environments.conda import OTHER_LANGUAGE
@@ -91,8 +91,3 @@ def _refuse_other_languages(environment: Environment) -> None:
         if language and not (curated.find(written) or _FRAMEWORK.fullmatch(written)):
             what = f"the environment is one of {language} ({written}), which cannot be had here"
             raise Invalid(what, hint=OTHER_LANGUAGE, at=environment.at)
-
-
-def with_python(spec: Spec, python: str) -> Spec:
-    """Return the same packages for another Python, which a person has asked for."""
-    return replace(spec, python=python)

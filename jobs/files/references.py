@@ -120,11 +120,6 @@ def reference(written: str) -> Reference | None:
     return Reference(name=name, version=version if colon else None)
 
 
-def is_local(written: str) -> bool:
-    """Return whether a path means a file or a folder on this machine."""
-    return isinstance(target(written, Path()), Path)
-
-
 @dataclass(frozen=True, slots=True)
 class Asset:
     """A reference to an asset. `latest`: a name alone is enough."""

@@ -55,6 +55,8 @@ def translated(words: Words) -> list[str]:
     if isinstance(ours, Invalid):
         raise ours
     command = _command(GROUPS[group], ours)
+    if words.asks_help:
+        return [GROUPS[group], ours, "--help"]
     known = [option for parameter in command.params for option in parameter.opts]
     line = [GROUPS[group], ours, *_options(words.rest, known, RENAMED.get((group, verb), {}))]
     return line if words.has_output or "-o" not in known else [*line, "-o", "json"]

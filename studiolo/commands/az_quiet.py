@@ -35,7 +35,7 @@ _ML = {"name": "ml", "version": "2.99.0", "extensionType": "whl", "path": "", "e
 def answer(words: Words) -> None:
     """Answer one of these commands, or say that there is no counterpart."""
     path, options = words.path, _options(words)
-    if not path or path == ("ml",) or "--help" in words.globals:
+    if not path or path == ("ml",) or words.asks_help:
         print(USAGE)
         return
     told = _told(path, options | dict(words.globals))

@@ -52,6 +52,11 @@ class Words:
     globals: Mapping[str, str]
     has_output: bool
 
+    @property
+    def asks_help(self) -> bool:
+        """Whether the command is to be explained, not run."""
+        return not self.globals.keys().isdisjoint(("--help", "-h"))
+
 
 def parted(arguments: list[str]) -> Words:
     """Read a command line: `parted(["ml", "job", "list", "-g", "mine"]).globals == {"-g": "mine"}`."""

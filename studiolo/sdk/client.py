@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from studiolo.sdk.ports import plain
 from studiolo.sdk.steps import Step, component_of
-from workspace.errors import StudioloError
+from workspace.errors import Invalid, StudioloError
 from workspace.home import Workspace
 
 if TYPE_CHECKING:
@@ -80,7 +80,11 @@ class Client:
         if isinstance(entity, Step):
             return self.jobs.create_or_update(entity)
         kinds = {"Data": self.data, "Model": self.models, "Environment": self.environments}
-        return kinds[type(entity).__name__].create_or_update(entity)
+        kind = type(entity).__name__
+        if kind not in kinds:
+            hint = "a job, Data, Model or Environment; endpoints and schedules are made from files by `studiolo`"
+            raise Invalid(f"a {kind} cannot be submitted or registered", hint=hint)
+        return kinds[kind].create_or_update(entity)
 
     def __enter__(self) -> Client:
         return self

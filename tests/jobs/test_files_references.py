@@ -13,7 +13,6 @@ from jobs.files.references import (
     RunPath,
     Target,
     Url,
-    is_local,
     reference,
     target,
 )
@@ -50,7 +49,6 @@ ARM = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServ
 )
 def test_what_a_path_means(written: str, expected: Target) -> None:
     assert target(written, Path("/here")) == expected
-    assert is_local(written) == isinstance(expected, Path)
 
 
 @pytest.mark.parametrize("written", ["azureml:rows:3", "azureml:rows@latest", "azureml:rows"])

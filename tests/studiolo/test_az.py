@@ -246,6 +246,13 @@ def test_what_only_a_cloud_has_is_a_clear_line_and_a_failure(run: Run) -> None:
         assert "Traceback" not in done.stderr
 
 
+def test_who_asks_what_a_command_does_is_told_and_nothing_is_done(run: Run) -> None:
+    for line in ("az group -h", "az group --help"):
+        assert run(line).stdout.startswith("Usage: studiolo az ml")
+    assert "--file" in run("az ml job create -f job.yml -h").stdout
+    assert run("az ml job list --query 'length(@)'").stdout == "0\n"
+
+
 def test_quiet_commands_say_nothing_and_succeed(run: Run) -> None:
     lines = "az login; az upgrade --yes; az extension update -n ml; az account set -s x; az group delete -n x --yes"
     done = run(f"set -e; {lines.replace('az login', 'az login -o none')}; az version --query extensions.ml -o tsv")
@@ -256,6 +263,8 @@ def test_quiet_commands_say_nothing_and_succeed(run: Run) -> None:
 LINES = """\
 ml job create -f j.yml -g a -w b --subscription c --debug => job create -f j.yml -o json
 ml job create --fil j.yml --set a=b => job create --file j.yml --set a=b -o json
+ml job cancel -n j -h => job cancel --help
+ml job cancel -n j --help => job cancel --help
 ml job list --max-results 3 -o table => job list --max-results 3 -o table
 ml model show --name m --registry-name r => model show --name m -o json
 ml compute start -n c => compute show -n c -o json

@@ -90,6 +90,9 @@ def test_what_no_file_could_say_is_refused_with_a_hint(client: Client) -> None:
     with pytest.raises(Invalid, match="unknown key 'enviroment'") as caught:
         client.jobs.create_or_update(command(command="true", enviroment="azureml:mine"))
     assert "environment" in str(caught.value.hint)
+    with pytest.raises(Invalid, match="a dict cannot be submitted") as neither:
+        client.create_or_update({"command": "true"})
+    assert neither.value.hint is not None
     with pytest.raises(Invalid, match="takes no input 'moch'") as unknown:
         numbers(1)(moch=2)
     assert "much" in str(unknown.value.hint)
