@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from workspace.egress import Address
 
 PATIENCE = 3600.0  # seconds for one file
+KEPT = 7 * 86400.0  # seconds that content stays after newer has come: jobs read it in place
 LARGEST = 200_000_000_000  # bytes of one file
 _AZURE = re.compile(
     r"(?P<scheme>wasbs?|abfss?|az)://(?P<container>[^@/]+)@(?P<account>[^./]+)\.(?:blob|dfs)\.(?P<domain>[^/]+)/?"
@@ -46,11 +51,12 @@ _MARKER = re.compile(r"<NextMarker>([^<]+)</NextMarker>")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sign:
-    """What tells whether something has changed since it was fetched, and what it is called."""
+    """What tells whether something has changed since it was fetched, what it is called, and where it lies."""
 
     url: str
     name: str = ""
     etag: str = ""
+    folder: str = "content"
 
 
 def fetch(settings: Settings, remote: Remote) -> Path:
@@ -81,14 +87,14 @@ def _known(place: Path) -> Sign | None:
         known = Sign(**json.loads((place / "found.json").read_text()))
     except FileNotFoundError:
         return None
-    return known if (place / "content" / known.name).exists() else None
+    return known if (place / known.folder / known.name).exists() else None
 
 
 def _kept(place: Path, sign: Sign | None, url: str) -> Path:
     if sign is None:
         hint = "say in data_map.yml where it is on this machine, or unset STUDIOLO_OFFLINE"
         raise Unavailable(f"{shown(url)} was not fetched before, and nothing is fetched offline", hint=hint)
-    return place / "content" / sign.name
+    return place / sign.folder / sign.name
 
 
 def _fetched(settings: Settings, remote: Remote, place: Path, known: Sign | None) -> Sign:
@@ -143,14 +149,14 @@ def _folder_of_blobs(url: str, target: Path, rules: egress.Rules) -> Sign:
         listing = target.parent / ".list" / "page.xml"
         egress.download(f"{asked}&{parts.query}" if parts.query else asked, listing, rules)
         text = listing.read_text(encoding="utf-8-sig")
-        for name in _ENTRY.findall(text):
+        for name in map(unescape, _ENTRY.findall(text)):
             path = _under(target, name.removeprefix(prefix))
             found = egress.download(f"{base}/{quote(name)}{'?' + parts.query if parts.query else ''}", path, rules)
             signs.update(f"{name}\0{found.etag}\n".encode())
             count += 1
         if not (more := _MARKER.search(text)):
             break
-        marker = more[1]
+        marker = unescape(more[1])
     shutil.rmtree(target.parent / ".list")
     if not count:
         raise NotFound(f"there is nothing at {shown(url)}", hint="check the address")
@@ -237,13 +243,17 @@ def _incoming(place: Path) -> Iterator[Path]:
 
 
 def _accept(place: Path, incoming: Path, sign: Sign) -> Sign:
-    """Put what has come where it is kept; who reads the old content meanwhile has it open."""
-    content = place / "content"
-    if content.exists():
-        content.rename(incoming / ".old")
+    """Put what has come where it is kept; who reads the old content meanwhile finds it for days."""
+    content = place / f"content-{secrets.token_hex(4)}"
     content.mkdir(mode=0o700)
     (incoming / sign.name).rename(content / sign.name)
+    if (known := _known(place)) is not None:
+        os.utime(place / known.folder)
+    sign = replace(sign, folder=content.name)
     write_atomically(place / "found.json", json.dumps(asdict(sign)))
+    for old in place.glob("content*"):
+        if old != content and time.time() - old.stat().st_mtime > KEPT:
+            shutil.rmtree(old)
     return sign
 
 

@@ -17,6 +17,8 @@ from urllib.parse import quote
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry as registered
 
 from jobs import assets
 from jobs.data import fetching, places
@@ -107,6 +109,18 @@ def test_a_url_is_fetched_once_and_read_only(inside: Workspace, run: Submit, ser
     assert server.sent == 1
     server.files["/a/rows.csv"] = b"b\n2\n"
     assert said(inside, run, "basename ${{inputs.rows}}; cat ${{inputs.rows}}", rest) == "rows.csv\nb\n2\n"
+
+
+def test_what_newer_content_replaces_stays_for_who_reads_it(inside: Workspace, server: Server) -> None:
+    found = []
+    for content in (b"a", b"b"):
+        server.files["/rows.csv"] = content
+        found.append(places.find(inside, Url(url=f"{server.url}/rows.csv")))
+    assert [each.read_bytes() for each in found] == [b"a", b"b"]
+    os.utime(found[0].parent, (0, 0))
+    server.files["/rows.csv"] = b"c"
+    places.find(inside, Url(url=f"{server.url}/rows.csv"))
+    assert [each.exists() for each in found] == [False, True]
 
 
 def test_addresses_inside_are_not_fetched_from_unless_the_settings_name_them(
@@ -210,17 +224,17 @@ def test_public_blobs_are_fetched_by_their_names(
     host = f"acct.blob.core.test:{server.port}"
     monkeypatch.setattr("socket.getaddrinfo", _here)
     server.files["/box/rows/a.csv"] = b"a"
-    server.files["/box/rows/more/b c.csv"] = b"b"
     server.files["/box"] = (
         b"\xef\xbb\xbf<EnumerationResults><Blobs><Blob><Name>rows/a.csv</Name></Blob>"
-        b"<Blob><Name>rows/more/b c.csv</Name></Blob></Blobs><NextMarker /></EnumerationResults>"
+        b"<Blob><Name>rows/more/b c&amp;d.csv</Name></Blob></Blobs><NextMarker /></EnumerationResults>"
     )
-    server.files["/box/rows/more/b%20c.csv"] = b"b"
+    server.files["/box/rows/more/b%20c%26d.csv"] = b"b"
     monkeypatch.setattr(fetching, "_allowed", lambda _: lambda _: True)
-    found = places.find(inside, Url(url=f"http://{host}/box/rows/"))
-    assert sorted(path.relative_to(found).as_posix() for path in found.rglob("*") if path.is_file()) == [
-        "a.csv", "more/b c.csv",
-    ]  # fmt: skip
+    for slash in ("/", ""):
+        found = places.find(inside, Url(url=f"http://{host}/box/rows{slash}"))
+        assert sorted(path.relative_to(found).as_posix() for path in found.rglob("*") if path.is_file()) == [
+            "a.csv", "more/b c&d.csv",
+        ]  # fmt: skip
     assert any("comp=list" in path and "prefix=rows/" in path for path in server.asked)
 
 
@@ -241,6 +255,24 @@ def test_other_protocols_are_fsspecs_and_fetched_when_they_change(workspace: Wor
     assert places.find(workspace, Url(url="memory://box/rows/a.csv")).read_bytes() == b"longer"
     with pytest.raises(NotFound):
         places.find(workspace, Url(url="memory://box/none"))
+
+
+def test_an_import_gives_s3_its_key(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Locked(MemoryFileSystem):  # type: ignore[misc]
+        """A store of fsspec that opens to a key."""
+
+        protocol = "s3"
+
+        def __init__(self, key: str = "", secret: str = "") -> None:
+            if (key, secret) != ("k", "s"):
+                raise PermissionError("no key")
+            super().__init__()
+
+    monkeypatch.setitem(registered, "s3", Locked)
+    Locked(key="k", secret="s").pipe("s3://shut/rows.csv", b"a")
+    credentials = {"type": "access_key", "access_key_id": "k", "secret_access_key": "s"}
+    remote = Remote(url="s3://shut/rows.csv", options=fetching.options_of({"type": "s3", "credentials": credentials}))
+    assert fetching.fetch(workspace.settings, remote).read_bytes() == b"a"
 
 
 @pytest.mark.parametrize("scheme", ["local", "LOCAL", "ftp", "webhdfs", "github", "memory::local", "simplecache::file"])
