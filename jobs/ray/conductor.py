@@ -70,7 +70,7 @@ class Conductor:
             self._pump()
             if (record := self._files.ended()) is not None:
                 self._pump()
-                return {"code": record["code"], "ending": None, "error": record["error"], "usage": record["usage"]}
+                return {key: record.get(key) for key in ("code", "ending", "error", "usage")}
             if self._stopping.is_set() and self._end():
                 return _NOTHING
             now = time.monotonic()

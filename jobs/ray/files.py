@@ -138,12 +138,12 @@ class RemoteFiles:
             record = self._head.read(self._node, f"{self._name}.exit")
             if record is None:
                 return None
-            self._bring_back()
+            refused = self._bring_back()
             self._whole = self._head.read(self._node, f"{self._name}.log")
         except Unavailable:
             return None  # asked again
         found: dict[str, Any] = json.loads(record)
-        return found
+        return found if refused is None else found | {"ending": "Refused", "error": refused}
 
     def stop(self) -> bool:
         return True
@@ -160,12 +160,17 @@ class RemoteFiles:
                 pass  # it is not there yet, or the head does not answer: the conductor notices
             time.sleep(_AGAIN)
 
-    def _bring_back(self) -> None:
+    def _bring_back(self) -> str | None:
+        """Unpack what the attempt has left; return why that cannot be, where the same would come again."""
         archive = self._head.read(self._node, f"{self._name}.archive")
         if archive is None:
             raise Unavailable("the outputs are not there yet")
         with writing(self._folder.path), tarfile.open(fileobj=io.BytesIO(archive)) as found:
-            found.extractall(self._folder.path, filter="data")
+            try:
+                found.extractall(self._folder.path, filter="data")
+            except tarfile.FilterError as problem:  # a link that leads out of its folder
+                return f"its outputs cannot be brought back: {problem}"
+        return None
 
     def _packed(self) -> bytes:
         """Return what the attempt reads as a zip file; the folder that it lay in is another one there."""

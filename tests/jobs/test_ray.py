@@ -251,6 +251,17 @@ def test_code_inputs_and_outputs_travel_where_no_files_are_shared(
     assert not where.startswith(str(tmp_path))
 
 
+def test_a_link_that_leads_out_of_what_is_brought_back_fails_the_job_and_says_why(
+    workspace: Workspace, run: Submit, ray_head: Cluster
+) -> None:
+    line = "echo said; mkdir outputs; ln -s /etc/hostname outputs/link"
+    job = run(line, "name: leads-out\n", compute=f"{ray_head.url}?files=upload", retries=1)
+    ended = wait(workspace, job.name, seconds=LONG)
+    assert (ended.status, ended.attempt) == ("Failed", 1)
+    assert "its outputs cannot be brought back" in str(ended.error)
+    assert b"".join(stream(workspace, job.name)) == b"said\n"
+
+
 @pytest.mark.slow
 def test_packages_of_an_environment_are_installed_where_no_files_are_shared(
     workspace: Workspace, run: Submit, ray_head: Cluster
