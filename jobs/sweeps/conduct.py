@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import sys
 import time
 from dataclasses import replace
@@ -22,6 +21,7 @@ from jobs.folders import outputs_of
 from jobs.needs import Capacity, needs_of
 from jobs.parents import Family, lead
 from jobs.records import JobRecord
+from jobs.sharing import share
 from jobs.states import CANCELED, COMPLETED
 from jobs.submit import Wishes
 from jobs.sweeps.draw import page
@@ -228,7 +228,9 @@ class Sweep:
                 if trials else "the sweep's time was over before a trial began",
             )  # fmt: skip
         for name in self._job.outputs:
-            _share(outputs_of(self._family.workspace.home, found.job) / name, self._family.output(name))
+            source = outputs_of(self._family.workspace.home, found.job) / name
+            if source.exists():
+                share(source, self._family.output(name))
         cut = sum(1 for trial in trials if trial.cut)
         print(  # noqa: T201
             f"{len(trials)} trials, {cut} ended early, {len(failed)} failed; "
@@ -278,15 +280,6 @@ def _nested(values: Any) -> dict[str, Value]:
 
 def _resources(job: SweepJob) -> Any:
     return job.trial.resources or job.resources
-
-
-def _share(source: Path, target: Path) -> None:
-    """Have an output of the best trial at a second place, without copying it."""
-    if source.is_dir():
-        shutil.copytree(source, target, copy_function=os.link, dirs_exist_ok=True)
-    elif source.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.link(source, target)
 
 
 def work(family: Family) -> None:
