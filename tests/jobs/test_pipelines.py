@@ -291,13 +291,13 @@ def test_components_that_are_kept_under_a_name_are_fetched_with_their_code(
     components.register(workspace, read_component(path))
     run_pipeline("""
 type: pipeline
-name: kept
+name: named
 jobs:
   old: {component: "azureml:say:1", inputs: {word: a}}
   new: {type: command, component: "azureml:say@latest", inputs: {word: b}}
   nest: {component: "azureml:both"}
 """)
-    found = [log_of(workspace, f"kept_{key}") for key in ("old", "new", "nest_inner")]
+    found = [log_of(workspace, f"named_{key}") for key in ("old", "new", "nest_inner")]
     assert found == ["first a\n", "second b\n", "first in\n"]
 
 
