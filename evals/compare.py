@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from statistics import stdev
 from typing import Literal
 
-from evals.intervals import Interval, bca, newcombe_paired, wilson
-from evals.paired import Test, mcnemar, paired_t, sign_flip
-from evals.power import ALPHA, rows_for_mean, rows_for_rate, visible_mean_change, visible_rate_change
 from evals.samples import Sample
+from evals.statistics.intervals import Interval, bca, newcombe_paired, wilson
+from evals.statistics.paired import Test, mcnemar, paired_t, sign_flip
+from evals.statistics.power import ALPHA, rows_for_mean, rows_for_rate, visible_mean_change, visible_rate_change
 from workspace.errors import Invalid, NotFound, did_you_mean
 
 MARGIN = 0.03

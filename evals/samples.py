@@ -28,7 +28,10 @@ class Sample:
     """A row of the data, the answer a run gave to it, and how the answer scored.
 
     `row` names the row by its content, so that two runs over the same data find each other's rows; `name` is the id
-    that its author gave it. `inputs` are what was asked, `error` is why there is no answer.
+    that its author gave it. `inputs` are what was asked, `error` is why there is no answer: the endpoint's fault, never
+    a wrong answer. `outputs` are what came beside the answer (`contexts`, `tool_calls`, `logprobs`, a flow's outputs),
+    `metadata` the row's further columns (slices, `choices`, `contexts`, `tests`), `cluster` what rows belong together,
+    `epoch` counts the repeats of a row from 1. `tokens` are those asked and answered, `cost` is in the prices' unit.
     """
 
     number: int
@@ -39,6 +42,14 @@ class Sample:
     expected: str | None = None
     error: str | None = None
     scores: Mapping[str, Score] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    cluster: str | None = None
+    epoch: int = 1
+    seconds: float | None = None
+    tokens: tuple[int, int] | None = None
+    cost: float | None = None
+    trace: str | None = None
 
     @property
     def label(self) -> str:

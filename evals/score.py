@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import flows
-from evals.intervals import Interval, bca, wilson
 from evals.samples import LOG, Sample, Score, as_line, as_text, row_id
-from evals.scorers import Scorer
+from evals.scorers.registry import Scorer
+from evals.statistics.intervals import Interval, bca, wilson
 from workspace import Asset, RunRecord, Workspace
 from workspace.errors import Invalid, NotFound, did_you_mean
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import flows
 from catalog import embedded
-from evals import publish, score, scorers, words
+from evals import score, scorers
+from evals.reports import publish, words
 from flows.connections import Connection
 from serving.local import local_gateway
 from workspace import Asset, Workspace

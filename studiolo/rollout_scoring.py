@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from evals import scorers
-from evals.judge import ChatModel, judge
 from evals.samples import Sample, as_text
 from evals.scorers import Scorer
+from evals.scorers.judge import ChatModel, judge
 from serving.rollouts import records
 from serving.rollouts.records import Quality
 from serving.rollouts.watch import SAMPLES, SCORES

@@ -11,12 +11,14 @@ from typing import Annotated
 
 import typer
 
-from evals import judge, publish, samples, score, scorers, words
+from evals import samples, score, scorers
 from evals.compare import MARGIN
+from evals.reports import publish, words
+from evals.scorers import judge
 from workspace import Workspace
 from workspace.errors import Invalid, PartialFailure
 
-GATE_FAILED = 100
+GATE_FAILED = 3
 
 app = typer.Typer(help="Score runs, compare them row by row, gate on the result.", no_args_is_help=True)
 
@@ -58,7 +60,7 @@ def compare_command(
     metric: Annotated[str | None, typer.Option(help="The scorer to compare by; by default the first shared.")] = None,
     margin: Annotated[float, typer.Option(help="The smallest change worth seeing.")] = MARGIN,
     name: Annotated[str | None, typer.Option(help="A name for the report.")] = None,
-    fail_on_regression: Annotated[bool, typer.Option(help="Exit with 100 if AFTER regressed.")] = False,
+    fail_on_regression: Annotated[bool, typer.Option(help="Exit with 3 if AFTER regressed.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare two scored runs row by row: BEFORE with AFTER."""

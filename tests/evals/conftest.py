@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from evals.compare import compare
-from evals.report import Fact, Report
+from evals.reports.report import Fact, Report
 from evals.samples import Sample, Score, row_id
 
 Samples = tuple[Sample, ...]

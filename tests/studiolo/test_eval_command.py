@@ -45,7 +45,7 @@ def test_a_regression_fails_the_gate_with_its_own_exit_code(
         studiolo("score", name, "--scorer", "exact", "--expected", "answer")
     page = tmp_path / "report.html"
     worse = studiolo("compare", "good", "bad", "--fail-on-regression", "-o", str(page))
-    assert worse.exit_code == 100
+    assert worse.exit_code == 3
     assert worse.stdout.startswith("regressed")
     assert page.exists()
     assert studiolo("compare", "good", "bad").exit_code == 0

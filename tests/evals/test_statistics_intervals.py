@@ -6,7 +6,7 @@ import random
 import pytest
 from scipy import stats
 
-from evals.intervals import Interval, bca, clopper_pearson, mean_t, newcombe_paired, wilson
+from evals.statistics.intervals import Interval, bca, clopper_pearson, mean_t, newcombe_paired, wilson
 from workspace.errors import Invalid
 
 SKEWED = [0.0, 0.0, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.6, 1.4, 2.2, 0.1, 0.0, 0.5, 3.0]

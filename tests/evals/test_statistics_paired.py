@@ -6,7 +6,7 @@ import random
 import pytest
 from scipy import stats
 
-from evals.paired import mcnemar, paired_t, sign_flip
+from evals.statistics.paired import mcnemar, paired_t, sign_flip
 from workspace.errors import Invalid
 
 CHANGES = [0.25, 0.0, -0.25, 0.5, 0.75, 0.25, 0.25, -0.5, 1.0, 0.0, 0.25, 0.5]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from evals.distributions import fair_coin_cdf, normal_quantile, t_quantile
+from evals.statistics.distributions import fair_coin_cdf, normal_quantile, t_quantile
 from workspace.errors import Invalid
 
 ALPHA = 0.05

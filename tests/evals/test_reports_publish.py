@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evals import scorers
-from evals.publish import publish, scored
+from evals.reports.publish import publish, scored
 from evals.score import score
 from workspace import RunRecord, Workspace
 from workspace.errors import Invalid, NotFound

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from evals.samples import Sample, Score, as_text
-from evals.scorers import Scorer
+from evals.scorers.registry import Scorer
 from workspace.errors import Unavailable
 
 LOWEST, HIGHEST = 1, 5

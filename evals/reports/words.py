@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from evals.compare import Comparison
-from evals.intervals import Interval
-from evals.power import POWER
 from evals.samples import Sample
+from evals.statistics.intervals import Interval
+from evals.statistics.power import POWER
 
 MINUS = "\u2212"
 

@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from evals.page import page, word_diff
-from evals.report import Fact, Report
+from evals.reports.page import page, word_diff
+from evals.reports.report import Fact, Report
 from evals.samples import Sample, Score
 
 Sampled = Callable[[str], tuple[Sample, ...]]

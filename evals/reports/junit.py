@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from evals import words
 from evals.compare import Comparison, Pair, Unscored
-from evals.report import Report, clip, question
+from evals.reports import words
+from evals.reports.report import Report, clip, question
 from evals.samples import Sample
 
 LONGEST_TEXT = 2_000

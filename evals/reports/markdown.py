@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from evals import words
 from evals.compare import Comparison, Pair
-from evals.report import Report, clip, question
+from evals.reports import words
+from evals.reports.report import Report, clip, question
 
 MARKER = "<!-- studiolo-eval -->"  # lets a later comment find and replace this one
 LARGEST = 60_000  # characters; a comment may have 65,536, a step summary a megabyte

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
-from evals import distributions
+from evals.statistics import distributions
 
 
 @pytest.mark.parametrize(("a", "b"), [(0.5, 0.5), (1, 9), (8, 3), (50.5, 0.5), (400, 600), (50_000, 0.5)])

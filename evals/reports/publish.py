@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evals import samples, words
+from evals import samples
 from evals.compare import MARGIN, Comparison, compare
-from evals.junit import junit
-from evals.markdown import markdown
-from evals.page import page
-from evals.report import Fact, Report
+from evals.reports import words
+from evals.reports.junit import junit
+from evals.reports.markdown import markdown
+from evals.reports.page import page
+from evals.reports.report import Fact, Report
 from evals.score import SCORED_RUN
 from workspace import Asset, Run, RunRecord, Workspace
 from workspace.errors import Invalid, NotFound

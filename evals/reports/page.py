@@ -11,11 +11,11 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from evals import words
 from evals.compare import Comparison, Pair
-from evals.intervals import Interval
-from evals.report import Report, clip, question
+from evals.reports import words
+from evals.reports.report import Report, clip, question
 from evals.samples import Sample
+from evals.statistics.intervals import Interval
 
 MOST_ROWS = 200
 LONGEST_DIFF = 600  # words
@@ -56,7 +56,7 @@ class Axis:
 def page(report: Report) -> str:
     """Return the whole page as HTML."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("evals").joinpath("report.html.jinja2").read_text("utf-8"))
+    template = environment.from_string(files("evals.reports").joinpath("report.html.jinja2").read_text("utf-8"))
     comparison = report.comparison
     return template.render(
         report=report,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from evals.distributions import beta_quantile, normal_cdf, normal_quantile, t_quantile
+from evals.statistics.distributions import beta_quantile, normal_cdf, normal_quantile, t_quantile
 from workspace.errors import Invalid
 
 CONFIDENCE = 0.95

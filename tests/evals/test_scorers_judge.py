@@ -8,8 +8,8 @@ from threading import Thread
 
 import pytest
 
-from evals.judge import ChatModel, judge, parse_grade, rubric_hash
 from evals.samples import Sample, Score
+from evals.scorers.judge import ChatModel, judge, parse_grade, rubric_hash
 
 SAMPLE = Sample(number=0, row="", inputs={"question": "Capital of France?"}, answer="Paris", expected="Paris")
 

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from evals.paired import mcnemar
-from evals.power import fewest_flips, rows_for_mean, rows_for_rate, visible_mean_change, visible_rate_change
+from evals.statistics.paired import mcnemar
+from evals.statistics.power import fewest_flips, rows_for_mean, rows_for_rate, visible_mean_change, visible_rate_change
 from workspace.errors import Invalid
 
 

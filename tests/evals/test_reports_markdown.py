@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from markdown_it import MarkdownIt
 
-from evals.markdown import LARGEST, MARKER, markdown
-from evals.report import Report
+from evals.reports.markdown import LARGEST, MARKER, markdown
+from evals.reports.report import Report
 from evals.samples import Sample
 
 Sampled = Callable[[str], tuple[Sample, ...]]

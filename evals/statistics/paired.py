@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from evals.distributions import fair_coin_cdf, fair_coin_pmf, t_two_sided
-from evals.intervals import standard_error
+from evals.statistics.distributions import fair_coin_cdf, fair_coin_pmf, t_two_sided
+from evals.statistics.intervals import standard_error
 from workspace.errors import Invalid
 
 EXACT_BELOW = 25  # discordant rows

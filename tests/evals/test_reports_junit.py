@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from evals.junit import junit
-from evals.report import Report
+from evals.reports.junit import junit
+from evals.reports.report import Report
 from evals.samples import Sample
 
 Sampled = Callable[[str], tuple[Sample, ...]]

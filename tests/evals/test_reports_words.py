@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from evals import words
 from evals.compare import compare
+from evals.reports import words
 from evals.samples import Sample
 
 Sampled = Callable[[str], tuple[Sample, ...]]
