@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import socket
@@ -83,10 +84,12 @@ def main() -> None:
     parser.add_argument("--chats", default="1,16", help="chats at once, after commas")
     parser.add_argument("--tokens", type=int, default=100, help="of each answer, at most")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--times", type=int, default=1, help="each server is asked in a round")
     parser.add_argument("--dtypes", default="auto", help=f"of {PEER}, after commas: auto,float32")
     parser.add_argument("--threads", default="", help="compute threads of every engine; left out: its own default")
     parser.add_argument("--vllm", type=Path, help="virtual environment with vLLM")
     parser.add_argument("--gguf", type=Path, help="the model as llama.cpp reads it")
+    parser.add_argument("--engine", action="append", help="only this row of the table; may be repeated")
     parser.add_argument("--as-client", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.as_client:
@@ -120,16 +123,18 @@ def measure_all(
     model: Path,
     found: dict[tuple[str, int], list[Found]],
 ) -> None:
-    """Start every server once and ask it by both doors."""
+    """Start every server once and ask it by both doors, each of them first in turn."""
     for name, command in commands(given, model).items():
+        if given.engine and name not in given.engine:
+            continue
         with ExitStack() as stack:
             if command is None:
                 doors = our_doors(name, workspace, gateway, GGUF if name == LLAMACPP else SMOLLM2.name)
             else:
                 port, pid = stack.enter_context(served(command, given.threads))
                 doors = their_doors(name, workspace, gateway, port, pid, served_name(name, model))
-            for chats in map(int, given.chats.split(",")):
-                for door in doors:
+            for chats, turn in itertools.product(map(int, given.chats.split(",")), range(given.times)):
+                for door in reversed(doors) if turn % 2 else doors:
                     one = measure(door, chats, given.tokens)
                     found.setdefault((door.name, chats), []).append(one)
                     print(f"{door.name}, {chats}: {one}", file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ import pytest
 
 from serving import sizes
 from serving.endpoints import Deployment
-from serving.engines import installs, launch_vllm
+from serving.engines import installs, launch_vllm, llamacpp
 from serving.engines.launch import Launch
 from serving.engines.launches import KINDS, kind
 from workspace.errors import Conflict, Invalid, MissingExtra, NotFound, Unavailable
@@ -173,3 +173,8 @@ def test_the_pins_of_the_cpu_build_are_exact_and_name_no_place() -> None:
     pins = [line for line in lines if not line.startswith("#")]
     assert len(pins) == installs.RECIPES["vllm"]["cpu"].count
     assert all("==" in pin and "/" not in pin and "@" not in pin for pin in pins)
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (16, 15)])
+def test_llama_cpp_leaves_a_core_to_its_server_and_the_gateway(cores: int, threads: int) -> None:
+    assert llamacpp.threads(cores) == threads
