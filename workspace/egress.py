@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from workspace.errors import Invalid, NotFound, Unavailable
+from workspace.errors import Denied, Invalid, NotFound, Unavailable
 from workspace.paths import writing
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -89,7 +89,28 @@ def check(
     """Raise what asking a URL would raise by its address alone; one whose host nobody knows now may be known later."""
     parts = _split(url)
     with suppress(Unavailable):
-        _address(parts, allows, looks_up)
+        _addresses(parts, allows, looks_up)
+
+
+def pinned(
+    url: str,
+    *,
+    allows: Callable[[Address], bool] = is_public,
+    looks_up: Callable[[str, int], Sequence[Address]] = resolve,
+) -> str:
+    """Return the host of a URL with its addresses, looked up and looked at once, as libcurl is told them.
+
+    Nothing where the host is an address itself: nobody looks that up.
+
+    >>> pinned("https://example.org/", looks_up=lambda host, port: [ipaddress.ip_address("93.184.215.14")])
+    'example.org:443:93.184.215.14'
+    """
+    parts = _split(url)
+    found = _addresses(parts, allows, looks_up)
+    if [str(each) for each in found] == [parts.hostname]:
+        return ""
+    said = dict.fromkeys(f"[{each}]" if each.version == 6 else str(each) for each in found)
+    return f"{parts.hostname}:{_port(parts)}:{','.join(said)}"
 
 
 def post(
@@ -106,9 +127,10 @@ def post(
     Raises Invalid for an address that is not public, Unavailable where nobody answers within `timeout` seconds.
     """
     parts = _split(url)
-    connection = _connection(parts, _address(parts, allows, looks_up), time.monotonic() + timeout)
+    deadline = time.monotonic() + timeout
+    connection = _connection(parts, _addresses(parts, allows, looks_up)[0], deadline)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    with _Limit(connection, time.monotonic() + timeout) as limit:
+    with _Limit(connection, deadline) as limit:
         try:
             connection.request("POST", path, body=body, headers={"User-Agent": "studiolo", **headers})
             response = connection.getresponse()
@@ -141,8 +163,8 @@ def get(
 ) -> Fetched:
     """Fetch a URL, redirects followed; `headers` go to the first server only.
 
-    Raises Invalid for an address that is not public and for what is larger than `largest` bytes, NotFound and
-    Unavailable where the server has nothing or does not answer within `timeout` seconds.
+    Raises Invalid for an address that is not public and for what is larger than `largest` bytes; NotFound, Denied and
+    Unavailable where the server has nothing, does not let us in, or does not answer within `timeout` seconds.
     """
     content = bytearray()
     rules = Rules(largest=largest, timeout=timeout, allows=allows, looks_up=looks_up)
@@ -168,7 +190,7 @@ def _fetch(url: str, headers: Mapping[str, str], rules: Rules, write: Write) -> 
     for _ in range(REDIRECTS + 1):
         parts = _split(url)
         sent = headers if _origin(parts) == first else {}
-        connection = _connection(parts, _address(parts, rules.allows, rules.looks_up), deadline)
+        connection = _connection(parts, _addresses(parts, rules.allows, rules.looks_up)[0], deadline)
         with _Limit(connection, deadline) as limit:
             try:
                 found = _ask(connection, parts, sent, _Sink(rules.largest, write), limit)
@@ -209,6 +231,9 @@ def _ask(
         return Fetched(url, "", b"", headers["If-None-Match"], unchanged=True)
     if response.status in (404, 410):
         raise NotFound(f"there is nothing at {_shown(url)}", hint="check the address")
+    if response.status in (401, 403):
+        told = f"{_shown(url)} is not open to us: it answers {response.status} {response.reason}"
+        raise Denied(told, hint="check the address and the credentials")
     if response.status != 200:
         raise Unavailable(f"{_shown(url)} answers {response.status} {response.reason}")
     too_large = Invalid(f"{_shown(url)} is larger than {sink.largest:,} bytes")
@@ -258,9 +283,9 @@ def _origin(parts: SplitResult) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", _port(parts)
 
 
-def _address(
+def _addresses(
     parts: SplitResult, allows: Callable[[Address], bool], looks_up: Callable[[str, int], Sequence[Address]]
-) -> Address:
+) -> Sequence[Address]:
     host = parts.hostname or ""
     try:
         found = looks_up(host, _port(parts))
@@ -272,7 +297,7 @@ def _address(
             f"{host[:200]!r} is an address inside this machine or its network: it is not fetched from",
             hint="download it yourself and give the file",
         )
-    return found[0]
+    return found
 
 
 def _connection(parts: SplitResult, address: Address, deadline: float) -> _Pinned:
@@ -311,9 +336,14 @@ class _Limit:
 
     def __init__(self, connection: _Pinned, deadline: float) -> None:
         self._connection = connection
+        self._deadline = deadline
         self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._end)
         self._timer.daemon = True
-        self.reached = False
+
+    @property
+    def reached(self) -> bool:
+        """Whether the time is over; the connection's own patience may end a moment before the timer's."""
+        return time.monotonic() >= self._deadline
 
     def __enter__(self) -> _Limit:
         self._timer.start()
@@ -324,7 +354,6 @@ class _Limit:
         self._connection.close()
 
     def _end(self) -> None:
-        self.reached = True
         if self._connection.opened is not None:
             with suppress(OSError):  # it has ended by itself
                 self._connection.opened.shutdown(socket.SHUT_RDWR)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -45,8 +46,11 @@ _PACKAGES = {
     "adl": "adlfs",
 }  # fmt: skip
 _KNOWN = ("https", "git+https", *_PACKAGES)
+_FOUND = "found.json"  # it is as old as what it tells is known to be right
+_AGES = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
 _ENTRY = re.compile(r"<Name>([^<]+)</Name>")
 _MARKER = re.compile(r"<NextMarker>([^<]+)</NextMarker>")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,11 @@ class Sign:
 
 
 def fetch(settings: Settings, remote: Remote) -> Path:
-    """Return a file or folder with what is at a URL; it is only for reading."""
+    """Return a file or folder with what is at a URL; it is only for reading.
+
+    Where the source does not answer, what was fetched before is used, and that is said; where it lets us in no more,
+    it is not used.
+    """
     place = cache_folder() / "data" / key(remote.url)
     with writing(place):
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -70,10 +78,17 @@ def fetch(settings: Settings, remote: Remote) -> Path:
             return _kept(place, known, remote.url)
         try:
             found = _fetched(settings, remote, place, known)
-        except Unavailable:
+        except Unavailable as problem:
             if known is None:
                 raise
+            _log.warning("what was fetched %s is used: %s", _age(place), problem)
             return _kept(place, known, remote.url)
+        except Denied as problem:
+            if known is None:
+                raise
+            hint = f"{problem.hint or 'check the credentials'}; STUDIOLO_OFFLINE=1 uses what was fetched {_age(place)}"
+            raise Denied(problem.message, hint=hint) from None
+        os.utime(place / _FOUND)
         return _kept(place, found, remote.url)
 
 
@@ -84,7 +99,7 @@ def key(url: str) -> str:
 
 def _known(place: Path) -> Sign | None:
     try:
-        known = Sign(**json.loads((place / "found.json").read_text()))
+        known = Sign(**json.loads((place / _FOUND).read_text()))
     except FileNotFoundError:
         return None
     return known if (place / known.folder / known.name).exists() else None
@@ -95,6 +110,12 @@ def _kept(place: Path, sign: Sign | None, url: str) -> Path:
         hint = "say in data_map.yml where it is on this machine, or unset STUDIOLO_OFFLINE"
         raise Unavailable(f"{shown(url)} was not fetched before, and nothing is fetched offline", hint=hint)
     return place / sign.folder / sign.name
+
+
+def _age(place: Path) -> str:
+    seconds = max(1.0, time.time() - (place / _FOUND).stat().st_mtime)
+    size, called = next(each for each in _AGES if seconds >= each[0])
+    return f"{seconds / size:.0f} {called} ago"
 
 
 def _fetched(settings: Settings, remote: Remote, place: Path, known: Sign | None) -> Sign:
@@ -250,7 +271,7 @@ def _accept(place: Path, incoming: Path, sign: Sign) -> Sign:
     if (known := _known(place)) is not None:
         os.utime(place / known.folder)
     sign = replace(sign, folder=content.name)
-    write_atomically(place / "found.json", json.dumps(asdict(sign)))
+    write_atomically(place / _FOUND, json.dumps(asdict(sign)))
     for old in place.glob("content*"):
         if old != content and time.time() - old.stat().st_mtime > KEPT:
             shutil.rmtree(old)
