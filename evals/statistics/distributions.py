@@ -55,6 +55,12 @@ def t_two_sided(t: float, df: float) -> float:
     return beta_cdf(df / (df + t * t), df / 2, 0.5)
 
 
+def t_cdf(t: float, df: float) -> float:
+    """Return P(T <= t) of Student's distribution."""
+    tail = t_two_sided(t, df) / 2
+    return tail if t < 0 else 1 - tail
+
+
 def t_quantile(p: float, df: float) -> float:
     """Return the t with P(T <= t) = p: `t_quantile(0.975, 9)` is 2.26216."""
     if p < 0.5:
@@ -63,6 +69,13 @@ def t_quantile(p: float, df: float) -> float:
     while t_two_sided(high, df) > 2 * (1 - p):
         high *= 2
     return _solve(lambda t: 2 * (1 - p) - t_two_sided(t, df), 0.0, high)
+
+
+def binomial_cdf(k: int, n: int, p: float) -> float:
+    """Return the chance of at most `k` successes in `n` tries that succeed with probability `p`."""
+    if k < 0 or k >= n:
+        return float(k >= n)
+    return beta_cdf(1 - p, n - k, k + 1)
 
 
 def fair_coin_cdf(k: int, n: int) -> float:

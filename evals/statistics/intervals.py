@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
+import numpy as np
+
+from evals.statistics import bootstrap
+from evals.statistics.bootstrap import DRAWS, Floats
 from evals.statistics.distributions import beta_quantile, normal_cdf, normal_quantile, t_quantile
 from workspace.errors import Invalid
 
 CONFIDENCE = 0.95
-DRAWS = 4_000
-# Above this many rows the mean is normal for every purpose, and drawing would cost seconds.
-MOST_ROWS_TO_DRAW = 2_000
+Values = Sequence[float] | Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,10 @@ class Interval:
     method: str
 
 
-def wilson(passed: int, n: int, *, confidence: float = CONFIDENCE) -> Interval:
+def wilson(passed: float, n: float, *, confidence: float = CONFIDENCE) -> Interval:
     """Return Wilson's score interval of a rate: right also near 0 and 1 and for few rows.
+
+    Rows that are worth fewer than they are, as those of clusters, may be counted in parts.
 
     >>> wilson(8, 10)
     Interval(estimate=0.8, low=0.490..., high=0.943..., method='Wilson')
@@ -52,7 +54,7 @@ def clopper_pearson(passed: int, n: int, *, confidence: float = CONFIDENCE) -> I
     return Interval(passed / n, low, high, "Clopper-Pearson")
 
 
-def mean_t(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Interval:
+def mean_t(values: Values, *, confidence: float = CONFIDENCE) -> Interval:
     """Return Student's interval of a mean; one value alone says nothing about its spread."""
     mean, n = _mean(values), len(values)
     if n < 2:
@@ -61,31 +63,35 @@ def mean_t(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Interv
     return Interval(mean, mean - half, mean + half, "t")
 
 
-def bca(values: Sequence[float], *, confidence: float = CONFIDENCE, draws: int = DRAWS, seed: int = 0) -> Interval:
+def bca(values: Values, *, confidence: float = CONFIDENCE, draws: int = DRAWS, seed: int = 0) -> Interval:
     """Return the bias-corrected accelerated bootstrap interval of a mean: right for skewed scores.
 
-    The same seed gives the same bounds. Above 2,000 rows it is Student's interval, which is then as good.
+    The same seed gives the same bounds.
     """
-    mean, n = _mean(values), len(values)
-    spread = math.fsum((value - mean) ** 2 for value in values)
-    if spread == 0 or n > MOST_ROWS_TO_DRAW:
+    mean = _mean(values)
+    array = np.asarray(values, dtype=np.float64)
+    off = array - mean
+    spread = float((off**2).sum())
+    if spread == 0 or len(array) < 2:
         return mean_t(values, confidence=confidence)
-    chance = random.Random(seed)  # noqa: S311 - statistics, not secrets
-    means = sorted(sum(chance.choices(values, k=n)) / n for _ in range(draws))
-    below = sum(drawn < mean for drawn in means) + sum(drawn == mean for drawn in means) / 2
+    means = np.sort(bootstrap.means(array, draws=draws, seed=seed))
+    near = 1e-12 * float(np.abs(array).max())  # sums of the same values differ in their last bits
+    below = float((means < mean - near).sum() + (np.abs(means - mean) <= near).sum() / 2)
     if not 0 < below < draws:
         return mean_t(values, confidence=confidence)
     bias = normal_quantile(below / draws)
-    acceleration = math.fsum((value - mean) ** 3 for value in values) / (6 * spread**1.5)
+    acceleration = float((off**3).sum()) / (6 * spread**1.5)
 
     def bound(p: float) -> float:
         z = bias + normal_quantile(p)
-        return _percentile(means, normal_cdf(bias + z / (1 - acceleration * z)))
+        return bootstrap.percentile(means, normal_cdf(bias + z / (1 - acceleration * z)))
 
     return Interval(mean, bound((1 - confidence) / 2), bound((1 + confidence) / 2), f"BCa bootstrap, {draws:,} draws")
 
 
-def newcombe_paired(both: int, lost: int, won: int, neither: int, *, confidence: float = CONFIDENCE) -> Interval:
+def newcombe_paired(
+    both: float, lost: float, won: float, neither: float, *, confidence: float = CONFIDENCE
+) -> Interval:
     """Return Newcombe's interval (method 10) of the change of a rate measured twice on the same rows.
 
     `both` rows passed in either run, `lost` passed only before, `won` only after, `neither` in none.
@@ -105,34 +111,27 @@ def newcombe_paired(both: int, lost: int, won: int, neither: int, *, confidence:
     return Interval(change, max(-1.0, low), min(1.0, high), "Newcombe, paired")
 
 
-def standard_error(values: Sequence[float]) -> float:
+def standard_error(values: Values) -> float:
     """Return the standard error of the mean of at least two values."""
-    mean, n = fmean(values), len(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
+    return float(np.std(np.asarray(values, dtype=np.float64), ddof=1)) / math.sqrt(len(values))
 
 
-def _correlation(both: int, lost: int, won: int, neither: int) -> float:
+def _correlation(both: float, lost: float, won: float, neither: float) -> float:
     margins = (both + lost) * (won + neither) * (both + won) * (lost + neither)
     if not margins:
         return 0.0
-    product = float(both * neither - lost * won)
+    product = both * neither - lost * won
     if product > 0:
         product = max(0.0, product - (both + lost + won + neither) / 2)
     return product / math.sqrt(margins)
 
 
-def _percentile(ordered: Sequence[float], p: float) -> float:
-    place = p * (len(ordered) - 1)
-    index = min(int(place), len(ordered) - 2)
-    return ordered[index] + (place - index) * (ordered[index + 1] - ordered[index])
-
-
-def _counts(passed: int, n: int) -> None:
-    if n < 1 or not 0 <= passed <= n:
+def _counts(passed: float, n: float) -> None:
+    if n <= 0 or not 0 <= passed <= n:
         raise Invalid(f"a rate needs rows: {passed} of {n} cannot be one")
 
 
-def _mean(values: Sequence[float]) -> float:
-    if not values:
+def _mean(values: Values) -> float:
+    if not len(values):
         raise Invalid("a mean needs at least one value")
-    return fmean(values)
+    return math.fsum(values) / len(values)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import random
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
-from evals.statistics.distributions import fair_coin_cdf, fair_coin_pmf, t_two_sided
-from evals.statistics.intervals import standard_error
+import numpy as np
+
+from evals.statistics.bootstrap import DRAWS, Floats, flipped_sums
+from evals.statistics.distributions import fair_coin_cdf, fair_coin_pmf, t_cdf, t_two_sided
+from evals.statistics.intervals import Values, standard_error
 from workspace.errors import Invalid
 
 EXACT_BELOW = 25  # discordant rows
-DRAWS = 10_000
-FEWEST_DRAWS = 1_000
-# One draw costs as many coin throws as there are sizes of change: bounds a test to about a second.
-MOST_THROWS = 5_000_000
 MOST_TO_ENUMERATE = 12  # changes, 4,096 ways to flip them
 
 
@@ -43,38 +38,39 @@ def mcnemar(lost: int, won: int) -> Test:
     return Test(1.0 if lost == won else min(1.0, exact - fair_coin_pmf(fewer, n)), "mid-p McNemar")
 
 
-def paired_t(changes: Sequence[float]) -> Test:
+def paired_t(changes: Values) -> Test:
     """Test a mean change by Student's t; changes that are all alike leave nothing to estimate."""
     if len(changes) < 2:
         raise Invalid("a t test needs at least two rows")
     error = standard_error(changes)
-    mean = sum(changes) / len(changes)
+    mean = float(np.mean(changes))
     if error == 0:
         return Test(1.0 if mean == 0 else 0.0, "paired t")
     return Test(t_two_sided(mean / error, len(changes) - 1), "paired t")
 
 
-def sign_flip(changes: Sequence[float], *, draws: int = DRAWS, seed: int = 0) -> Test:
+def not_worse(change: float, error: float, margin: float, *, df: float) -> Test:
+    """Test by Student's t, one-sided, whether no more than the margin was lost: a small p rules a larger loss out."""
+    if error == 0:
+        return Test(0.0 if change > -margin else 1.0, "non-inferiority t, one-sided")
+    return Test(1 - t_cdf((change + margin) / error, df), "non-inferiority t, one-sided")
+
+
+def sign_flip(changes: Values, *, draws: int = DRAWS, seed: int = 0) -> Test:
     """Test a mean change by flipping signs: all ways for up to 12 changes, else seeded draws.
 
-    Needs no assumption but that, without an effect, a change up is as likely as the same change down. Above 5,000
-    different sizes of change it is Student's test, which is then as good.
+    Needs no assumption but that, without an effect, a change up is as likely as the same change down.
     """
-    sizes = Counter(abs(change) for change in changes if change)
-    moved = sizes.total()
-    observed = abs(sum(changes)) - 1e-12 * sum(size * count for size, count in sizes.items())
-    if moved <= MOST_TO_ENUMERATE:
-        flat = list(sizes.elements())
-        sums = [sum(map(float.__mul__, map(float, flat), signs)) for signs in product((-1.0, 1.0), repeat=moved)]
-        return Test(sum(abs(total) >= observed for total in sums) / len(sums), "exact sign-flip permutation")
-    if len(sizes) * FEWEST_DRAWS > MOST_THROWS:
-        return paired_t(changes)
-    draws = min(draws, MOST_THROWS // len(sizes))
-    chance = random.Random(seed)  # noqa: S311 - statistics, not secrets
-    groups = tuple(sizes.items())
-    # Flipping m equal changes is throwing m coins: one random integer of m bits, its ones counted.
-    extreme = sum(
-        abs(sum(size * (2 * chance.getrandbits(count).bit_count() - count) for size, count in groups)) >= observed
-        for _ in range(draws)
-    )
+    array = np.asarray(changes, dtype=np.float64)
+    moved = array[array != 0]
+    observed = abs(float(moved.sum())) - 1e-12 * float(np.abs(moved).sum())
+    if len(moved) <= MOST_TO_ENUMERATE:
+        sums = every_sign(len(moved)) @ moved
+        return Test(float((np.abs(sums) >= observed).mean()), "exact sign-flip permutation")
+    extreme = int((np.abs(flipped_sums(moved, draws=draws, seed=seed)) >= observed).sum())
     return Test((extreme + 1) / (draws + 1), f"sign-flip permutation, {draws:,} draws")
+
+
+def every_sign(count: int) -> Floats:
+    """Return all ways to sign that many values, one a row."""
+    return np.where(np.arange(1 << count)[:, None] >> np.arange(count) & 1, -1.0, 1.0)
