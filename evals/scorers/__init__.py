@@ -1,6 +1,10 @@
 """Scorers: how good an answer is, from 0 to 1."""
 
+from evals.scorers import judge as judge
+from evals.scorers import overlap as overlap
+from evals.scorers import sql as sql
+from evals.scorers import structure as structure
 from evals.scorers import text as text
-from evals.scorers.registry import Scorer, get, names, scorer
+from evals.scorers.registry import Entry, Means, Scorer, entries, get, is_quick, names, scorer
 
-__all__ = ["Scorer", "get", "names", "scorer"]
+__all__ = ["Entry", "Means", "Scorer", "entries", "get", "is_quick", "names", "scorer"]

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evals import scorers
-from evals.samples import Sample
-from workspace.errors import NotFound
+from evals.samples import Sample, Score
+from evals.scorers.text import chosen_letter
+from workspace.errors import Invalid, NotFound
+
+
+def scored(name: str, answer: str | None, expected: str | None, *, row: Any = None, **settings: Any) -> Score:
+    made = Sample(number=0, row="", inputs={}, answer=answer, expected=expected, metadata=row or {})
+    return scorers.get(name, **settings)(made)
 
 
 @pytest.mark.parametrize(
@@ -21,17 +31,97 @@ from workspace.errors import NotFound
         ("numeric", "about 1,250.50 euros", "1250.5", 1.0),
         ("numeric", "forty-two", "42", 0.0),
         ("numeric", "-3", "3", 0.0),
+        ("f1", "the cat sat", "a cat sat down", 0.8),
+        ("f1", "", "word", 0.0),
+        ("f1", "the", "a", 1.0),
+        ("regex", "order 66", r"\d{2}", 1.0),
+        ("regex", "order", r"\d{2}", 0.0),
+        ("regex", "grey", '["gray", "grey"]', 1.0),
+        ("exact", "four", '["4", "four"]', 1.0),
+        ("exact", "five", '["4", "four"]', 0.0),
+        ("numeric", "it is 7", "[6, 7]", 1.0),
     ],
 )
 def test_scorers_compare_an_answer_with_the_expected_one(scorer: str, answer: str, expected: str, value: float) -> None:
-    sample = Sample(number=0, row="", inputs={}, answer=answer, expected=expected)
-    assert scorers.get(scorer)(sample).value == value
+    assert scored(scorer, answer, expected).value == pytest.approx(value)
+
+
+def test_numbers_may_differ_by_a_tolerance() -> None:
+    assert scored("numeric", "3.15", "3.14159", tolerance=0.01).value == 1.0
+    assert scored("numeric", "3.16", "3.14159", tolerance=0.01).value == 0.0
+    assert scored("numeric", "1010", "1000", relative=0.02).value == 1.0
+
+
+def test_what_a_pattern_finds_is_compared_with_the_expected_answer() -> None:
+    pattern = r"#### (?P<number>\d+)"
+    assert scored("regex", "so\n#### 42", "42", pattern=pattern, group="number").value == 1.0
+    assert scored("regex", "so\n#### 41", "42", pattern=pattern, group=1).value == 0.0
+    assert scored("regex", "anything #### 5", None, pattern=pattern).value == 1.0
+    assert scored("regex", "42", "42", pattern=pattern, group=1).value == 0.0
+
+
+@pytest.mark.parametrize("settings", [{"pattern": "("}, {"pattern": "a", "group": 1}, {"pattern": "a", "group": "no"}])
+def test_a_pattern_that_is_none_is_refused_before_anything_is_scored(settings: Any) -> None:
+    with pytest.raises(Invalid):
+        scorers.get("regex", **settings)
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("B", "B"),
+        ("(b)", "B"),
+        ("The answer is B.", "B"),
+        ("Answer: **C**", "C"),
+        ("b) blue", "B"),
+        ("Blue.", "B"),
+        ("I think A is right", "A"),
+        ("A cat would choose B", "B"),
+        ("It must be blue, surely", "B"),
+        ("A or B", None),
+        ("red or blue", None),
+        ("The answer is A. No, the answer is B.", None),
+        ("no idea", None),
+        ("", None),
+    ],
+)
+def test_one_choice_is_read_from_an_answer_or_none(answer: str, letter: str | None) -> None:
+    assert chosen_letter(answer, {"A": "red", "B": "blue", "C": "green"}) == letter
+
+
+@pytest.mark.parametrize("expected", ["B", "blue", "1", '["A", "B"]'])
+def test_a_choice_is_expected_as_letter_text_or_number(expected: str) -> None:
+    assert scored("choice", "It is (B)", expected, row={"choices": ["red", "blue"]}).value == 1.0
+
+
+def test_the_choices_of_the_hub_are_read() -> None:
+    row = {"choices": {"label": ["1", "2"], "text": ["red", "blue"]}}
+    assert scored("choice", "blue", "2", row=row).value == 1.0
+
+
+def test_an_expected_answer_that_is_no_choice_is_an_error() -> None:
+    assert scored("choice", "A", "purple", row={"choices": ["red", "blue"]}).value is None
+
+
+@given(st.text(max_size=200), st.lists(st.text(max_size=20), min_size=1, max_size=5))
+def test_whatever_is_answered_one_of_the_choices_is_read_or_none(answer: str, texts: list[str]) -> None:
+    choices = dict(zip("ABCDE", texts, strict=False))
+    assert chosen_letter(answer, choices) in {None, *choices}
+
+
+@given(st.text(max_size=100), st.text(max_size=100))
+def test_every_quick_scorer_gives_a_share_whatever_the_texts(answer: str, expected: str) -> None:
+    for name in ("exact", "normalized", "contains", "numeric", "f1", "edit_distance"):
+        value = scored(name, answer, expected).value
+        assert value is not None
+        assert 0.0 <= value <= 1.0
 
 
 def test_a_row_without_an_expected_answer_is_an_error_and_not_a_wrong_answer() -> None:
-    score = scorers.get("exact")(Sample(number=0, row="", inputs={}, answer="Paris"))
-    assert score.value is None
-    assert score.error == "no expected answer"
+    for name in ("exact", "choice", "f1", "bleu", "rouge", "json_match", "tool_calls", "sql"):
+        score = scored(name, "Paris", None)
+        assert score.value is None
+        assert "no expected answer" in str(score.error)
 
 
 def test_an_unknown_scorer_is_refused_with_a_suggestion() -> None:
