@@ -20,7 +20,7 @@ from jobs.linux import call_itself
 from jobs.needs import Capacity
 from jobs.spec import Spec
 from jobs.states import LOST, Ending
-from jobs.variables import DEVICES
+from jobs.variables import DEVICES, DOOR
 from workspace.errors import StudioloError
 from workspace.light_database import LightDatabase, Row
 from workspace.processes import Identity, boot, host, is_alive
@@ -35,8 +35,8 @@ _OWNED = (
     "SELECT j.name, j.status, j.run_id, j.place, a.number, a.host, a.boot, a.shim_pid, a.shim_started_at "
     f"FROM jobs j JOIN attempts a ON a.job = j.name AND a.number = j.attempt WHERE j.status IN {states.ACTIVE!r} "
 )
-# What our own process is told does not hold for those that live on; the token of a job's door least of all.
-_NOT_PASSED = (MARKER, "STUDIOLO_JOB", "PYTHONDONTWRITEBYTECODE", "MLFLOW_RUN_ID")
+# What our own process is told does not hold for those that live on; the token of a command's door least of all.
+_NOT_PASSED = (MARKER, DOOR, "STUDIOLO_JOB", "PYTHONDONTWRITEBYTECODE", "MLFLOW_RUN_ID")
 
 
 def look(workspace: Workspace) -> int:
@@ -101,7 +101,7 @@ def start(settings: Settings, module: str, *arguments: str) -> None:
     """Start a module as a process that lives on, in a session of its own: `jobs.shim` takes the next job."""
     import subprocess  # here: a shim seldom starts another one so, and must be light
 
-    not_passed = (*_NOT_PASSED, "MLFLOW_TRACKING_TOKEN") if "STUDIOLO_JOB" in os.environ else _NOT_PASSED
+    not_passed = (*_NOT_PASSED, "MLFLOW_TRACKING_TOKEN") if DOOR in os.environ else _NOT_PASSED
     environment = {name: value for name, value in os.environ.items() if name not in not_passed}
     with (_made(settings.home / "logs") / "shims.log").open("ab") as log:
         subprocess.Popen(

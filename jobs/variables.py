@@ -17,6 +17,7 @@ PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME", "
 DEVICES = "CUDA_VISIBLE_DEVICES"
 
 
+DOOR = "STUDIOLO_TRACKING_URI"  # where MLflow answers a command, also where its script sets MLFLOW_TRACKING_URI
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What is known only when the attempt begins: paths of inputs and outputs, GPUs, where MLflow answers."""
@@ -63,6 +64,14 @@ def variables(spec: Spec, told: Told) -> dict[str, str]:
         "MLFLOW_RUN_ID": spec.run_id,
         "MLFLOW_EXPERIMENT_NAME": spec.experiment,
         "PYTHONUNBUFFERED": "1",
-        "STUDIOLO_TRACKING_URI": told.tracking.get("MLFLOW_TRACKING_URI", ""),  # also where a script sets the other
-        **(told.settings if spec.ours else told.tracking),
+        **_tracking(spec, told),
     }
+
+
+def _tracking(spec: Spec, told: Told) -> dict[str, str]:
+    """Return how MLflow is found. What is ours has the settings, and who it is to a server that is elsewhere."""
+    uri = told.tracking.get("MLFLOW_TRACKING_URI", "")
+    if spec.ours:
+        is_elsewhere = told.settings.get("MLFLOW_TRACKING_URI") == uri
+        return {**told.settings, **(told.tracking if is_elsewhere else {})}
+    return {DOOR: uri, **told.tracking}

@@ -8,6 +8,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
+from jobs import foreign
 from jobs.files.control_flow import DoWhile, IfElse, ParallelFor
 from jobs.files.pipeline import PipelineComponent, PipelineJob
 from jobs.files.ports import Value
@@ -76,6 +77,7 @@ class Pipeline:
             return found
         step = self.job.steps[key]
         name = self.family.name_of(child)
+        afar = foreign.said(self._foreign(key, step, inputs))
         job = job_of_step(key, step, inputs, around=self.around, wiring=self.wiring, name=name)
         path = f"{self.family.job.properties.get(reuse.STEP) or self.around.experiment}/{key}"
         parts = reuse.parts_of(self.workspace, job)
@@ -85,7 +87,7 @@ class Pipeline:
             return reuse.take(self.workspace, source, job, parent=self.family.job)
         why = why or reuse.reason(self.workspace, path, parts)
         known = {reuse.STEP: path, reuse.PARTS: json.dumps(dict(parts.by_name))}
-        made = self.family.child(child, replace(job, properties={**job.properties, **known}))
+        made = self.family.child(child, replace(job, properties={**job.properties, **known, **afar}))
         say(f"step {child!r} runs as job {made.name}: {why}")
         return made
 
@@ -98,6 +100,13 @@ class Pipeline:
         return outcome
 
     def _why_not(self, step: Any, parts: reuse.Parts) -> str:
+    def _foreign(self, key: str, step: Any, inputs: Mapping[str, Value]) -> set[str]:
+        """Return which inputs of a step came over a network: all of them, where the items of its loop did."""
+        loop = self.job.steps.get(self.order.bodies.get(key, ""))
+        if isinstance(loop, ParallelFor) and foreign.uses(loop.items, self.wiring.is_foreign):
+            return set(inputs)
+        return self.wiring.foreign_of(step)
+
         """Return why a step must run; nothing where it may be used again."""
         if self.job.settings.force_rerun:
             return "force_rerun is set"
@@ -183,8 +192,9 @@ class Pipeline:
 def wiring_of(job: PipelineJob) -> Wiring:
     """Return the wiring of a pipeline before anything has run."""
     if not isinstance(job.component, PipelineComponent):
-        return Wiring(job.inputs, job.steps)
-    return Wiring(fitted(job.component, job.inputs), job.steps, ports=job.component.inputs)
+        return Wiring(job.inputs, job.steps, foreign=afar)
+    return Wiring(fitted(job.component, job.inputs), job.steps, ports=job.component.inputs, foreign=afar)
+    afar = foreign.names_in(job.properties)
 
 
 def around_of(job: PipelineJob) -> Around:

@@ -21,6 +21,7 @@ from jobs.files.reading import Origin
 from jobs.files.spark import SparkJob, SparkResources
 from jobs.files.sweep import Sampling, SweepJob, Trial
 from jobs.files.transfer_nodes import CopyJob, CopyNode
+from jobs.foreign import check_keys
 from jobs.pipelines.copying import command_of
 from jobs.pipelines.submission import data_type, promoted
 from jobs.pipelines.wiring import Wiring, component_of
@@ -47,6 +48,8 @@ def job_of_step(key: str, step: Any, inputs: Mapping[str, Value], *, around: Aro
     if not isinstance(step, Node | CopyJob):
         return _in_place(key, step, around=around, wiring=wiring, name=name)
     if not isinstance(step, PipelineNode) and _is_open(step):
+        own = {name: each for name, each in step.origin.written.items() if name not in _APART}
+        check_keys(own, wiring.filled, wiring.is_foreign)
         step = settled(step, wiring.filled)
     make = _MAKERS.get(type(step))
     if make is None:
@@ -72,6 +75,7 @@ def _in_place(key: str, step: Any, *, around: Around, wiring: Wiring, name: str)
     if not isinstance(step, Job):
         hint = "write a command that does it"
         raise Invalid(f"steps of type {step.type} cannot be run", hint=hint, at=step.origin.at())
+    check_keys(step.origin.written, wiring.filled, wiring.is_foreign)
     made: Any = settled(cast("Any", step), wiring.filled)
     outputs = {port: replace(output, path=None) for port, output in getattr(made, "outputs", {}).items()}
     job: Job = replace(

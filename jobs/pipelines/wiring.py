@@ -13,6 +13,7 @@ from jobs.files.expressions import EXPRESSION, Binding, binding, is_expression, 
 from jobs.files.ports import DATA, PRIMITIVES, Input, InputPort, Scalar, Value, typed
 from jobs.files.reading import Place, Reading
 from jobs.folders import outputs_of
+from jobs.foreign import check_place, uses
 from jobs.records import JobRecord
 from jobs.spec import Spec
 from jobs.states import COMPLETED, FAILED
@@ -63,8 +64,17 @@ class Outcome:
 class Wiring:
     """A pipeline's inputs, and what its steps were given and have left."""
 
-    def __init__(self, inputs: Mapping[str, Value], steps: Mapping[str, Any], *, ports: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        inputs: Mapping[str, Value],
+        steps: Mapping[str, Any],
+        *,
+        ports: Collection[str] = (),
+        foreign: Collection[str] = (),
+    ) -> None:
+        """`foreign` names the inputs that came over a network."""
         self.inputs = dict(inputs)
+        self.foreign = foreign
         self.steps = steps
         self.outcomes: dict[str, Outcome] = {}
         self.given: dict[str, Mapping[str, Value]] = {}
@@ -83,6 +93,18 @@ class Wiring:
             found = fitted(component_of(step), found)
         self.given[key] = found
         return found
+
+    def is_foreign(self, wire: Binding) -> bool:
+        """Whether an input, of the pipeline or of a step, came over a network."""
+        if wire.side != "inputs":
+            return False
+        if wire.node is None:
+            return wire.name.partition(".")[0] in self.foreign
+        return wire.name in self.foreign_of(self.steps.get(wire.node))
+
+    def foreign_of(self, step: Any) -> set[str]:
+        """Return which inputs of a step came over a network."""
+        return {name for name, each in getattr(step, "inputs", {}).items() if uses(each, self.is_foreign)}
 
     def value(self, written: Value) -> Any:
         """Return what a value of a step's inputs stands for: a literal, data, a group of those, or None."""
@@ -137,11 +159,13 @@ class Wiring:
     def _data(self, written: Input) -> Input | None:
         if not any(binding(name) for name in used(written.path)):
             return written
-        if not is_expression(written.path):
-            return replace(written, path=self._filled(written.path))
-        found = self.find(used(written.path)[0])
+        found = self.find(used(written.path)[0]) if is_expression(written.path) else self._filled(written.path)
+        if found is None:
+            return None
         if not isinstance(found, Input):
-            return None if found is None else replace(written, path=render(found))
+            if uses(written, self.is_foreign):
+                check_place(render(found), written.path)
+            return replace(written, path=render(found))
         kind = written.type if written.type != Input().type else found.type
         return replace(found, type=kind, mode=written.mode or found.mode)
 

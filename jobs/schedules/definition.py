@@ -20,10 +20,12 @@ from jobs.files.environment import Environment
 from jobs.files.loading import start_made
 from jobs.files.overrides import Override
 from jobs.files.plain import plain
-from jobs.files.references import PREFIX, Reference, Url, reference, target
+from jobs.files.reading import Origin
+from jobs.files.record import Record
+from jobs.files.references import PREFIX, Reference, reference, target
 from jobs.files.schedule import RemoteJob, Schedule, merge
 from jobs.files.trigger import TRIGGER, Trigger
-from jobs.ray.computes import is_address
+from jobs.foreign import check_compute, check_place
 from jobs.snapshots import snapshot
 from jobs.submit import keep_code
 from workspace.errors import Invalid, did_you_mean
@@ -37,8 +39,6 @@ Spec = Mapping[str, Any]
 
 # What a shell takes as the word that it is, unquoted: the words of a request end up in the command of a job.
 _HARMLESS = re.compile(r"(?:[\w.,:/@+=%][\w.,:/@+=%-]*(?: [\w.,:/@+=%][\w.,:/@+=%-]*)*)?")
-# What data that a request names may be fetched by: neither what reads this machine, nor what goes where we do not look.
-_FETCHED = ("https", "http", "wasbs", "wasb", "abfss", "abfs", "s3", "gs")
 
 
 def keep(workspace: Workspace, schedule: Schedule) -> Spec:
@@ -148,10 +148,9 @@ def check_harmless(given: Any, *, key: str = "parameters") -> None:
         for name, each in given.items():
             check_harmless(str(name), key=key)
             if name == "path" and isinstance(each, str):
-                _check_place(each, f"{key}.path")
-            if name in ("compute", "default_compute") and isinstance(each, str) and is_address(each.strip()):
-                hint = "name a compute of the workspace: studiolo compute list"
-                raise Invalid(f"`{key}.{name}` cannot be an address", hint=hint)
+                check_place(each, f"{key}.path")
+            if name in ("compute", "default_compute") and isinstance(each, str):
+                check_compute(each, f"{key}.{name}")
             check_harmless(each, key=f"{key}.{name}")
     elif isinstance(given, list):
         for each in given:
@@ -167,18 +166,7 @@ def _check_data(declared: Any, given: Any, key: str) -> None:
         for name, each in given.items():
             _check_data(declared.get(name), each, f"{key}.{name}")
     elif isinstance(declared, Mapping) and isinstance(given, str):
-        _check_place(given, key)
-
-
-def _check_place(written: str, key: str) -> None:
-    """Raise where data that came over a network is not to be had from the workspace or from an address outside."""
-    where = target(written, Path("/"))
-    if isinstance(where, Url):
-        scheme = where.url.partition("://")[0].lower()
-        is_fetched = scheme in _FETCHED and "::" not in where.url  # fsspec would take that as one in another
-    if isinstance(where, Path) or (isinstance(where, Url) and not is_fetched):
-        hint = f"name a data asset, azureml:NAME:VERSION, or a URL of {', '.join(_FETCHED)}"
-        raise Invalid(f"`{key}` cannot be a path of this machine or a URL of that kind", hint=hint)
+        check_place(given, key)
 
 
 def _job(workspace: Workspace, spec: Spec) -> Job:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from jobs import records
+from jobs import foreign, records
 from jobs.create import create
 from jobs.folders import place_of
 from jobs.owners import is_left, owned
@@ -201,6 +201,8 @@ def _make_job(workspace: Workspace, firing: Firing, wishes: Wishes | None) -> No
     job = definition.job_for(workspace, schedule.spec, firing.parameters, networked=firing.cause == "http")
     mine = {SCHEDULE: firing.schedule, FIRING: firing.key}
     named = replace(
+    if firing.cause == "http":
+        mine |= foreign.said(firing.parameters.get("inputs") or {})
         job, name=firing.job, display_name=job.display_name or firing.job, properties={**job.properties, **mine}
     )
     try:

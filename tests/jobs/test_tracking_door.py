@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from jobs import records
+from jobs.create import create
+from jobs.files import read_job
 from jobs.submit import stream, submit, wait
 from studiolo.job_making import TRACKING
 from tests.jobs.conftest import LONG, Submit, job_of
@@ -138,10 +141,19 @@ def test_a_script_that_logs_with_mlflow_logs_into_the_run_of_its_job(
     assert store.get_experiment(found.info.experiment_id).name == "trial"
 
 
-def test_a_job_finds_the_token_of_a_server_that_is_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_and_steps_find_the_token_of_a_server_that_is_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("STUDIOLO_JOB", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "of-the-server")
     settings = Settings(home=tmp_path / "home", mlflow_tracking_uri="http://127.0.0.1:9")
+    path = tmp_path / "pipeline.yml"
+    path.write_text(
+        "type: pipeline\njobs:\n  one:\n    type: command\n    command: test ${MLFLOW_TRACKING_TOKEN%-server} = of-the\n"
+    )
     with Workspace.open(settings=settings) as workspace:
         job = submit(workspace, job_of(tmp_path, "test $MLFLOW_TRACKING_TOKEN = of-the-server"))
         assert wait(workspace, job.name, seconds=LONG).status == "Completed"
+        parent = wait(workspace, create(workspace, read_job(path)).name, seconds=LONG)
+        assert (parent.status, parent.error) == ("Completed", None)
+        assert "of-the-server" not in json.dumps(records.get(workspace, parent.name).spec)

@@ -187,6 +187,54 @@ async def test_data_that_is_an_asset_is_read(workspace: Workspace, tmp_path: Pat
     assert b"".join(submit.stream(workspace, told["job"])) == b"others"
 
 
+STEP = "    type: command\n    command: cat ${{inputs.rows}}\n    inputs: {rows: {type: uri_file, path: '%s'}}\n"
+INNER = "type: pipeline\ninputs:\n  where: {type: string}\njobs:\n  look:\n" + STEP % "${{parent.inputs.where}}"
+STEPS = {
+    "whole": STEP % "${{parent.inputs.where}}",
+    "part": STEP % "file:///etc/${{parent.inputs.where}}",
+    "nested": "    type: pipeline\n    component: ./inner.yml\n    inputs: {where: '${{parent.inputs.where}}'}\n",
+    "loop": "    type: parallel_for\n    body: ${{parent.jobs.turn}}\n"
+    "    items: [{where: '${{parent.inputs.where}}'}]\n"
+    "  turn:\n    type: pipeline\n    component: ./inner.yml\n",
+    "code": "    type: command\n    command: ls\n    code: ${{parent.inputs.where}}\n",
+    "compute": "    type: command\n    command: ls\n    compute: ${{parent.inputs.where}}\n",
+}
+
+
+@pytest.mark.parametrize("kind", STEPS)
+async def test_what_a_request_gives_becomes_no_path_in_a_pipeline(
+    workspace: Workspace, tmp_path: Path, headers: Headers, kind: str
+) -> None:
+    where = "http://evil.test:8265" if kind == "compute" else "passwd" if kind == "part" else "/etc/passwd"
+    (tmp_path / "inner.yml").write_text(INNER)
+    path = tmp_path / "pipeline.yml"
+    path.write_text(f"type: pipeline\ninputs:\n  where: rows.txt\njobs:\n  look:\n{STEPS[kind]}")
+    store.put(workspace, definition.of_job(read_job(path), "greet"), now=0.0)
+    told = (await post(workspace, headers(OF_TRIGGER), {"inputs": {"where": where}})).json()
+    ended = submit.wait(workspace, told["job"], seconds=60)
+    assert ended.status == "Failed"
+    inner = [each.error or "" for each in records.list_jobs(workspace, parent=told["job"])]
+    assert re.search(r"cannot be (a path of this machine|an address)", f"{ended.error} {inner}")
+    logs = list((workspace.home / "jobs").glob("*/1/user_logs/*"))
+    assert logs
+    assert not any(b"root:" in log.read_bytes() for log in logs)
+
+
+async def test_what_the_file_of_a_pipeline_says_is_read_when_a_request_fires_it(
+    workspace: Workspace, tmp_path: Path, headers: Headers
+) -> None:
+    (tmp_path / "rows.txt").write_text("here")
+    path = tmp_path / "pipeline.yml"
+    path.write_text(
+        f"type: pipeline\ninputs:\n  where: {tmp_path}/rows.txt\n  word: no\njobs:\n  look:\n"
+        + STEP % "${{parent.inputs.where}}"
+    )
+    store.put(workspace, definition.of_job(read_job(path), "greet"), now=0.0)
+    told = (await post(workspace, headers(OF_TRIGGER), {"inputs": {"word": "yes"}})).json()
+    assert submit.wait(workspace, told["job"], seconds=60).status == "Completed"
+    assert b"".join(submit.stream(workspace, f"{told['job']}_look")) == b"here"
+
+
 async def test_what_is_no_json_is_refused(workspace: Workspace, greet: None, headers: Headers) -> None:
     async with client(workspace) as visitor:
         for content in (b"{", b"\xff", b"[" * 100_000):
