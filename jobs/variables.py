@@ -15,9 +15,9 @@ from jobs.spec import Spec
 PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME", "CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV",
           "LD_LIBRARY_PATH")  # fmt: skip
 DEVICES = "CUDA_VISIBLE_DEVICES"
-
-
 DOOR = "STUDIOLO_TRACKING_URI"  # where MLflow answers a command, also where its script sets MLFLOW_TRACKING_URI
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What is known only when the attempt begins: paths of inputs and outputs, GPUs, where MLflow answers."""

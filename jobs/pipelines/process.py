@@ -76,8 +76,8 @@ class Pipeline:
         if (found := self.family.find(child)) is not None:
             return found
         step = self.job.steps[key]
-        name = self.family.name_of(child)
         afar = foreign.said(self._foreign(key, step, inputs))
+        name = self.family.name_of(child)
         job = job_of_step(key, step, inputs, around=self.around, wiring=self.wiring, name=name)
         path = f"{self.family.job.properties.get(reuse.STEP) or self.around.experiment}/{key}"
         parts = reuse.parts_of(self.workspace, job)
@@ -99,7 +99,6 @@ class Pipeline:
         reuse.remember(self.workspace, job)
         return outcome
 
-    def _why_not(self, step: Any, parts: reuse.Parts) -> str:
     def _foreign(self, key: str, step: Any, inputs: Mapping[str, Value]) -> set[str]:
         """Return which inputs of a step came over a network: all of them, where the items of its loop did."""
         loop = self.job.steps.get(self.order.bodies.get(key, ""))
@@ -107,6 +106,7 @@ class Pipeline:
             return set(inputs)
         return self.wiring.foreign_of(step)
 
+    def _why_not(self, step: Any, parts: reuse.Parts) -> str:
         """Return why a step must run; nothing where it may be used again."""
         if self.job.settings.force_rerun:
             return "force_rerun is set"
@@ -191,10 +191,10 @@ class Pipeline:
 
 def wiring_of(job: PipelineJob) -> Wiring:
     """Return the wiring of a pipeline before anything has run."""
+    afar = foreign.names_in(job.properties)
     if not isinstance(job.component, PipelineComponent):
         return Wiring(job.inputs, job.steps, foreign=afar)
     return Wiring(fitted(job.component, job.inputs), job.steps, ports=job.component.inputs, foreign=afar)
-    afar = foreign.names_in(job.properties)
 
 
 def around_of(job: PipelineJob) -> Around:
