@@ -20,8 +20,6 @@ from jobs.files.environment import Environment
 from jobs.files.loading import start_made
 from jobs.files.overrides import Override
 from jobs.files.plain import plain
-from jobs.files.reading import Origin
-from jobs.files.record import Record
 from jobs.files.references import PREFIX, Reference, reference, target
 from jobs.files.schedule import RemoteJob, Schedule, merge
 from jobs.files.trigger import TRIGGER, Trigger

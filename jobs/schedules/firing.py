@@ -200,9 +200,9 @@ def _make_job(workspace: Workspace, firing: Firing, wishes: Wishes | None) -> No
     schedule = store.get(workspace, firing.schedule)
     job = definition.job_for(workspace, schedule.spec, firing.parameters, networked=firing.cause == "http")
     mine = {SCHEDULE: firing.schedule, FIRING: firing.key}
-    named = replace(
     if firing.cause == "http":
         mine |= foreign.said(firing.parameters.get("inputs") or {})
+    named = replace(
         job, name=firing.job, display_name=job.display_name or firing.job, properties={**job.properties, **mine}
     )
     try:
