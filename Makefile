@@ -14,6 +14,8 @@ BIN := .venv/bin
 # A folder of local wheels named for pip serves uv too, where there is one.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export UV_HTTP_TIMEOUT ?= 180
+# Containers often forbid Python to keep what it compiles, and each of a thousand processes would compile its imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/uv pip install --python .venv --quiet --constraint requirements.lock
 
 .PHONY: help up test test-vllm lint types fmt bench faults docs screens verdicts slow gpu lock clean
@@ -30,8 +32,8 @@ up: .venv/.installed  ## install everything, prepare the embedded models, start 
 	$(BIN)/studiolo up
 
 test: .venv/.dev system lint types  ## install everything and run every check and test
-	@# Most tests wait more than they work: two at once. Those that need the machine for themselves come after.
-	$(call tried,not alone,-n 2 --dist loadfile)
+	@# Most tests wait more than they work: three at once. Those that need the machine for themselves come after.
+	$(call tried,not alone,-n 3 --no-loadscope-reorder)
 	$(call tried,alone,)
 
 lint: .venv/.dev  ## style, format and the floors of the house
@@ -103,8 +105,8 @@ apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	@echo "installing into .venv (2.7 GB with a CPU build of torch; minutes on a slow line)"
 	$(INSTALL) --editable '.[all]'
 	$(INSTALL) --no-deps $(CHAT_MODEL)
-	@# Containers often forbid Python to keep what it compiles, and each command would compile its imports anew: do it once.
-	@home=$$(mktemp -d) && env -u PYTHONDONTWRITEBYTECODE STUDIOLO_HOME=$$home $(BIN)/studiolo flow run \
+	@# The first command would compile all that it imports: do it now.
+	@home=$$(mktemp -d) && STUDIOLO_HOME=$$home $(BIN)/studiolo flow run \
 		--flow flows/starters/standard --data flows/starters/standard/data.jsonl >/dev/null 2>&1; rm -rf $$home
 	@touch $@
 

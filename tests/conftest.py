@@ -14,12 +14,15 @@ import pytest
 
 from catalog.embedded import prepare
 from serving.local import Gateway, local_gateway
+from tests.rooms import Rooms, turn
 from workspace.home import Workspace
 from workspace.runs import RunRecord
 from workspace.settings import Settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
 
 
 FLAGS = (
@@ -28,21 +31,16 @@ FLAGS = (
 )  # fmt: skip
 
 
-TESTS = Path(__file__).parent
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Let workers take rooms, whatever `--dist` says."""
+    return Rooms(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests need the machine for themselves, and run what drives a browser last.
-
-    Engines take every core, a Ray head two gigabytes, and the gateway's promises are of milliseconds. Playwright
-    keeps an event loop in this thread; asyncio tests need it.
-    """
-    for item in items:
-        package = item.path.relative_to(TESTS).parts[0]
-        if package in ("serving", "app") or any(item.get_closest_marker(name) for name in ("model", "browser", "ray")):
-            item.add_marker("alone")
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    """Run what drives a browser last: Playwright keeps an event loop in this thread, and asyncio tests need it."""
+    items.sort(key=lambda item: (item.get_closest_marker("browser") is not None, turn(item.nodeid.split("::", 1)[0])))
 
 
 @pytest.fixture(autouse=True)
@@ -139,9 +137,9 @@ def gateway(model_workspace: Workspace) -> Iterator[Gateway]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, driven by Playwright."""
+    """Debian's Chromium, driven by Playwright; not for longer than a module, as no asyncio test can run beside it."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")

@@ -11,12 +11,15 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from serving.breaker import STREAK
 from tests.serving.conftest import answer, scripted
 
 if TYPE_CHECKING:
     from tests.serving.conftest import House, Wire
 
+pytestmark = pytest.mark.alone
 NOBODY = 9  # a port where nobody listens
 
 
