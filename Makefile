@@ -49,9 +49,11 @@ fmt: .venv/.dev  ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 bench: .venv/.dev  ## measure; figures go into benchmarks/README.md as seen
-	@for script in $(filter-out %/mock_upstream.py %/gateway_faults.py %/gateway_latency.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
+	@for script in $(filter-out %/mock_upstream.py %/gateway_faults.py %/gateway_latency.py %/job_faults.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
 
-faults: .venv/.dev  ## the long versions of the gateway's fault tests, with figures
+faults: .venv/.dev  ## the long versions of the fault tests of jobs and gateway, with figures
+	$(BIN)/pytest -m slow tests/jobs/test_faults.py tests/jobs/test_faults_machine.py tests/jobs/test_state_machine.py
+	$(BIN)/python benchmarks/job_faults.py
 	$(BIN)/pytest -m slow tests/serving
 	$(BIN)/python benchmarks/gateway_faults.py
 
