@@ -14,7 +14,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from jobs.environments import pythons, steps, store, uv
+from jobs.environments import compiled, pythons, steps, store, uv
 from jobs.environments.events import Preparing
 from jobs.environments.pythons import Minor
 from jobs.environments.spec import Spec, name_of
@@ -99,9 +99,10 @@ def _try(
     yield from uv.run(command, environ=environ, folder=folder.parent)
     wanted = (yield from _newer(spec, folder, environ)) if attempt.newer else spec
     gave_way = yield from _install_all(wanted, attempt, folder, environ)
+    older = yield from _install_older_numpy(wanted, attempt, folder, environ)
     yield from _compile(folder, environ)
     said = yield from _install_usual(spec, folder, environ)
-    return (*(_replaced(spec, folder, attempt.minor) if attempt.newer else gave_way), *said)
+    return (*(_replaced(spec, folder, attempt.minor) if attempt.newer else gave_way), *older, *said)
 
 
 def _install_all(
@@ -117,6 +118,21 @@ def _install_all(
         yield from _install(spec, spec.packages, attempt, folder, environ)
         return _gave_way(spec, folder)
     return ()
+
+
+def _install_older_numpy(
+    spec: Spec, attempt: _Attempt, folder: Path, environ: Mapping[str, str]
+) -> Generator[Step, None, tuple[str, ...]]:
+    """Have numpy 1 where packages were compiled for it and nobody asks for more."""
+    old = compiled.for_numpy_1(folder)
+    if not old:
+        return ()
+    why = f"{', '.join(old)}: compiled for numpy 1"
+    try:
+        yield from _install(spec, (*spec.all_packages, compiled.OLDER), attempt, folder, environ)
+    except CannotBe as problem:
+        return (f"{why}, and numpy 2 is used, so that importing may fail: {problem.reason}",)
+    return (f"{why}, which is used",)
 
 
 def _install(

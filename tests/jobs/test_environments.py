@@ -18,7 +18,7 @@ import pytest
 from jobs.environments import Event, Prepared, Preparing, Waiting, find, layer, prepare, store, variables
 from jobs.environments import pythons as known_pythons
 from jobs.files.environment import Environment
-from tests.jobs.wheels import environment, slow_package, wheel
+from tests.jobs.wheels import compiled_wheel, environment, slow_package, wheel
 from workspace.errors import Invalid, NotFound
 
 OFFLINE = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
@@ -261,6 +261,30 @@ def test_pip_s_packages_win_over_conda_s_as_they_do_in_conda(tmp_path: Path) -> 
     wheel(folder, "top", "1.0", needs=["base>=2"])
     prepared = made(tmp_path, environment(folder, "top", conda=["base=1.0"]))
     assert prepared.said == ("conda's base==1.0.* gave way to 2.0, which pip's packages need",)
+
+
+OLD, NEW = b"..numpy.core._multiarray_umath..", b"..numpy._core._multiarray_umath..numpy.core._multiarray_umath.."
+
+
+@pytest.mark.parametrize(
+    ("content", "asked", "numpy", "said"),
+    [
+        (OLD, (), "1.26", "old_parts: compiled for numpy 1, which is used"),
+        (NEW, (), "2.1", ""),
+        (OLD, ("numpy>=2",), "2.1", "old_parts: compiled for numpy 1, and numpy 2 is used, so that importing may fail"),
+    ],
+)
+def test_what_was_compiled_for_numpy_1_gets_it_unless_more_is_asked_for(
+    tmp_path: Path, content: bytes, asked: tuple[str, ...], numpy: str, said: str
+) -> None:
+    folder = tmp_path / "wheels"
+    for version in ("1.26", "2.1"):
+        wheel(folder, "numpy", version)
+    compiled_wheel(folder, "old", content)
+    prepared = made(tmp_path / "cache", environment(folder, "numpy", "old", *asked))
+    assert says(prepared.python, "import numpy; print(numpy.VERSION)") == numpy
+    assert said in "".join(prepared.said)
+    assert bool(prepared.said) is bool(said)
 
 
 def test_a_package_that_exists_nowhere_is_one_line(tmp_path: Path, wheels: Path) -> None:

@@ -147,6 +147,18 @@ def test_an_older_mlflow_may_be_installed_by_the_command_and_ours_is_never_touch
     assert (ours(), store.installed(prepared.folder)) == (before, shared)
 
 
+@pytest.mark.skipif(not has("3.11"), reason="needs Python 3.11")
+def test_old_tables_of_a_file_that_names_no_numpy_have_the_one_that_they_were_compiled_for(
+    cache: Path, tmp_path: Path
+) -> None:
+    prepared = made(cache, conda("3.11", "pandas==1.5.3", "scikit-learn==1.2.2"))
+    line = (
+        "import numpy, pandas, sklearn.linear_model as m; print(numpy.__version__[:2], pandas.DataFrame([1]).sum()[0])"
+    )
+    assert runs(prepared, tmp_path, f'python -c "{line}"') == "1. 1"
+    assert prepared.said == ("pandas, sklearn: compiled for numpy 1, which is used",)
+
+
 @pytest.mark.skipif(not has("3.8"), reason="needs Python 3.8")
 def test_an_old_xgboost_with_the_tables_of_its_time(cache: Path, tmp_path: Path) -> None:
     asked = conda(

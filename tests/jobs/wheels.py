@@ -78,3 +78,11 @@ def environment(folder: Path, *packages: str, python: str = "", conda: Sequence[
     pip: dict[str, Any] = {"pip": ["--no-index", f"--find-links {folder}", *packages]}
     listed = [*([f"python={python}"] if python else []), *conda]
     return Environment(conda={"dependencies": [*listed, pip]}, folder=folder)
+
+
+def compiled_wheel(folder: Path, name: str, content: bytes) -> Path:
+    """Write a wheel of a package that has one file with this content, called as compiled ones are."""
+    path = wheel(folder, name)
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(f"{name}_parts/fast.so", content)
+    return path
