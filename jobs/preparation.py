@@ -15,7 +15,7 @@ from jobs.inputs import Laid
 from jobs.leftovers import MARKER
 from jobs.logs import LogWriter
 from jobs.spec import Spec
-from jobs.stand_ins import for_own_python, put_last
+from jobs.stand_ins import for_own_python, in_container, put_last
 from jobs.states import CANCELED
 from jobs.watch import Sink, Watch
 from workspace.errors import Invalid, StudioloError
@@ -50,9 +50,10 @@ class Python:
 
         # What we show read-only in a process of our own, the engine of containers does not see.
         shown = [f"--volume={source}:{target}:ro" for target, source in laid.read_only.items()]
+        modules, line = in_container(cache_folder(), ["bash", *shell[1:]])
         run = Run(
-            command=["bash", *shell[1:]], folder=folder / "code", name=f"studiolo-{environment[MARKER]}",
-            mounts={folder: True}, variables=sorted(set(environment) - _OUTSIDE), options=shown,
+            command=line, folder=folder / "code", name=f"studiolo-{environment[MARKER]}",
+            mounts={folder: True, modules: False}, variables=sorted(set(environment) - _OUTSIDE), options=shown,
         )  # fmt: skip
         return command(Container(Path(self.container["program"]), str(self.container["image"])), run)
 

@@ -9,9 +9,10 @@ import errno
 import functools
 import hashlib
 import importlib.util
+import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workspace.paths import writing
@@ -26,6 +27,7 @@ _FILES = {
     **{f"mltable/{name}.py": f"mltable/{name}.py" for name in ("__init__", "conditions", "paths", "reading")},
     "azureml_core_stand_in.py": "azureml_core.py",
     "azureml_mlflow_stand_in.py": "azureml_mlflow.py",
+    "at_start/sitecustomize.py": "at_start.py",
 }
 _LINES = {
     **{f"azureml/core/{name}.py": _CORE for name in ("__init__", "run", "model", "experiment", "workspace", "dataset")},
@@ -61,6 +63,16 @@ def for_own_python(cache: Path) -> dict[str, str]:
     """Return the variables by which a job that runs in our own Python finds the modules."""
     there = tuple(name for name in ("mltable", "azureml") if importlib.util.find_spec(name) is not None)
     return {"PYTHONPATH": str(folder_of(cache, without=there))}
+
+
+def in_container(cache: Path, command: Sequence[str]) -> tuple[Path, list[str]]:
+    """Return the folder that a container has to be shown, and the command with which its Python finds the modules.
+
+    The image may have an import path of its own, which only a shell inside of it knows.
+    """
+    place = folder_of(cache)
+    told = f'export PYTHONPATH={shlex.quote(str(place / "at_start"))}"${{PYTHONPATH:+:$PYTHONPATH}}"; exec "$@"'
+    return place, ["bash", "-c", told, "bash", *command]
 
 
 @functools.cache

@@ -14,6 +14,9 @@ import pytest
 from jobs.environments import Prepared, Preparing, containers, find, prepare
 from jobs.environments.containers import Run
 from jobs.files.environment import Build, Environment
+from jobs.inputs import Laid
+from jobs.leftovers import MARKER
+from jobs.preparation import Python
 from workspace.errors import Invalid, NotFound, Unavailable
 
 BUSYBOX = shutil.which("busybox")
@@ -133,6 +136,22 @@ def test_a_running_container_can_be_ended_by_its_name(tmp_path: Path, environ: d
         assert process.stdout.readline() == "up\n"
         containers.end(there.container, name, environ)
         assert process.wait(20) != 0
+
+
+def test_the_python_of_a_container_finds_the_modules_that_stand_in(
+    tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This machine's Python and bash are shown to a container that has nothing else."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    there = prepared(tmp_path, build(tmp_path / "context"), environ).container
+    assert there
+    (tmp_path / "code").mkdir()
+    shown = Laid(values={}, read_only={Path(each): Path(each) for each in ("/usr", "/lib", "/lib64")})
+    python = Python(container={"program": str(there.program), "image": there.image})
+    code = "import mltable; print(mltable.__file__)"
+    line = python.line(["/bin/bash", "-c", f"/usr/bin/python3 -c '{code}'"], tmp_path, {MARKER: tmp_path.name}, shown)
+    done = subprocess.run(line, env=environ, capture_output=True, text=True, check=False)
+    assert Path(done.stdout.strip()).is_relative_to(tmp_path / "cache"), done.stderr
 
 
 def test_a_failed_build_is_told_in_a_line(tmp_path: Path, environ: dict[str, str]) -> None:

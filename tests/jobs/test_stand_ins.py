@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -89,3 +90,18 @@ def test_the_modules_are_made_once_and_without_those_that_are_there(cache: Path)
     assert (part / "mltable" / "__init__.py").exists()
     assert not (part / "azureml").exists()
     assert [path.name for path in part.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_in_a_container_the_modules_go_last_and_the_images_own_import_path_stays(cache: Path, tmp_path: Path) -> None:
+    """The command line is run here, at the same paths as inside; the tests of containers run it in one."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.had = 'its turn'\n")
+    code = "import sys, mltable, azureml.core; print(sys.had, mltable.__file__, 'at_start' in sys.path[-1])"
+    place, line = stand_ins.in_container(cache, [sys.executable, "-c", code])
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
+
+    def said() -> str:
+        return subprocess.run(line, capture_output=True, text=True, check=True, env=environment).stdout
+
+    assert said() == f"its turn {place}/mltable/__init__.py False\n"
+    (tmp_path / "mltable.py").write_text("")
+    assert said() == f"its turn {tmp_path}/mltable.py False\n"
