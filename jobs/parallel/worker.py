@@ -27,14 +27,14 @@ def main() -> None:
     sys.path[0] = os.path.dirname(script)  # noqa: PTH120
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     try:
-        module = _loaded(script)
+        module = loaded(script)
         if hasattr(module, "init"):
             module.init()
         run = module.run
     except (Exception, SystemExit):  # noqa: BLE001  whatever the script does is told
         send(channel, ("broken", traceback.format_exc()))
         return
-    takes_context = _takes_context(run)
+    takes_context = wants_context(run)
     send(channel, ("ready",))
     while True:
         asked = receive(channel)
@@ -45,7 +45,8 @@ def main() -> None:
         send(channel, _answer(run, takes_context, *asked))
 
 
-def _loaded(script: str) -> Any:
+def loaded(script: str) -> Any:
+    """Return a script as a module."""
     name = os.path.splitext(os.path.basename(script))[0]  # noqa: PTH119, PTH122
     spec = importlib.util.spec_from_file_location(name, script)
     if spec is None or spec.loader is None:
@@ -56,7 +57,7 @@ def _loaded(script: str) -> Any:
     return module
 
 
-def _takes_context(run: Any) -> bool:
+def wants_context(run: Any) -> bool:
     """Whether `run` wants to know which mini-batch it is."""
     if isinstance(run, FunctionType) and not hasattr(run, "__wrapped__"):
         return run.__code__.co_argcount > 1 or bool(run.__code__.co_flags & 0x04)  # or it takes *anything

@@ -18,17 +18,19 @@ from jobs.environments import Prepared
 from jobs.environments import prepare as events_of
 from jobs.environments.layer import layer
 from jobs.environments.layer import variables as variables_of
-from jobs.files.command import CommandJob
-from jobs.files.control_flow import ParallelFor
-from jobs.files.nodes import CommandNode
+from jobs.files.command import CommandJob, Job
+from jobs.files.control_flow import DoWhile, IfElse, ParallelFor
 from jobs.files.pipeline import PipelineJob
+from jobs.files.ports import Value
 from jobs.inputs import lay_code, lay_out
 from jobs.parents import child_name
+from jobs.pipelines.flow import items_of
+from jobs.pipelines.in_front import in_front
 from jobs.pipelines.order import needed, order_of
 from jobs.pipelines.process import around_of, wiring_of
 from jobs.pipelines.steps import job_of_step
 from jobs.pipelines.submission import complete, promoted
-from jobs.pipelines.wiring import Wiring, outcome_of
+from jobs.pipelines.wiring import Wiring, component_of, fitted, outcome_of
 from jobs.records import JobRecord
 from jobs.spec import Spec
 from jobs.states import COMPLETED
@@ -45,20 +47,49 @@ _TERMINAL = ("TERM", "COLUMNS", "LINES", "COLORTERM", "DISPLAY", "EDITOR", "PYTH
 def debug(workspace: Workspace, job: PipelineJob, step: str, *, tracking: tuple[str, ...] = ()) -> int:
     """Run a step of a pipeline here and now, and return its exit code.
 
-    What it needs is taken from an earlier run of the pipeline, or run first, as a pipeline of its own. The command
-    runs in the folder of its code itself, not in a copy: what is changed there counts at once.
+    `outer.inner` is a step of a pipeline that is a step. What it needs is taken from an earlier run of the pipeline, or
+    run first, as a pipeline of its own. The command runs in the folder of its code itself, not in a copy: what is
+    changed there counts at once. Of a sweep one trial runs, of a parallel step one mini-batch, of a loop one turn.
     """
     whole = complete(workspace, replace(job, name=job.name or name_of(job)))
-    node = whole.steps.get(step)
+    made = _reached(workspace, whole, step, tracking)
+    return _run(workspace, in_front(workspace, step, made), f"{whole.name}_{step}_debug")
+
+
+def _reached(workspace: Workspace, job: PipelineJob, path: str, tracking: tuple[str, ...]) -> Job:
+    """Return the job that does a step, with all that it is given."""
+    key, _, rest = (path, "", "") if path in job.steps else path.partition(".")
+    node = job.steps.get(key)
     if node is None:
-        raise NotFound(f"the pipeline has no step {step!r}", hint=did_you_mean(step, whole.steps))
-    if not isinstance(node, CommandNode):
-        raise Invalid(f"step {step!r} is no command: only those run in the foreground", at=node.origin.at())
-    wiring = _prepared(workspace, whole, step, tracking)
-    inputs = wiring.inputs_of(step, node)
-    name = f"{whole.name}_{step}_debug"
-    made: Any = job_of_step(step, node, inputs, around=around_of(whole), wiring=wiring, name=name)
-    return _run(workspace, made, name)
+        raise NotFound(f"the pipeline has no step {key!r}", hint=did_you_mean(key, job.steps))
+    if isinstance(node, IfElse | DoWhile | ParallelFor):
+        hint = "name a step that it runs"
+        raise Invalid(f"step {key!r} says which steps run and does nothing itself", hint=hint, at=node.origin.at())
+    wiring = _prepared(workspace, job, key, tracking)
+    inputs = _given(wiring, job, key)
+    made = job_of_step(key, node, inputs, around=around_of(job), wiring=wiring, name=f"{job.name}_{key}")
+    if isinstance(made, PipelineJob):
+        if not rest:
+            known = ", ".join(f"{path}.{each}" for each in made.steps)
+            raise Invalid(f"step {path!r} is a pipeline: one of its steps can be run", hint=f"there are: {known}")
+        return _reached(workspace, made, rest, tracking)
+    if rest:
+        raise NotFound(f"step {key!r} is no pipeline: it has no step {rest!r}")
+    return made
+
+
+def _given(wiring: Wiring, job: PipelineJob, key: str) -> dict[str, Value]:
+    """Return what a step is given; where a loop runs it, with what the first turn has."""
+    node = job.steps[key]
+    inputs = wiring.inputs_of(key, node)
+    loop = job.steps.get(order_of(job.steps, job.settings).bodies.get(key, ""))
+    if not isinstance(loop, ParallelFor):
+        return inputs
+    items = items_of(loop, wiring, job.folder)
+    if not items:
+        raise Invalid(f"step {key!r} is never run: its loop has no items", at=loop.origin.at("items"))
+    own = {name: wiring.value(value) for name, value in items[0].items()}
+    return fitted(component_of(node), {**inputs, **own})
 
 
 def _prepared(workspace: Workspace, job: PipelineJob, step: str, tracking: tuple[str, ...]) -> Wiring:

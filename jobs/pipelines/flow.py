@@ -12,7 +12,7 @@ from jobs.files.expressions import bindings
 from jobs.files.ports import PRIMITIVES, Input, Value
 from jobs.files.reading import Place, Reading
 from jobs.pipelines.order import body_of
-from jobs.pipelines.wiring import Given, Outcome, component_of, fitted, truth, type_of_output
+from jobs.pipelines.wiring import Given, Outcome, Wiring, component_of, fitted, truth, type_of_output
 from jobs.states import COMPLETED, FAILED
 from workspace.blobs import files_of
 from workspace.documents import Document
@@ -50,7 +50,7 @@ def parallel_for(pipeline: Pipeline, key: str, step: ParallelFor) -> Work:
     body = body_of(step)
     node = pipeline.job.steps[body]
     shared = pipeline.wiring.inputs_of(body, node)
-    items = _items(pipeline, step)
+    items = items_of(step, pipeline.wiring, pipeline.around.folder)
     most = step.max_concurrency or len(items)
     waiting = list(enumerate(items))[::-1]
     running: dict[str, int] = {}
@@ -90,11 +90,11 @@ def _port(written: str) -> str:
     return bindings(written)[0].name if bindings(written) else written
 
 
-def _items(pipeline: Pipeline, step: ParallelFor) -> Sequence[Mapping[str, Value]]:
+def items_of(step: ParallelFor, wiring: Wiring, folder: Path) -> Sequence[Mapping[str, Value]]:
     """Return what a loop goes over; where an expression stands for it, JSON is read."""
-    found = pipeline.wiring.value(step.items) if isinstance(step.items, str) else step.items
+    found = wiring.value(step.items) if isinstance(step.items, str) else step.items
     if isinstance(found, Input):
-        found = _read(_place(pipeline, step))
+        found = _read(_place(wiring, step))
     if isinstance(found, str):
         try:
             found = json.loads(found)
@@ -102,15 +102,15 @@ def _items(pipeline: Pipeline, step: ParallelFor) -> Sequence[Mapping[str, Value
             raise Invalid(f"the items of a loop are no JSON: {error.msg}", at=step.origin.at("items")) from None
     if isinstance(found, tuple):
         return found  # as the file was read
-    read = Items().read(Place(Reading(Document(pipeline.around.folder, {}))), found)
+    read = Items().read(Place(Reading(Document(folder, {}))), found)
     return cast("tuple[Mapping[str, Value], ...]", read)
 
 
-def _place(pipeline: Pipeline, step: ParallelFor) -> Path:
+def _place(wiring: Wiring, step: ParallelFor) -> Path:
     wire = bindings(step.items)[0]
     if wire.node is None:
         raise Invalid("the items of a loop come from a literal or from a step", at=step.origin.at("items"))
-    return pipeline.wiring.outcomes[wire.node].outputs[wire.name].place
+    return wiring.outcomes[wire.node].outputs[wire.name].place
 
 
 def _read(place: Path) -> Any:

@@ -15,7 +15,7 @@ from jobs.pipelines.debug import debug
 from tests.jobs.pipelines import ENVIRONMENT, Run
 from tests.jobs.pipelines import cache as cache
 from tests.jobs.pipelines import run_pipeline as run_pipeline
-from workspace.errors import NotFound
+from workspace.errors import Invalid, NotFound
 from workspace.home import Workspace
 
 TEXT = """
@@ -93,6 +93,105 @@ def test_a_step_that_is_not_there_is_refused(workspace: Workspace, pipeline: Pip
     with pytest.raises(NotFound, match="no step 'usee'") as refused:
         debug(workspace, pipeline, "usee")
     assert "use" in str(refused.value.hint)
+
+
+OUTER = """
+type: pipeline
+name: outer
+inputs: {{word: {{type: string}}}}
+jobs:
+  make: {{command: "echo ran >> {trace}; echo row > ${{{{outputs.rows}}}}/r", outputs: {{rows: {{}}}}}}
+  use:
+    command: cat ${{{{inputs.rows}}}}/r; test ${{{{inputs.word}}}} = hi && exit 6
+    inputs: {{rows: "${{{{parent.jobs.make.outputs.rows}}}}", word: "${{{{parent.inputs.word}}}}"}}
+"""
+NESTED = """
+type: pipeline
+jobs:
+  outer: {type: pipeline, component: outer.yml, inputs: {word: hi}}
+  search:
+    type: sweep
+    trial:
+      command: exit ${{inputs.code}}
+      inputs: {code: {type: integer}}
+      ENVIRONMENT
+    search_space: {code: {type: choice, values: [4]}}
+    sampling_algorithm: grid
+    objective: {goal: minimize, primary_metric: loss}
+    limits: {max_total_trials: 1}
+  count:
+    type: parallel
+    task:
+      {type: run_function, code: src, entry_script: count.py, program_arguments: --more 1,
+       ENVIRONMENT}
+    inputs: {rows: {type: uri_folder, path: rows}}
+    input_data: ${{inputs.rows}}
+    mini_batch_size: "2"
+  each: {command: "exit ${{inputs.n}}", inputs: {n: 0}}
+  loop: {type: parallel_for, body: "${{parent.jobs.each}}", items: [{n: 3}, {n: 2}]}
+  spark:
+    type: spark
+    compute: local
+    code: src
+    entry: {file: count.py}
+    conf: {spark.driver.cores: 1, spark.driver.memory: 1g, spark.executor.cores: 1, spark.executor.memory: 1g, \
+spark.executor.instances: 1}
+"""
+COUNT = """
+import sys
+from pathlib import Path
+def init():
+    print("init", sys.argv[1:])
+def run(batch):
+    return [Path(each).read_text() for each in batch]
+def shutdown():
+    print("shutdown")
+"""
+
+
+@pytest.fixture
+def nested(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> PipelineJob:
+    """Steps of all kinds, one of them a pipeline."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/count.py").write_text(COUNT)
+    (tmp_path / "rows").mkdir()
+    for name in "abc":
+        (tmp_path / "rows" / name).write_text(name)
+    (tmp_path / "outer.yml").write_text(OUTER.format(trace=tmp_path / "trace"))
+    (tmp_path / "pipeline.yml").write_text(NESTED.replace("ENVIRONMENT", ENVIRONMENT.strip()))
+    job = read_job(tmp_path / "pipeline.yml")
+    assert isinstance(job, PipelineJob)
+    return job
+
+
+@pytest.mark.parametrize(("step", "code"), [("outer.use", 6), ("search", 4), ("each", 3)])
+def test_a_step_of_a_pipeline_in_it_a_trial_and_the_first_turn_of_a_loop_run_in_front(
+    workspace: Workspace, nested: PipelineJob, step: str, code: int
+) -> None:
+    assert debug(workspace, nested, step) == code
+
+
+def test_of_a_parallel_step_one_mini_batch_runs_in_front(
+    workspace: Workspace, nested: PipelineJob, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert debug(workspace, nested, "count") == 0
+    assert capfd.readouterr().out == ("mini-batch 0 of 2, 2 items\ninit ['--more', '1']\na\nb\n2 rows\nshutdown\n")
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("outer", "'outer' is a pipeline: one of its steps can be run"),
+        ("outer.usee", "no step 'usee'"),
+        ("each.more", "no pipeline: it has no step 'more'"),
+        ("loop", "does nothing itself"),
+        ("spark", "cannot be run in the foreground: Spark runs it in processes of its own"),
+    ],
+)
+def test_what_cannot_run_in_front_is_a_line(workspace: Workspace, nested: PipelineJob, step: str, words: str) -> None:
+    with pytest.raises((Invalid, NotFound), match=words):
+        debug(workspace, nested, step)
 
 
 @pytest.mark.slow
