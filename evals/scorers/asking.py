@@ -106,7 +106,7 @@ def _pause(chat: ChatModel, attempt: int, said: str | None) -> float:
     try:
         return min(float(said or ""), _LONGEST_WAIT)
     except ValueError:
-        return chat.pause * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - nothing secret hangs on it
+        return chat.pause * float(1 << (attempt - 1)) * random.uniform(0.5, 1.0)  # noqa: S311 - nothing secret hangs on it
 
 
 def _read(response: httpx.Response) -> dict[str, Any]:
