@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from statistics import stdev
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from evals.measure import MARGIN, Difference, measure
+from evals.pairing import Item, Paired, clusters_of, pair, shown, value, why_unscored
 from evals.samples import Sample
-from evals.statistics.intervals import Interval, bca, newcombe_paired, wilson
-from evals.statistics.paired import Test, mcnemar, paired_t, sign_flip
-from evals.statistics.power import ALPHA, rows_for_mean, rows_for_rate, visible_mean_change, visible_rate_change
+from evals.statistics.corrections import benjamini_hochberg, holm
+from evals.statistics.power import ALPHA
 from workspace.errors import Invalid, NotFound, did_you_mean
 
-MARGIN = 0.03
+__all__ = ["ALPHA", "MARGIN", "Comparison", "Difference", "Pair", "Slice", "Unscored", "Verdict", "compare"]
+
+MOST_SLICES = 40
+MOST_VALUES = 12  # of a column that is no list of ids
+FEWEST_ROWS = 5  # of a slice
 
 Verdict = Literal["regressed", "improved", "no detectable change", "underpowered"]
+Correction = Literal["holm", "bh"]
+_CORRECT: dict[Correction, Callable[[Sequence[float]], tuple[float, ...]]] = {"holm": holm, "bh": benjamini_hochberg}
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One row that both runs answered and scored."""
+    """One row that both runs answered and scored; `old` and `new` are the means of its repeats."""
 
     before: Sample
     after: Sample
     change: float
+    old: float = 0.0
+    new: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +46,28 @@ class Unscored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """How two runs differ over the same rows. A binary metric has passes and failures only.
+class Slice:
+    """The rows that share a value of a column; `p` is raised for all slices that were looked at."""
 
-    `visible` is the smallest change that these rows could have shown, `rows_needed` how many rows would show one
-    as small as the margin.
-    """
+    column: str
+    value: str
+    rows: int
+    measured: Difference
+    p: float
 
-    binary: bool
-    before: Interval
-    after: Interval
-    change: Interval
-    test: Test
-    second_test: Test | None
-    visible: float | None
-    rows_needed: int
+    @property
+    def name(self) -> str:
+        """What is shown: "language = de"."""
+        return f"{self.column} = {self.value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One metric of two runs, row by row. `margin` is the change worth seeing."""
+    """One metric of two runs, row by row. `margin` is the change worth seeing.
+
+    `p` is the p-value raised for the `asked` metrics that were compared together. `repeats` counts how often a row was
+    asked at most.
+    """
 
     metric: str
     margin: float
@@ -66,11 +76,17 @@ class Comparison:
     unscored: tuple[Unscored, ...]
     only_before: tuple[Sample, ...]
     only_after: tuple[Sample, ...]
+    edited: tuple[tuple[Sample, Sample], ...] = ()
+    duplicates: tuple[Sample, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    repeats: int = 1
+    p: float
+    asked: int = 1
 
     @property
     def verdict(self) -> Verdict:
         """The one rule that the printed word, the reports and the exit code share: the p-value decides."""
-        if self.measured.test.p < ALPHA:
+        if self.p < ALPHA:
             return "improved" if self.measured.change.estimate > 0 else "regressed"
         if self.measured.visible is None or self.measured.visible > self.margin:
             return "underpowered"
@@ -78,7 +94,7 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Whether a gate against regressions lets this through."""
+        """Whether it has not regressed."""
         return self.verdict != "regressed"
 
     @property
@@ -98,125 +114,133 @@ class Comparison:
 
 
 def compare(
-    before: Sequence[Sample], after: Sequence[Sample], metric: str | None = None, *, margin: float = MARGIN
+    before: Sequence[Sample],
+    after: Sequence[Sample],
+    metric: str | None = None,
+    *,
+    margin: float = MARGIN,
+    peeking: bool = False,
 ) -> Comparison:
     """Compare a metric of two runs over the rows they share; without a name, the first metric both have.
 
-    Rows are paired by content; those without a partner are listed, not dropped. Raises Invalid where fewer than
-    two rows were scored in both runs.
+    Rows are paired by content, repeats of a row averaged first; those without a partner are listed, not dropped.
+    `peeking` is for runs that still go on. Raises Invalid where fewer than two rows were scored in both runs.
     """
-    if not 0 < margin <= 1:
-        raise Invalid(f"a margin must be above 0 and at most 1, not {margin}", hint="3 points are 0.03")
-    metric = _metric(before, after, metric)
-    matched, only_before, only_after = match(before, after)
-    pairs: list[Pair] = []
-    values: list[tuple[float, float]] = []
-    unscored: list[Unscored] = []
-    for one, other in matched:
-        old, new = _value(one, metric), _value(other, metric)
-        if old is None or new is None:
-            unscored.append(Unscored(one, other, _reason(one, other, metric)))
-        else:
-            values.append((old, new))
-            pairs.append(Pair(one, other, new - old))
-    if len(pairs) < 2:
-        raise Invalid(
-            f"too few rows to compare: {len(pairs)} have a score of {metric!r} in both runs",
-            hint=f"{len(only_before) + len(only_after)} rows have no partner; run both over the same data",
-        )
-    return Comparison(
-        metric=metric,
-        margin=margin,
-        measured=measure([old for old, _ in values], [new for _, new in values], margin=margin),
-        pairs=tuple(pairs),
-        unscored=tuple(unscored),
-        only_before=only_before,
-        only_after=only_after,
-    )
+    metric = shared_metrics(before, after, () if metric is None else (metric,))[0]
+    return _compare(pair(before, after), metric, margin, peeking=peeking)
 
 
-def match(
-    before: Iterable[Sample], after: Iterable[Sample]
-) -> tuple[tuple[tuple[Sample, Sample], ...], tuple[Sample, ...], tuple[Sample, ...]]:
-    """Pair the rows of two runs by content, equal rows in the order of their lines; return what has no partner too.
+def compare_all(
+    before: Sequence[Sample],
+    after: Sequence[Sample],
+    metrics: Sequence[str] = (),
+    *,
+    margin: float = MARGIN,
+    correction: Correction = "holm",
+    peeking: bool = False,
+) -> tuple[Comparison, ...]:
+    """Compare several metrics, the first being the primary one; without names, all that both runs have.
 
-    A row keeps its partner when lines are inserted above it; a row whose content was edited has none.
+    Holm's correction keeps the chance of any false alarm: for gates. "bh" keeps the share of false ones: for exploring.
     """
-    waiting: defaultdict[str, list[Sample]] = defaultdict(list)
-    for sample in sorted(after, key=lambda sample: sample.number, reverse=True):
-        waiting[sample.row].append(sample)
-    matched: list[tuple[Sample, Sample]] = []
-    alone: list[Sample] = []
-    for sample in sorted(before, key=lambda sample: sample.number):
-        if partners := waiting[sample.row]:
-            matched.append((sample, partners.pop()))
-        else:
-            alone.append(sample)
-    left = sorted((sample for rest in waiting.values() for sample in rest), key=lambda sample: sample.number)
-    return tuple(matched), tuple(alone), tuple(left)
+    metrics, paired = shared_metrics(before, after, metrics), pair(before, after)
+    found = [_compare(paired, metric, margin, peeking=peeking) for metric in metrics]
+    ps = _CORRECT[correction]([comparison.measured.test.p for comparison in found])
+    return tuple(replace(one, p=p, asked=len(found)) for one, p in zip(found, ps, strict=True))
 
 
-def measure(before: Sequence[float], after: Sequence[float], *, margin: float = MARGIN) -> Difference:
-    """Measure the change between scores of the same rows, by the methods for passes and failures or for grades."""
-    return _rates(before, after, margin) if {*before, *after} <= {0.0, 1.0} else _means(before, after, margin)
-
-
-def _rates(before: Sequence[float], after: Sequence[float], margin: float) -> Difference:
-    n = len(before)
-    cells = Counter(zip(before, after, strict=True))
-    both, lost, won, neither = cells[1, 1], cells[1, 0], cells[0, 1], cells[0, 0]
-    disagreement = (lost + won) / n
-    return Difference(
-        binary=True,
-        before=wilson(both + lost, n),
-        after=wilson(both + won, n),
-        change=newcombe_paired(both, lost, won, neither),
-        test=mcnemar(lost, won),
-        second_test=None,
-        visible=visible_rate_change(n, disagreement),
-        rows_needed=rows_for_rate(margin, disagreement),
-    )
-
-
-def _means(before: Sequence[float], after: Sequence[float], margin: float) -> Difference:
-    changes = [new - old for old, new in zip(before, after, strict=True)]
-    deviation = stdev(changes)
-    return Difference(
-        binary=False,
-        before=bca(before),
-        after=bca(after),
-        change=bca(changes),
-        test=sign_flip(changes),
-        second_test=paired_t(changes),
-        # Changes that are all alike have no spread to plan with: ask instead for rows that change by a whole score.
-        visible=visible_mean_change(len(changes), deviation) if deviation else visible_rate_change(len(changes), 0.0),
-        rows_needed=rows_for_mean(margin, deviation),
-    )
-
-
-def _metric(before: Iterable[Sample], after: Iterable[Sample], metric: str | None) -> str:
+def shared_metrics(before: Iterable[Sample], after: Iterable[Sample], wanted: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the wanted metrics that both runs have, or all that both have. Raises Invalid, NotFound."""
     old = {name: None for sample in before for name in sample.scores}
     new = {name for sample in after for name in sample.scores}
     shared = [name for name in old if name in new]
-    if metric is None and shared:
-        return shared[0]
-    if metric in shared:
-        return str(metric)
-    if metric is None:
+    if not wanted and not shared:
         hint = f"one has {', '.join(old) or 'no scores'}, the other {', '.join(sorted(new)) or 'no scores'}"
         raise Invalid("the runs share no metric", hint=hint)
-    raise NotFound(f"no metric {metric!r} in both runs", hint=did_you_mean(metric, shared))
+    for name in wanted:
+        if name not in shared:
+            raise NotFound(f"no metric {name!r} in both runs", hint=did_you_mean(name, shared))
+    return tuple(wanted or shared)
 
 
-def _value(sample: Sample, metric: str) -> float | None:
-    score = sample.scores.get(metric)
-    return None if score is None or sample.error else score.value
+def _compare(paired: Paired, metric: str, margin: float, *, peeking: bool) -> Comparison:
+    if not 0 < margin <= 1:
+        raise Invalid(f"a margin must be above 0 and at most 1, not {margin}", hint="3 points are 0.03")
+    pairs: list[Pair] = []
+    kept: list[tuple[Item, Item]] = []
+    unscored: list[Unscored] = []
+    for one, other in paired.matched:
+        old, new = value(one, metric), value(other, metric)
+        if old is None or new is None:
+            unscored.append(Unscored(one[0], other[0], why_unscored(one, other, metric)))
+            continue
+        worse = new < old
+        sides = shown(one, metric, best=worse), shown(other, metric, best=not worse)
+        pairs.append(Pair(*sides, new - old, old, new))
+        kept.append((one, other))
+    if len(pairs) < 2:
+        alone = len(paired.only_before) + len(paired.only_after)
+        raise Invalid(
+            f"too few rows to compare: {len(pairs)} have a score of {metric!r} in both runs",
+            hint=f"{alone} rows have no partner; run both over the same data",
+        )
+    clusters = clusters_of(kept)
+    old_values, new_values = [pair.old for pair in pairs], [pair.new for pair in pairs]
+    measured = measure(old_values, new_values, margin=margin, clusters=clusters, peeking=peeking)
+    return Comparison(
+        metric=metric,
+        margin=margin,
+        measured=measured,
+        pairs=tuple(pairs),
+        unscored=tuple(unscored),
+        only_before=paired.only_before,
+        only_after=paired.only_after,
+        edited=paired.edited,
+        duplicates=paired.duplicates,
+        slices=_slices(pairs, clusters, margin),
+        repeats=max(len(item) for both in kept for item in both),
+        p=measured.test.p,
+    )
 
 
-def _reason(before: Sample, after: Sample, metric: str) -> str:
-    reasons = []
-    for which, sample in (("before", before), ("after", after)):
-        if _value(sample, metric) is None:
-            score = sample.scores.get(metric)
-            reasons.append(f"{which}: {sample.error or (score and score.error) or 'not scored'}")
-    return "; ".join(reasons)
+def _slices(pairs: Sequence[Pair], clusters: Sequence[str] | None, margin: float) -> tuple[Slice, ...]:
+    """Measure the rows that share a value, for every column whose values repeat; p by Benjamini and Hochberg."""
+    found = []
+    for column, groups in _columns(pairs).items():
+        for told, places in groups.items():
+            measured = measure(
+                [pairs[place].old for place in places],
+                [pairs[place].new for place in places],
+                margin=margin,
+                clusters=None if clusters is None else [clusters[place] for place in places],
+            )
+            found.append((column, told, len(places), measured))
+    ps = benjamini_hochberg([measured.test.p for *_, measured in found])
+    slices = (
+        Slice(column=column, value=told, rows=rows, measured=measured, p=p)
+        for (column, told, rows, measured), p in zip(found, ps, strict=True)
+    )
+    return tuple(sorted(slices, key=lambda part: part.measured.change.estimate))
+
+
+def _columns(pairs: Sequence[Pair]) -> dict[str, dict[str, list[int]]]:
+    """Return the rows of every value, of the columns that have a few values only."""
+    values: dict[str, dict[str, list[int]]] = {}
+    many: set[str] = set()
+    for place, one in enumerate(pairs):
+        for column, told in one.after.metadata.items():
+            if column in many or not isinstance(told, str | bool | int):
+                continue
+            groups = values.setdefault(column, {})
+            groups.setdefault(str(told), []).append(place)
+            if len(groups) > MOST_VALUES:
+                many.add(column)
+                del values[column]
+    kept: dict[str, dict[str, list[int]]] = {}
+    count = Counter[str]()
+    for column, groups in values.items():
+        large = {told: places for told, places in groups.items() if len(places) >= FEWEST_ROWS}
+        if len(groups) > 1 and large and count.total() + len(large) <= MOST_SLICES:
+            kept[column] = large
+            count[column] = len(large)
+    return kept

@@ -75,7 +75,7 @@ def _pair(report: Report, pair: Pair) -> Element:
         if report.comparison.passed:
             SubElement(case, "system-out").text = _clean(f"got worse\n{told}")
         else:
-            before, after = (words.score(sample, report.comparison) for sample in (pair.before, pair.after))
+            before, after = (words.score(value, report.comparison) for value in (pair.old, pair.new))
             _say(case, "failure", f"{before} before, {after} now", told, kind="flip")
     return case
 

@@ -68,8 +68,8 @@ def _flips(title: str, pairs: Sequence[Pair], comparison: Comparison) -> str:
             pair.after.label,
             question(pair.after),
             pair.after.expected or "",
-            f"{words.score(pair.before, comparison)}: {pair.before.answer}",
-            f"{words.score(pair.after, comparison)}: {pair.after.answer}",
+            f"{words.score(pair.old, comparison)}: {pair.before.answer}",
+            f"{words.score(pair.new, comparison)}: {pair.after.answer}",
         )
         for pair in pairs[:MOST_FLIPS]
     ]

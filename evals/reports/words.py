@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from evals.compare import Comparison
 from evals.samples import Sample
 from evals.statistics.intervals import Interval
@@ -21,13 +23,14 @@ def headline(comparison: Comparison) -> str:
 def sentence(comparison: Comparison) -> str:
     """Return what was measured, in one sentence with its interval and p-value."""
     measured = comparison.measured
-    rows = f"{len(comparison.pairs):,} rows"
+    rows = f"{len(comparison.pairs):,} rows" + (f" in {clusters:,} clusters" if (clusters := measured.clusters) else "")
+    p = p_value(comparison.p) + (f" (corrected for {comparison.asked} metrics)" if comparison.asked > 1 else "")
     before, after = (level(side.estimate, comparison) for side in (measured.before, measured.after))
     moved = measured.change.estimate
     told = f"{'rose' if moved > 0 else 'fell'} from {before} to {after}" if moved else f"stayed at {before}"
     return (
         f"{comparison.metric!r} {told}: {change(moved, comparison)} "
-        f"(95 % interval {span(measured.change, comparison)}), {p_value(measured.test.p)}, {rows} paired."
+        f"(95 % interval {span(measured.change, comparison)}), {p}, {rows} paired."
     )
 
 
@@ -57,8 +60,20 @@ def cautions(comparison: Comparison) -> tuple[str, ...]:
     if comparison.only_before or comparison.only_after:
         alone = f"{len(comparison.only_before):,} only before, {len(comparison.only_after):,} only after"
         found.append(f"Rows without a partner: {alone}. They are left out and listed below.")
+    if comparison.edited:
+        rows = f"{_rows(len(comparison.edited))} with other content ({_some(after for _, after in comparison.edited)})"
+        found.append(f"The data changed between the runs: {rows}.")
+    if comparison.duplicates:
+        rows = f"{_rows(len(comparison.duplicates))} that say what an earlier one said ({_some(comparison.duplicates)})"
+        found.append(f"{rows}: paired in the order of their lines.")
+    if comparison.repeats > 1:
+        found.append(f"Rows were asked up to {comparison.repeats} times: a row counts once, by its mean.")
+    if comparison.measured.clusters == 1:
+        found.append("All rows are of one cluster: nothing can be told of others.")
     change_ = comparison.measured.change
-    if (comparison.verdict in ("regressed", "improved")) != (change_.low > 0 or change_.high < 0):
+    if comparison.asked == 1 and (comparison.verdict in ("regressed", "improved")) != (
+        change_.low > 0 or change_.high < 0
+    ):
         found.append("Interval and p-value disagree at the border; the p-value decides.")
     return tuple(found)
 
@@ -90,17 +105,19 @@ def levels(interval: Interval, comparison: Comparison) -> str:
     return f"{level(interval.low, comparison)} to {level(interval.high, comparison)}"
 
 
-def score(sample: Sample, comparison: Comparison) -> str:
-    """Return how one answer scored: "passed", "failed", or its grade."""
-    value = sample.scores[comparison.metric].value
-    if value is None:
-        return "no score"
+def score(value: float, comparison: Comparison) -> str:
+    """Return how a row scored: "passed", "failed", or its grade."""
     return ("passed" if value else "failed") if comparison.measured.binary else f"{value:.3g}"
 
 
 def p_value(p: float) -> str:
     """Return a p-value with two digits that mean something: "p = 0.031", "p < 0.0001"."""
     return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def _some(samples: Iterable[Sample], most: int = 5) -> str:
+    labels = [sample.label for sample in samples]
+    return ", ".join(labels[:most]) + (", …" if len(labels) > most else "")
 
 
 def _rows(count: int) -> str:

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from evals.compare import compare, match
+from evals.compare import compare, compare_all
+from evals.pairing import pair
 from evals.samples import Sample, Score
 from workspace.errors import Invalid, NotFound
 
@@ -55,16 +56,98 @@ def test_rows_that_only_one_run_has_are_listed(sampled: Sampled) -> None:
 
 def test_a_row_keeps_its_partner_when_a_line_is_inserted_above_it(sampled: Sampled) -> None:
     moved = tuple(replace(sample, number=sample.number + 1) for sample in sampled("+-+"))
-    matched, only_before, only_after = match(sampled("+-+"), moved)
-    assert [(one.number, other.number) for one, other in matched] == [(0, 1), (1, 2), (2, 3)]
-    assert only_before == only_after == ()
+    paired = pair(sampled("+-+"), moved)
+    assert [(one[0].number, other[0].number) for one, other in paired.matched] == [(0, 1), (1, 2), (2, 3)]
+    assert paired.only_before == paired.only_after == ()
 
 
-def test_equal_rows_are_paired_in_the_order_of_their_lines(sampled: Sampled) -> None:
+def test_equal_rows_are_paired_in_the_order_of_their_lines_and_listed(sampled: Sampled) -> None:
     one, other = (tuple(replace(sample, row="same") for sample in sampled(marks)) for marks in ("+-+", "+-"))
-    matched, only_before, _ = match(one, other)
-    assert [(left.number, right.number) for left, right in matched] == [(0, 0), (1, 1)]
-    assert [sample.number for sample in only_before] == [2]
+    comparison = compare(one, other)
+    assert [(left.before.number, left.after.number) for left in comparison.pairs] == [(0, 0), (1, 1)]
+    assert [sample.number for sample in comparison.only_before] == [2]
+    assert [sample.number for sample in comparison.duplicates] == [1]
+
+
+def test_rows_with_an_id_and_another_content_are_said_to_be_edited(sampled: Sampled) -> None:
+    edited = tuple(replace(sample, row="new") if sample.number == 1 else sample for sample in sampled("+-+"))
+    comparison = compare(sampled("+-+"), edited)
+    assert [(before.name, after.row) for before, after in comparison.edited] == [("q01", "new")]
+    assert len(comparison.pairs) == 2
+
+
+def repeated(samples: tuple[Sample, ...], epochs: int) -> tuple[Sample, ...]:
+    return tuple(replace(sample, epoch=epoch) for epoch in range(1, epochs + 1) for sample in samples)
+
+
+def test_a_row_that_was_asked_again_is_one_row_and_its_mean(sampled: Sampled) -> None:
+    """Ten rows asked five times are ten rows: as many independent rows would make the same change sure."""
+    before, after = sampled("+" * 6 + "-" * 4), sampled("-" * 5 + "+" + "-" * 4)
+    once, often = compare(before, after), compare(repeated(before, 5), repeated(after, 5))
+    assert len(often.pairs) == 10
+    assert often.repeats == 5
+    assert often.measured == once.measured
+    assert often.verdict == "underpowered"
+
+
+def test_repeats_that_disagree_make_grades(sampled: Sampled) -> None:
+    before, again = sampled("+-+-"), tuple(replace(sample, epoch=2) for sample in sampled("++--"))
+    comparison = compare((*before, *again), sampled("++++"))
+    assert [pair.old for pair in comparison.pairs] == [1.0, 0.5, 0.5, 0.0]
+    assert not comparison.measured.binary
+
+
+def test_rows_of_a_cluster_are_not_counted_as_independent(sampled: Sampled) -> None:
+    """Two documents of ten questions each broke: that is two that changed, not twenty."""
+    documents = [f"doc {number // 10}" for number in range(200)]
+
+    def within(marks: str) -> tuple[Sample, ...]:
+        return tuple(replace(s, cluster=name) for s, name in zip(sampled(marks), documents, strict=True))
+
+    before, after = "+" * 200, "-" * 20 + "+" * 180
+    assert compare(sampled(before), sampled(after)).verdict == "regressed"
+    clustered = compare(within(before), within(after))
+    assert clustered.verdict == "underpowered"
+    assert clustered.measured.clusters == 20
+    assert clustered.measured.change.low < -0.2
+
+
+def two_metrics(samples: tuple[Sample, ...], marks: str) -> tuple[Sample, ...]:
+    return tuple(
+        replace(sample, scores={**sample.scores, "other": Score(value=float(mark == "+"))})
+        for sample, mark in zip(samples, marks, strict=True)
+    )
+
+
+def test_several_metrics_are_corrected_together_and_the_verdict_follows(sampled: Sampled) -> None:
+    before, after = "+" * 6 + "-" * 30, "-" * 6 + "-" * 30
+    assert compare(sampled(before), sampled(after)).verdict == "regressed"
+    first, second = compare_all(two_metrics(sampled(before), "+" * 36), two_metrics(sampled(after), "+" * 36))
+    assert (first.metric, second.metric) == ("exact", "other")
+    assert first.p == pytest.approx(2 * first.measured.test.p)
+    assert first.verdict == "underpowered"
+
+
+def test_slices_say_where_it_broke(sampled: Sampled) -> None:
+    def sliced(marks: str) -> tuple[Sample, ...]:
+        return tuple(
+            replace(s, metadata={"language": "de" if s.number % 2 else "en", "id": str(s.number)})
+            for s in sampled(marks)
+        )
+
+    found = compare(sliced("+" * 40), sliced("+-" * 20)).slices
+    assert [(part.name, part.rows) for part in found] == [("language = de", 20), ("language = en", 20)]
+    assert found[0].measured.change.estimate == -1.0
+    assert found[0].p < 0.001 < found[1].p
+
+
+def test_a_run_that_goes_on_may_be_looked_at_and_is_judged_more_carefully(sampled: Sampled) -> None:
+    before, after = sampled("+" * 12 + "-" * 28), sampled("-" * 8 + "+" * 4 + "-" * 28)
+    assert compare(before, after).verdict == "regressed"
+    peeked = compare(before, after, peeking=True)
+    assert peeked.p > compare(before, after).p
+    assert "always-valid" in peeked.measured.test.method
+    assert peeked.verdict == "underpowered"
 
 
 def test_grades_are_compared_by_their_means(sampled: Sampled) -> None:
