@@ -114,6 +114,19 @@ def restore(
     versions.set_archived(workspace, _versioned(kind), name, version=version, label=label, archived=False)
 
 
+def share(
+    workspace: Workspace, kind: str, asset: tuple[str, str | None], registry: str, *, name: str = "", version: str = ""
+) -> Shown:
+    """Put a version into a registry: `share(workspace, "model", ("mine", "1"), "shelf", name="bot")`."""
+    from jobs.assets import registries, versions
+
+    found = versions.find(workspace, _versioned(kind), asset[0], version=asset[1])
+    shown: Shown = _home(kind).shape(
+        workspace, registries.share(workspace, found, registry, name=name, version=version)
+    )
+    return shown
+
+
 def delete(workspace: Workspace, kind: str, name: str) -> None:
     """Forget a resource. Assets are archived instead: what was made from them still names them."""
     home = _home(kind)

@@ -110,6 +110,28 @@ def versioned(kind: str, about: str) -> Group:
     return _told(group, helps)
 
 
+def shared(group: Group, kind: str) -> None:
+    """Give a group the command that puts a version into a registry."""
+
+    @group.command("share")
+    def share_command(
+        name: Name,
+        version: Version = "",
+        registry: Annotated[str, typer.Option("--registry-name", "-r", help="The registry that gets it.")] = "",
+        as_name: Annotated[str, typer.Option("--share-with-name", help="What it is called there.")] = "",
+        as_version: Annotated[str, typer.Option("--share-with-version", help="Its version there.")] = "",
+    ) -> Answer:
+        """Put a version into a registry, under another name where one is given; files name it azureml://registries/…"""
+        from jobs import assets
+
+        if not registry:
+            raise Invalid("no registry is named", hint="--registry-name NAME; studiolo registry list")
+        with open_workspace() as workspace:
+            meant = _parted(name, version)
+            found = assets.share(workspace, kind, meant, registry, name=as_name, version=as_version)
+        return Answer(value=found)
+
+
 def unversioned(kind: str, about: str) -> Group:
     """Return the commands of a kind that has a name alone; `create` is each kind's own."""
     group = Group(help=about)
@@ -178,6 +200,18 @@ def tags_of(given: list[str] | None) -> dict[str, str]:
             raise Invalid(f"--tags takes key=value, not {text!r}", hint="for example --tags team=blue")
         found[key] = value
     return found
+
+
+def mounted(path: str, folder: Path, mode: str) -> Answer:
+    """Lay data out in a folder, for reading."""
+    from jobs.data.mounting import lay_out
+
+    if mode != "ro_mount":
+        hint = "write to its own place, or let a job leave it as an output"
+        raise Invalid(f"data is shown for reading alone, not by {mode!r}", hint=hint)
+    with open_workspace() as workspace:
+        shown = lay_out(workspace, path, folder)
+    return Answer(value=str(shown), words=str(shown))
 
 
 def _parted(name: str, version: str) -> tuple[str, str | None]:

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from studiolo.commands import az_quiet
-from studiolo.commands.az_words import IGNORED, IGNORED_VALUES, RENAMED, VERBS, Words, parted
+from studiolo.commands.az_words import IGNORED, IGNORED_VALUES, MEANT, RENAMED, VERBS, Words, parted
 from workspace.errors import Invalid, did_you_mean
 
 # Their group, and ours.
@@ -59,6 +59,8 @@ def translated(words: Words) -> list[str]:
         return [GROUPS[group], ours, "--help"]
     known = [option for parameter in command.params for option in parameter.opts]
     line = [GROUPS[group], ours, *_options(words.rest, known, RENAMED.get((group, verb), {}))]
+    if (meant := MEANT.get(verb, "")) in words.globals:
+        line += [meant, words.globals[meant]]
     return line if words.has_output or "-o" not in known else [*line, "-o", "json"]
 
 

@@ -16,6 +16,7 @@ GLOBAL = frozenset({"--debug", "--verbose", "--only-show-errors", "--no-prompt",
 IGNORED = frozenset({
     "--no-wait", "--yes", "-y", "--local", "--vscode-debug", "--skip-script-validation", "--with-package",
     "--package-model", "--enable-node-public-ip", "--no-enable-node-public-ip", "--ssh-public-access-enabled",
+    "--persistent",
 })  # fmt: skip
 IGNORED_VALUES = frozenset({
     "--container", "-c", "--local-enable-gpu", "--tenant-id", "--vnet-name", "--subnet", "--identity-type",
@@ -29,6 +30,10 @@ VERBS: Mapping[tuple[str, str], str | Invalid] = {
     ("online-endpoint", "get-credentials"): "keys",
     ("online-endpoint", "regenerate-keys"): "keys",
     ("online-deployment", "get-logs"): "logs",
+    ("model", "package"): Invalid(
+        "models are served as they are, and not packaged into images",
+        hint="studiolo deployment create -f FILE; for an image: mlflow models build-docker",
+    ),
     ("job", "connect-ssh"): Invalid("a job runs on this machine: there is nothing to connect to", hint="open a shell"),
     **{
         ("compute", verb): Invalid(f"`az ml compute {verb}` has no counterpart", hint=_CLOUD)
@@ -36,6 +41,8 @@ VERBS: Mapping[tuple[str, str], str | Invalid] = {
     },
     **{("compute", verb): "show" for verb in ("start", "stop", "restart", "resize")},  # it is always there
 }
+# Options of every command that some of ours do not ignore.
+MEANT: Mapping[str, str] = {"share": "--registry-name"}
 RENAMED: Mapping[tuple[str, str], dict[str, str]] = {
     ("online-endpoint", "regenerate-keys"): {"--key-type": "--regenerate"},
     ("online-deployment", "get-logs"): {"-l": "--lines"},

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from studiolo import open_workspace
-from studiolo.commands.assets import Description, Name, Named, OfFile, Tags, Version, create, tags_of, versioned
+from studiolo.commands.assets import Description, Name, Named, OfFile, Tags, Version, create, shared, tags_of, versioned
 from studiolo.commands.changing import Set
 from studiolo.commands.formats import Answer
 from studiolo.commands.scoring_options import told
 
 app = versioned("environment", "Keep what jobs run in, by name and version.")
+shared(app, "environment")
 
 
 @app.command("create")

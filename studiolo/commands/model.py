@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from studiolo import open_workspace
-from studiolo.commands.assets import Description, Name, Named, OfFile, Tags, Version, create, tags_of, versioned
+from studiolo.commands.assets import Description, Name, Named, OfFile, Tags, Version, create, shared, tags_of, versioned
 from studiolo.commands.changing import Set
 from studiolo.commands.formats import Answer
 
 app = versioned("model", "Keep models by name and version.")
+shared(app, "model")
 
 
 @app.command("create")

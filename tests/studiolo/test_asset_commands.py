@@ -26,6 +26,13 @@ environment: azureml:bare@latest
     "store.yml": "name: shared\ntype: azure_blob\naccount_name: mine\ncontainer_name: box\n",
     "registry.yml": "name: shelf\nlocation: here\nreplication_locations: [{location: here}]\n",
     "connection.yml": "name: repo\ntype: git\ntarget: https://example.org\ncredentials: {type: pat, pat: secret-pat}\n",
+    "files.yml": "name: far\ntype: custom\ntarget: PLACE\ncredentials: {type: none}\n",
+    "import.yml": """\
+name: brought
+type: uri_folder
+path: azureml://datastores/workspacemanageddatastore
+source: {type: file_system, connection: azureml:far, path: weights}
+""",
     "job.yml": "command: echo ${{inputs.word}}\ninputs: {word: tick}\n",
     "pipeline.yml": """\
 type: pipeline
@@ -121,6 +128,52 @@ def test_computes_datastores_and_registries_are_kept_by_name(say: Say) -> None:
     assert value(say("datastore", "show", "shared", "--query", "account_name")) == "mine"
     say("registry", "create", "-f", "registry.yml")
     assert "shelf" in say("registry", "list").stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        ("data", ("-f", "data.yml")),
+        ("model", ("-n", "rows", "-v", "7", "-p", "weights")),
+        ("environment", ("-n", "rows", "-v", "7", "--image", "ubuntu", "--conda-file", "conda.yml")),
+    ],
+)
+def test_a_version_is_shared_into_a_registry_under_another_name(say: Say, kind: str, made: tuple[str, ...]) -> None:
+    say("registry", "create", "-f", "registry.yml")
+    before = value(say(kind, "create", *made, "--tags", "team=blue", "-o", "json"))
+    called = ("--share-with-name", "common", "--share-with-version", "4")
+    shared = value(say(kind, "share", "-n", "rows", "-v", "7", "--registry-name", "shelf", *called, "-o", "json"))
+    assert (shared["name"], shared["version"], shared["tags"]) == ("common", "4", {"team": "blue"})
+    assert value(say("az", "ml", kind, "show", "-n", "common", "-v", "4", "--registry-name", "shelf")) == shared
+    same = {key: each for key, each in shared.items() if key not in ("name", "version", "id", "creation_context")}
+    assert same == {key: before[key] for key in same}
+
+
+def test_what_cannot_be_shared_is_a_line(say: Say) -> None:
+    say("data", "create", "-f", "data.yml")
+    assert "no registry is named" in say("data", "share", "rows:7", code=1).stderr
+    assert "no registry 'nowhere'" in say("data", "share", "rows:7", "-r", "nowhere", code=1).stderr
+
+
+def test_data_is_shown_in_a_folder_for_reading(say: Say, tmp_path: Path) -> None:
+    say("data", "create", "-f", "data.yml")
+    assert say("data", "mount", "--path", "azureml:rows:7", "--mount-point", "shown").stdout == "shown\n"
+    (found,) = (tmp_path / "shown").iterdir()
+    assert (found.read_text(), found.stat().st_mode & 0o777) == ("a,b\n1,2\n", 0o444)
+    again = ("data", "mount", "--path", "azureml:rows:7", "--mount-point", "shown")
+    assert "is not empty" in say(*again, code=1).stderr
+    assert "for reading alone" in say(*again, "--mode", "rw_mount", code=1).stderr
+    say("datastore", "mount", "--path", "azureml:workspaceblobstore", "--mount-point", "store")
+    assert (tmp_path / "store").is_dir()
+
+
+def test_data_is_brought_from_where_a_connection_leads(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "files.yml").write_text(FILES["files.yml"].replace("PLACE", str(tmp_path)))
+    say("connection", "create", "-f", "files.yml")
+    job = value(say("az", "ml", "data", "import", "-f", "import.yml", "--version", "3"))["name"]
+    say("job", "stream", job)
+    say("data", "mount", "--path", "azureml:brought:3", "--mount-point", "got")
+    assert (tmp_path / "got/model.txt").read_text() == "weights\n"
 
 
 def test_a_connection_as_azure_writes_it_is_kept_and_its_secret_never_shown(say: Say) -> None:

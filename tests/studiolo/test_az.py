@@ -267,6 +267,9 @@ ml job cancel -n j -h => job cancel --help
 ml job cancel -n j --help => job cancel --help
 ml job list --max-results 3 -o table => job list --max-results 3 -o table
 ml model show --name m --registry-name r => model show --name m -o json
+ml data share --name m --version 1 --registry-name r --share-with-name s => \
+data share --name m --version 1 --share-with-name s --registry-name r -o json
+ml data mount --path azureml:d:1 --mount-point m --persistent => data mount --path azureml:d:1 --mount-point m -o json
 ml compute start -n c => compute show -n c -o json
 ml online-endpoint get-credentials -n e -o tsv => endpoint keys -n e -o tsv
 ml online-endpoint regenerate-keys -n e --key-type primary => endpoint keys -n e --regenerate primary -o json
@@ -280,6 +283,13 @@ ml online-deployment get-logs -n b -e e -l 9 -c init => deployment logs -n b -e 
 def test_a_line_of_theirs_is_one_of_ours(line: str) -> None:
     theirs, ours = line.split(" => ")
     assert translated(parted(theirs.split())) == ours.split()
+
+
+@pytest.mark.parametrize("line", ["ml model package -n m -f p.yml", "ml job connect-ssh -n j --node-index 0"])
+def test_what_there_is_no_need_for_says_what_to_do_instead(line: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        translated(parted(line.split()))
+    assert caught.value.hint
 
 
 def test_a_group_that_is_not_there_is_told_with_its_likeness() -> None:
