@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -90,7 +91,7 @@ def _posted(chat: ChatModel, path: str, body: Mapping[str, Any]) -> httpx.Respon
     url = f"{chat.base_url.rstrip('/')}/{path}"
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            response = httpx.post(url, headers=headers, json=body, timeout=chat.timeout)
+            response = _client(chat.base_url).post(url, headers=headers, json=body, timeout=chat.timeout)
         except httpx.TransportError as error:
             if attempt == ATTEMPTS or isinstance(error, httpx.TimeoutException | httpx.UnsupportedProtocol):
                 raise Unavailable(f"the judge cannot be reached: {error or type(error).__name__}") from error
@@ -100,6 +101,12 @@ def _posted(chat: ChatModel, path: str, body: Mapping[str, Any]) -> httpx.Respon
             return response
         time.sleep(_pause(chat, attempt, response.headers.get("retry-after")))
     raise AssertionError("unreachable")
+
+
+@lru_cache(maxsize=16)
+def _client(_: str) -> httpx.Client:
+    """One client for each server: making one takes as long as many answers, for its certificates."""
+    return httpx.Client(limits=httpx.Limits(max_keepalive_connections=64, max_connections=None))
 
 
 def _pause(chat: ChatModel, attempt: int, said: str | None) -> float:

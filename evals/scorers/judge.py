@@ -71,13 +71,15 @@ _TURNED = {"A": "B", "B": "A", "tie": "tie"}
 @scorer_maker("judge", needs=("a chat model",))
 def by_rubric(*, means: Means, rubric: str, model: str | None = None) -> Scorer:
     """A chat model's grade by a rubric, 1 to 5 as 0 to 1; a reply without one clear grade is an error."""
-    return _when_asked(lambda: judge(means.model(model), _words(rubric)))
+    text = _words(rubric)
+    return _when_asked(lambda: judge(means.model(model), text))
 
 
 @scorer_maker("pairwise", needs=("a chat model",))
 def by_pair(*, means: Means, rubric: str, against: str = "expected", model: str | None = None) -> Scorer:
     """1 when a chat model prefers the answer to the one in the column `against`, 0.5 for ties; asked in both orders."""
-    return _when_asked(lambda: pairwise(means.model(model), _words(rubric), against=against))
+    text = _words(rubric)
+    return _when_asked(lambda: pairwise(means.model(model), text, against=against))
 
 
 @scorer_maker("panel", needs=("several chat models",))

@@ -105,7 +105,7 @@ def get(name: str, *, means: Means | None = None, **settings: Any) -> Scorer:
     if name.startswith(MLFLOW):
         from evals.scorers.mlflow_scorers import by_name
 
-        return by_name(name.removeprefix(MLFLOW), settings, means or Means())
+        return by_name(name.removeprefix(MLFLOW), settings)
     entry = _found(name)
     _check(entry, settings)
     if entry.makes:
