@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from workspace.errors import Invalid, Location, NotFound
 
 LOG = "samples.jsonl"
@@ -31,7 +33,9 @@ class Sample:
     that its author gave it. `inputs` are what was asked, `error` is why there is no answer: the endpoint's fault, never
     a wrong answer. `outputs` are what came beside the answer (`contexts`, `tool_calls`, `logprobs`, a flow's outputs),
     `metadata` the row's further columns (slices, `choices`, `contexts`, `tests`), `cluster` what rows belong together,
-    `epoch` counts the repeats of a row from 1. `tokens` are those asked and answered, `cost` is in the prices' unit.
+    `epoch` counts the repeats of a row from 1. `asked` is what the target was sent, messages or
+    a text; `tokens` are those asked and answered, `cost` is in the prices' unit, `at` when it was asked, `model` who
+    answered.
     """
 
     number: int
@@ -44,17 +48,24 @@ class Sample:
     scores: Mapping[str, Score] = field(default_factory=dict)
     outputs: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    asked: Any = None
     cluster: str | None = None
     epoch: int = 1
     seconds: float | None = None
     tokens: tuple[int, int] | None = None
     cost: float | None = None
-    trace: str | None = None
+    model: str | None = None
+    at: float | None = None
 
     @property
     def label(self) -> str:
         """The row's own id where it has one, else its place in the file counted from 1."""
         return self.name or f"row {self.number + 1}"
+
+
+def is_error(sample: Sample) -> bool:
+    """Whether a sample has no answer, or a score that no scorer could give."""
+    return sample.error is not None or any(score.value is None for score in sample.scores.values())
 
 
 def row_id(row: Mapping[str, Any]) -> str:
@@ -70,26 +81,49 @@ def as_text(value: Any) -> str:
 
 def as_line(sample: Sample) -> str:
     """Return the log line of a sample."""
-    return json.dumps(asdict(sample), ensure_ascii=True, separators=(",", ":"), default=str) + "\n"
+    return as_bytes(sample).decode()
+
+
+def as_bytes(sample: Sample) -> bytes:
+    """Return the log line of a sample as it is written."""
+    try:
+        return orjson.dumps(sample, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # halves of pairs, and whole numbers beyond 64 bits
+        return (json.dumps(asdict(sample), separators=(",", ":"), default=str) + "\n").encode()
 
 
 def read(directory: Path) -> tuple[Sample, ...]:
-    """Read the log of a scored run, in the order of its rows; a line cut short by a crash is left out."""
+    """Read the log of a scored run, in the order of its rows and their repeats, each as it was written last.
+
+    A line cut short by a crash is left out.
+    """
     path = directory / LOG
     try:
-        with path.open(encoding="utf-8") as file:
-            return tuple(sorted(_parse(file, path), key=lambda sample: sample.number))
+        with path.open("rb") as file:
+            last = {(sample.number, sample.epoch): sample for sample in _parse(file, path)}
     except FileNotFoundError:
         raise NotFound(f"no scores in {str(directory)!r}", hint="score the run: `studiolo eval score RUN`") from None
+    return tuple(last[place] for place in sorted(last))
 
 
-def _parse(lines: Iterable[str], path: Path) -> Iterator[Sample]:
+def _parse(lines: Iterable[bytes], path: Path) -> Iterator[Sample]:
     for count, line in enumerate(lines, start=1):
-        if not line.endswith("\n"):
+        if not line.endswith(b"\n"):
             return
         try:
-            fields = json.loads(line)
-            scores = {name: Score(**score) for name, score in fields.pop("scores").items()}
-            yield Sample(**fields, scores=scores)
+            yield _sample(_fields(line))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise Invalid(f"not a sample: {error}", at=Location(path, count)) from None
+
+
+def _fields(line: bytes) -> dict[str, Any]:
+    try:
+        return dict(orjson.loads(line))
+    except ValueError:  # NaN, and halves of pairs
+        return dict(json.loads(line))
+
+
+def _sample(fields: dict[str, Any]) -> Sample:
+    scores = {name: Score(**score) for name, score in fields.pop("scores").items()}
+    tokens = fields.pop("tokens", None)
+    return Sample(**fields, scores=scores, tokens=tokens and (tokens[0], tokens[1]))

@@ -134,7 +134,7 @@ def _samples(
         if line.error is not None or not line.outputs:
             yield replace(sample, error=str(line.error or "the line has no outputs"))
         else:
-            yield replace(sample, answer=_answer(line.outputs, answer))
+            yield replace(sample, answer=answer_of(line.outputs, answer))
 
 
 def _expected(sources: Mapping[str, Mapping[str, Any]], reference: str) -> str | None:
@@ -144,7 +144,8 @@ def _expected(sources: Mapping[str, Mapping[str, Any]], reference: str) -> str |
     return None if values.get(column) is None else as_text(values[column])
 
 
-def _answer(outputs: Mapping[str, Any], name: str | None) -> str:
+def answer_of(outputs: Mapping[str, Any], name: str | None) -> str:
+    """Return the answer among the outputs of a flow: the named one, or the only one."""
     if name is None and len(outputs) == 1:
         return as_text(next(iter(outputs.values())))
     if name is None:

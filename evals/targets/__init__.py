@@ -1,0 +1,1 @@
+"""Targets: what an evaluation asks."""
