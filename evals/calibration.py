@@ -103,9 +103,25 @@ def labels(rows: Iterable[Mapping[str, Any]], *, label: str = "label") -> list[L
             answer=str(row["answer"]), expected=None if expected is None else str(expected), metadata=dict(row),
         )  # fmt: skip
         read.append(Label(sample=sample, label=_number(row[label], number)))
-    if len(read) < FEWEST:
-        raise Invalid(f"{len(read)} labels say little of a judge", hint=f"at least {FEWEST}, passes and failures")
-    return read
+    return _enough(read)
+
+
+def labels_of_run(samples: Iterable[Sample], rows: Iterable[Mapping[str, Any]], *, label: str = "label") -> list[Label]:
+    """Read people's labels of the rows of a run that a judge has scored: each has the row's `id` and the label."""
+    known = {sample.label: sample for sample in samples if sample.epoch == 1}
+    read = []
+    for number, row in enumerate(rows):
+        if (sample := known.get(str(row.get("id")))) is None or row.get(label) is None:
+            what = f"no {label!r}" if row.get(label) is None else f"an id {row.get('id')!r} that the run does not have"
+            raise Invalid(f"row {number + 1} has {what}", hint='{"id": "q1", "label": true}')
+        read.append(Label(sample=sample, label=_number(row[label], number)))
+    return _enough(read)
+
+
+def recorded(name: str) -> Scorer:
+    """Return a scorer that says again what the scorer of that name has said of a sample."""
+    missing = Score(error=f"the run has no score {name!r}")
+    return lambda sample: sample.scores.get(name, missing)
 
 
 def calibrate(
@@ -189,6 +205,12 @@ def _never(workspace: Workspace, judge: Judge) -> str:
     if any(each.get("model") == judge.model for each in known):
         return f"its rubric has changed since it was calibrated: it is {judge.rubric} now"
     return "it was never calibrated"
+
+
+def _enough(read: list[Label]) -> list[Label]:
+    if len(read) < FEWEST:
+        raise Invalid(f"{len(read)} labels say little of a judge", hint=f"at least {FEWEST}, passes and failures")
+    return read
 
 
 def _judged(scorer: Scorer, labelled: Sequence[Label]) -> list[Score]:

@@ -10,6 +10,15 @@ from flows.promptflow import names as promptflow_names
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from evals.scorers.registry import scorer as scorer
+    from evals.samples import Sample as Sample
+    from evals.samples import Score as Score
+    from evals.scorers.registry import scorer as scorer
+    from evals.tasks.task import FewShot as FewShot
+    from evals.tasks.task import Limits as Limits
+    from evals.tasks.task import Scoring as Scoring
+    from evals.tasks.task import Task as Task
+    from evals.tasks.task import task as task
     from serving.endpoints import Endpoint as Endpoint
     from serving.local import Gateway as Gateway
     from serving.rollouts.records import Rollout as Rollout
@@ -39,6 +48,7 @@ if TYPE_CHECKING:
     from studiolo.endpoint_activity import pause_rollout as pause_rollout
     from studiolo.endpoint_activity import resume_rollout as resume_rollout
     from studiolo.endpoint_activity import rollouts_of as rollouts_of
+    from studiolo.evaluating import evaluate as evaluate
     from studiolo.flow_batches import decide as decide
     from studiolo.flow_batches import questions as questions
     from studiolo.flow_batches import resume_detached as resume_detached
@@ -89,10 +99,12 @@ _HOMES = {
     "Denied": "workspace.errors",
     "Endpoint": "serving.endpoints",
     "Family": "studiolo.ancestry",
+    "FewShot": "evals.tasks.task",
     "FlowFolder": "studiolo.flow_shelf",
     "Gateway": "serving.local",
     "Input": "studiolo.sdk.ports",
     "Invalid": "workspace.errors",
+    "Limits": "evals.tasks.task",
     "Measured": "studiolo.chat",
     "MissingExtra": "workspace.errors",
     "NotFound": "workspace.errors",
@@ -101,9 +113,13 @@ _HOMES = {
     "Rollout": "serving.rollouts.records",
     "Run": "workspace.runs",
     "RunRecord": "workspace.runs",
+    "Sample": "evals.samples",
     "Sampling": "studiolo.chat",
+    "Score": "evals.samples",
+    "Scoring": "evals.tasks.task",
     "Settings": "workspace.settings",
     "StudioloError": "workspace.errors",
+    "Task": "evals.tasks.task",
     "Trial": "studiolo.flow_trials",
     "Turn": "studiolo.chat",
     "Unavailable": "workspace.errors",
@@ -122,6 +138,7 @@ _HOMES = {
     "chat_models": "studiolo.chat",
     "command": "studiolo.sdk.steps",
     "decide": "studiolo.flow_batches",
+    "evaluate": "studiolo.evaluating",
     "family": "studiolo.ancestry",
     "find_runs": "studiolo.run_search",
     "flow_folder": "studiolo.flow_shelf",
@@ -144,8 +161,11 @@ _HOMES = {
     "resume_rollout": "studiolo.endpoint_activity",
     "rollouts_of": "studiolo.endpoint_activity",
     "running_gateway": "studiolo.chat",
+    "scorer": "evals.scorers.registry",
+    "scorer": "evals.scorers.registry",
     "settle": "studiolo.chat",
     "starting_points": "studiolo.run_search",
+    "task": "evals.tasks.task",
     "try_flow": "studiolo.flow_trials",
 }
 

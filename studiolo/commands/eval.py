@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from studiolo.commands.eval_compare import compare_command
+from studiolo.commands.eval_judges import calibrate_command, contamination_command, scorers_command
 from studiolo.commands.eval_runs import list_command, show_command
 from studiolo.commands.eval_score import score_command
 
@@ -14,3 +15,6 @@ app.command("score")(score_command)
 app.command("compare")(compare_command)
 app.command("list")(list_command)
 app.command("show")(show_command)
+app.command("scorers")(scorers_command)
+app.command("calibrate")(calibrate_command)
+app.command("contamination")(contamination_command)
