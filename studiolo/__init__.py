@@ -10,7 +10,6 @@ from flows.promptflow import names as promptflow_names
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from evals.scorers.registry import scorer as scorer
     from evals.samples import Sample as Sample
     from evals.samples import Score as Score
     from evals.scorers.registry import scorer as scorer
@@ -161,7 +160,6 @@ _HOMES = {
     "resume_rollout": "studiolo.endpoint_activity",
     "rollouts_of": "studiolo.endpoint_activity",
     "running_gateway": "studiolo.chat",
-    "scorer": "evals.scorers.registry",
     "scorer": "evals.scorers.registry",
     "settle": "studiolo.chat",
     "starting_points": "studiolo.run_search",
