@@ -6,6 +6,10 @@ import hashlib
 import json
 import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +61,32 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """A new workspace on SQLite."""
     with Workspace.open(settings=Settings(home=tmp_path / "home")) as opened:
         yield opened
+
+
+@pytest.fixture
+def answering() -> Iterator[str]:
+    """The address of a server that answers every chat with "Hello"."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    program = Path(__file__).parents[1] / "benchmarks" / "mock_upstream.py"
+    with subprocess.Popen([sys.executable, str(program), "--port", str(port)]) as server:
+        try:
+            _wait_for(port)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            server.kill()
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 @pytest.fixture
