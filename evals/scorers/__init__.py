@@ -1,5 +1,6 @@
 """Scorers: how good an answer is, from 0 to 1."""
 
+from evals.scorers import assertions as assertions
 from evals.scorers import code as code
 from evals.scorers import judge as judge
 from evals.scorers import overlap as overlap
