@@ -66,6 +66,11 @@ class AttemptFolder:
         return self.path / "python.json"
 
     @property
+    def finished(self) -> Path:
+        """What a parallel step has finished, for the attempts after this one."""
+        return self.path / "finished"
+
+    @property
     def told(self) -> Path:
         """Why a job of ours failed, in its own words."""
         return self.path / "error.txt"

@@ -114,6 +114,10 @@ class Shim:
         python = self._prepared(log, sampler)
         if python is None:
             return None, CANCELED
+        if self._spec.carries:
+            from jobs.carrying import carry  # here: most jobs begin anew
+
+            carry(self._folder)
         outputs = self._lay_outputs()
         with TrackingDoor(self._settings, self._spec) as door:
             process, output = self._begun(log, python, outputs, door)
@@ -213,7 +217,8 @@ class Shim:
             text = lay(self._spec.distribution, text, self._folder.path)
         line = python.line(shell(text, environment["PATH"]), self._folder.path, environment, laid)
         shown = laid.read_only if python.container is None else {}
-        command = Command(line=line, folder=self._folder.code, environment=environment, read_only=shown)
+        around = python.around(environment)
+        command = Command(line=line, folder=self._folder.code, environment=around, read_only=shown)
         if self._spec.ray is None:
             return command
         from jobs.ray.attempts import conducted

@@ -64,6 +64,7 @@ class Spec:
     made_with: Mapping[str, Any] = field(default_factory=dict)  # git, Python, packages, hardware
     written: Mapping[str, Any] = field(default_factory=dict)  # the job as its file said it
     folder: str = ""  # where its relative paths start
+    carries: bool = False  # an attempt goes on from what those before it have finished
     ours: bool = False  # the command is a module of ours that has other jobs do the work (`jobs.parents`)
 
     def plain(self) -> dict[str, Any]:

@@ -44,11 +44,13 @@ _TENDING = 2.0  # seconds between two looks whether a queued job was forgotten
 class Wishes:
     """What whoever submits adds to a job's file. `tracking` is the command that starts MLflow's server.
 
+    `each` is what one process needs of a job that has many, where a cluster can have them on several machines.
     `made_with` is what a parent knows of repository and machine already: its children need not look again.
     """
 
     retries: int | None = None
     needs: Needs | None = None
+    each: Mapping[str, float] | None = None
     parent: str | None = None
     tracking: tuple[str, ...] = ()
     made_with: Mapping[str, Any] | None = None
@@ -62,10 +64,14 @@ def submit(workspace: Workspace, job: CommandJob, wishes: Wishes | None = None, 
     wishes = wishes or Wishes()
     needs = wishes.needs or needs_of(job.resources.properties if job.resources else {})
     spec = spec_of(workspace, job, tracking=wishes.tracking, made_with=wishes.made_with)
+    if kind == "parallel":
+        spec = replace(spec, carries=True)
     if (address := address_of(workspace, job.compute)) is not None:
         from jobs.ray.places import on_ray  # here: most jobs need no HTTP
 
-        spec, needs = on_ray(workspace.settings, spec, address, needs, child=wishes.parent is not None)
+        spec, needs = on_ray(
+            workspace.settings, spec, address, needs, each=wishes.each, child=wishes.parent is not None
+        )
     capacity = Capacity.of(workspace.settings, visible=os.environ.get(DEVICES))
     capacity.check(needs)
     parent = wishes.parent or job.parent_job_name

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.folders import attempt_folder
 from jobs.leftovers import MARKER, mark
+from jobs.parallel.finished import FOLDER
 from jobs.spec import Spec
 
 # Enough to find programs and speak a language.
@@ -53,6 +55,8 @@ def variables(spec: Spec, told: Told) -> dict[str, str]:
     found |= {f"AZURE_ML_INPUT_{name}": value for name, value in told.inputs.items()}
     found |= {f"AZURE_ML_OUTPUT_{name}": value for name, value in told.outputs.items()}
     found |= {f"AZUREML_DATAREFERENCE_{name}": value for name, value in {**told.inputs, **told.outputs}.items()}
+    if spec.carries:
+        found[FOLDER] = str(attempt_folder(told.home, told.name, told.number).finished)
     return found | {
         MARKER: mark(spec.run_id, told.number),
         "STUDIOLO_JOB": told.name,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,13 @@ class Schedule:
         if failed * 100 > limits.percent * len(self.batches):
             return f"{failed} of {len(self.batches)} mini-batches have failed, and {limits.percent:g} % may"
         return ""
+
+    def take_over(self, rows: Mapping[int, int]) -> None:
+        """Note what an earlier attempt has finished, by number, with its rows: it is not handed out."""
+        for batch in self.batches:
+            if batch.number in rows:
+                self.succeed(batch, rows[batch.number])
+        self.waiting = deque(batch for batch in self.batches if batch.number not in self.finished)
 
     def next(self) -> MiniBatch | None:
         """Return the next mini-batch to work on; None where there is none to hand out now."""

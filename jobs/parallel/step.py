@@ -31,9 +31,10 @@ from workspace.home import Workspace
 DRIVER = "studiolo_parallel"  # the input that brings our driver
 RETRIES, TIMEOUT = 2, 60  # where the file does not say it
 _FILES = (
-    "__init__.py", "parallel/__init__.py", "parallel/driver.py", "parallel/schedule.py", "parallel/tables.py",
-    "parallel/worker.py", "shims/__init__.py", "shims/mltable/__init__.py", "shims/mltable/conditions.py",
-    "shims/mltable/paths.py", "shims/mltable/reading.py",
+    "__init__.py", "parallel/__init__.py", "parallel/driver.py", "parallel/elsewhere.py", "parallel/finished.py",
+    "parallel/processes.py", "parallel/schedule.py", "parallel/tables.py", "parallel/worker.py", "ray/__init__.py",
+    "ray/relay.py", "ray/remote_processes.py", "shims/__init__.py", "shims/mltable/__init__.py",
+    "shims/mltable/conditions.py", "shims/mltable/paths.py", "shims/mltable/reading.py",
 )  # fmt: skip
 # Isolated, so that nothing of the job's is met instead of the driver's modules; its workers are not.
 _START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from jobs.parallel.driver import main; sys.exit(main())"
@@ -44,7 +45,7 @@ def submit_parallel(workspace: Workspace, job: ParallelJob, wishes: Wishes | Non
     wishes = wishes or Wishes()
     command = command_of(workspace, job)
     if wishes.needs is None:
-        wishes = replace(wishes, needs=_needs(workspace, job))
+        wishes = replace(wishes, needs=_needs(workspace, job), each=_each(workspace, job))
     return submit(workspace, command, wishes, kind="parallel")
 
 
@@ -97,6 +98,7 @@ def _plan(workspace: Workspace, job: ParallelJob, source: str, given: Input) -> 
     whole = Input(type=given.type, path=given.path)
     table = _table(workspace, job, source, whole) if given.type == "mltable" else None
     retries = job.retry_settings
+    needs = needs_of(job.resources.properties if job.resources else {})
     return {
         "entry": job.task.entry_script,
         "input": source,
@@ -112,6 +114,8 @@ def _plan(workspace: Workspace, job: ParallelJob, source: str, given: Input) -> 
             "mini_batches": _said(job.mini_batch_error_threshold, -1),
         },
         "workers": _workers(workspace, job),
+        "said": job.max_concurrency_per_instance is not None or bool(needs.gpus),  # else a core of a machine each
+        "instances": _instances(job),
         "append": _appended(job),
         "level": job.logging_level or "INFO",
     }
@@ -146,8 +150,20 @@ def _workers(workspace: Workspace, job: ParallelJob) -> int:
     needs = needs_of(job.resources.properties if job.resources else {})
     room = Capacity.of(workspace.settings, visible=os.environ.get(DEVICES)).room
     each = int(_said(job.max_concurrency_per_instance, 1 if needs.gpus else max(1, int(room.cpus))))
-    nodes = job.resources.instance_count if job.resources and job.resources.instance_count else 1
-    return max(1, each * nodes)
+    return max(1, each * _instances(job))
+
+
+def _instances(job: ParallelJob) -> int:
+    return job.resources.instance_count if job.resources and job.resources.instance_count else 1
+
+
+def _each(workspace: Workspace, job: ParallelJob) -> dict[str, float]:
+    """Return what one process needs: its part of what a machine is asked for, and a core where nothing is said."""
+    properties: Mapping[str, Any] = job.resources.properties if job.resources else {}
+    needs, many = needs_of(properties), max(1, _workers(workspace, job) // _instances(job))
+    gpus = needs.gpus / many  # Ray gives parts of one, and no parts of several
+    cpus = needs.cpus / many if "cpus" in properties else 1.0
+    return {"cpus": cpus, "gpus": gpus if gpus < 1 else int(gpus), "memory": int(needs.memory / many)}
 
 
 def _needs(workspace: Workspace, job: ParallelJob) -> Needs:

@@ -16,6 +16,7 @@ from jobs.command_process import Command
 from jobs.ending import COLLECTED, REFUSED, TIMED_OUT
 from jobs.folders import AttemptFolder, read_record
 from jobs.leftovers import MARKER, end_marked
+from jobs.parallel.elsewhere import CLUSTER
 from jobs.ray import entry
 from jobs.ray.conductor import OUTCOME, PLAN
 from jobs.ray.files import CLAIM, ENTRY, EXIT, LAUNCH, LOG, STOP
@@ -28,6 +29,8 @@ from workspace.paths import write_atomically, writing
 # What means something on this machine only.
 _OURS = ("PATH", "HOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TMPDIR", "USER", "LOGNAME", "STUDIOLO_HOME",
          "CUDA_VISIBLE_DEVICES", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN")  # fmt: skip
+
+_NO_ROOM = {"cpus": 0, "gpus": 0, "memory": 0}  # it is the workers who need it
 
 
 def submission(name: str, number: int) -> str:
@@ -43,14 +46,18 @@ def conducted(spec: Spec, command: Command, folder: AttemptFolder) -> Command:
     line = list(command.line) if shared else ["bash", "-c", command.line[-1]]
     if spec.distribution and spec.distribution["type"] == "pytorch" and spec.distribution["nodes"] > 1:
         line = [sys.executable if shared else "python", *_trained(ray, folder, stops)]
-        ray |= {"cpus": 0, "gpus": 0, "memory": 0}  # it is the workers who need them
+        ray |= _NO_ROOM
+    environment = _environment(command.environment, shared=shared)
+    if ray.get("each") and (spec.environment is None or read_record(folder.python) is not None):  # in no container
+        environment[CLUSTER] = json.dumps({"python": sys.executable, **ray["each"]})
+        ray |= _NO_ROOM
     told = {
         "shared": shared,
         "called": submission(name, number),
         "root": str(folder.path),
         "line": line,
         "folder": str(command.folder),
-        "environment": _environment(command.environment, shared=shared),
+        "environment": environment,
         "marker": f"{MARKER}={command.environment[MARKER]}",
         "grace": spec.grace,
         "log": str(folder.path / LOG),
@@ -58,7 +65,10 @@ def conducted(spec: Spec, command: Command, folder: AttemptFolder) -> Command:
         "claim": str(folder.path / CLAIM),
         "cancel": stops,
         "folders": [str(folder.code), *_places(spec, folder)],
-        "back": {"outputs": str(folder.outputs), **{f"code/{each}": str(folder.code / each) for each in COLLECTED}},
+        "back": {
+            **{each.name: str(each) for each in (folder.outputs, folder.finished)},
+            **{f"code/{each}": str(folder.code / each) for each in COLLECTED},
+        },
     }
     together = ray["together"] and shared and line == list(command.line)
     plan = {

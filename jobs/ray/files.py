@@ -23,7 +23,7 @@ LARGEST = 400_000_000  # bytes that Ray takes for one job
 LOG, EXIT, CLAIM, STOP = "ray.log", "ray.exit.json", "ray.claim", "ray.stop"
 ENTRY = "ray.entry.json"  # what `entry.py` is told
 LAUNCH = "launch.json"  # what the launcher of several processes is told
-SENT = ("code", "inputs", "launch.py", LAUNCH, "train.py")  # of the attempt's folder
+SENT = ("code", "inputs", "finished", "launch.py", LAUNCH, "train.py")  # of the attempt's folder
 _CHUNK = 1 << 16
 _AGAIN = 0.5  # seconds between two tries to follow
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from jobs.needs import Needs
@@ -60,13 +62,23 @@ def of_address(settings: Settings, address: str) -> Place:
     return Place(url=url, shared=written == "shared" or (not written and _is_here(host)), token=_token(settings))
 
 
-def on_ray(settings: Settings, spec: Spec, address: str, needs: Needs, *, child: bool) -> tuple[Spec, Needs]:
+def on_ray(
+    settings: Settings, spec: Spec, address: str, needs: Needs, *, each: Mapping[str, float] | None, child: bool
+) -> tuple[Spec, Needs]:
     """Have a job run on the cluster at an address: what it needs is asked of that, and little of this machine.
 
-    The children of a parent are Ray tasks of one driver, other jobs are Ray jobs.
+    The children of a parent are Ray tasks of one driver, other jobs are Ray jobs. `each` is what one process of many
+    needs, which may be on several machines where they all see our files.
     """
     place = place_of(settings, address)
-    asked = {"cpus": needs.cpus, "gpus": needs.gpus, "memory": needs.memory, "later": LATER, "together": child}
+    asked: dict[str, Any] = {
+        "cpus": needs.cpus,
+        "gpus": needs.gpus,
+        "memory": needs.memory,
+        "later": LATER,
+        "together": child,
+    }
+    asked["each"] = dict(each) if each and place.shared else None
     return replace(spec, ray=asdict(place) | asked), FOLLOWING
 
 

@@ -50,22 +50,23 @@ def begun(workspace: Workspace, folder: Path, script: str, data: Path, **given: 
         "inputs": {"rows": {**kind, "path": str(data)}, "factor": 3}, "outputs": {"scores": {"type": "uri_file"}},
         "max_concurrency_per_instance": 2, **given,
     }  # fmt: skip
+    plain = {key: value for key, value in plain.items() if value is not None}
     return create(workspace, parallel_job_of(plain, folder), wishes)
 
 
-def rows(workspace: Workspace, *, seconds: float = LONG) -> list[str]:
-    job = wait(workspace, "score", seconds=seconds)
-    assert job.status == "Completed", said(workspace)
-    return (outputs_of(workspace.home, "score") / "scores").read_text().splitlines()
+def rows(workspace: Workspace, name: str = "score", *, seconds: float = LONG) -> list[str]:
+    job = wait(workspace, name, seconds=seconds)
+    assert job.status == "Completed", (job.error, said(workspace, name))
+    return (outputs_of(workspace.home, name) / "scores").read_text().splitlines()
 
 
-def failed(workspace: Workspace) -> str:
-    assert wait(workspace, "score", seconds=LONG).status == "Failed", said(workspace)
-    return said(workspace)
+def failed(workspace: Workspace, name: str = "score") -> str:
+    assert wait(workspace, name, seconds=LONG).status == "Failed", said(workspace, name)
+    return said(workspace, name)
 
 
-def said(workspace: Workspace) -> str:
-    return b"".join(stream(workspace, "score")).decode()
+def said(workspace: Workspace, name: str = "score") -> str:
+    return b"".join(stream(workspace, name)).decode()
 
 
 def test_rows_come_in_the_order_of_the_files_whatever_is_ready_first(workspace: Workspace, tmp_path: Path) -> None:
