@@ -25,6 +25,21 @@ Correction = Literal["holm", "bh"]
 _CORRECT: dict[Correction, Callable[[Sequence[float]], tuple[float, ...]]] = {"holm": holm, "bh": benjamini_hochberg}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How two runs are compared: by which metrics, the first being the primary one, and with what margin.
+
+    Without names it is the first metric that both runs have, or every one. Holm's correction keeps the chance of any
+    false alarm: for gates. "bh" keeps the share of false ones: for exploring. `peeking` is for runs that still go on.
+    """
+
+    metrics: tuple[str, ...] = ()
+    every: bool = False
+    margin: float = MARGIN
+    correction: Correction = "bh"
+    peeking: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """One row that both runs answered and scored; `old` and `new` are the means of its repeats."""
@@ -133,19 +148,14 @@ def compare(
 def compare_all(
     before: Sequence[Sample],
     after: Sequence[Sample],
-    metrics: Sequence[str] = (),
-    *,
-    margin: float = MARGIN,
-    correction: Correction = "holm",
-    peeking: bool = False,
+    terms: Terms = Terms(),
 ) -> tuple[Comparison, ...]:
-    """Compare several metrics, the first being the primary one; without names, all that both runs have.
-
-    Holm's correction keeps the chance of any false alarm: for gates. "bh" keeps the share of false ones: for exploring.
-    """
-    metrics, paired = shared_metrics(before, after, metrics), pair(before, after)
-    found = [_compare(paired, metric, margin, peeking=peeking) for metric in metrics]
-    ps = _CORRECT[correction]([comparison.measured.test.p for comparison in found])
+    """Compare one metric or several, whose p-values are corrected together."""
+    metrics, paired = shared_metrics(before, after, terms.metrics), pair(before, after)
+    if not terms.metrics and not terms.every:
+        metrics = metrics[:1]
+    found = [_compare(paired, metric, terms.margin, peeking=terms.peeking) for metric in metrics]
+    ps = _CORRECT[terms.correction]([comparison.measured.test.p for comparison in found])
     return tuple(replace(one, p=p, asked=len(found)) for one, p in zip(found, ps, strict=True))
 
 

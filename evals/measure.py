@@ -11,13 +11,14 @@ import numpy as np
 from evals.statistics import clusters as by_cluster
 from evals.statistics.bootstrap import Floats
 from evals.statistics.clusters import clustered
-from evals.statistics.intervals import Interval, bca, newcombe_paired, standard_error, wilson
+from evals.statistics.intervals import Interval, bca, mean_t, newcombe_paired, standard_error, wilson
 from evals.statistics.paired import Test, mcnemar, paired_t, sign_flip
 from evals.statistics.power import rows_for_mean, rows_for_rate, visible_mean_change, visible_rate_change
 from evals.statistics.sequential import Looks
 from workspace.errors import Invalid
 
 MARGIN = 0.03
+MOST_TO_DRAW = 10_000  # rows, for the level of each run; the change is always drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +83,8 @@ def _means(before: Floats, after: Floats, margin: float) -> Difference:
     deviation = float(np.std(changes, ddof=1))
     return Difference(
         binary=False,
-        before=bca(before),
-        after=bca(after),
+        before=_level(before),
+        after=_level(after),
         change=bca(changes),
         test=sign_flip(changes),
         second_test=paired_t(changes),
@@ -91,6 +92,11 @@ def _means(before: Floats, after: Floats, margin: float) -> Difference:
         visible=visible_mean_change(len(changes), deviation) if deviation else visible_rate_change(len(changes), 0.0),
         rows_needed=rows_for_mean(margin, deviation),
     )
+
+
+def _level(values: Floats) -> Interval:
+    """Return the interval of a mean: of many rows it is normal, and drawing again would tell nothing new."""
+    return bca(values) if len(values) <= MOST_TO_DRAW else mean_t(values)
 
 
 def _clustered(before: Floats, after: Floats, clusters: list[str], margin: float, binary: bool) -> Difference:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -46,12 +45,13 @@ def pair(before: Iterable[Sample], after: Iterable[Sample]) -> Paired:
 
 def items(samples: Iterable[Sample]) -> dict[tuple[str, int], Item]:
     """Return the rows of a run by content and by how many rows have said the same so far, in the order of lines."""
-    seen: Counter[tuple[str, int]] = Counter()
-    found: dict[tuple[str, int], list[Sample]] = {}
+    seen: dict[tuple[str, int], int] = {}
+    found: dict[tuple[str, int], Item] = {}
     for sample in sorted(samples, key=lambda sample: (sample.epoch, sample.number)):
-        seen[sample.row, sample.epoch] += 1
-        found.setdefault((sample.row, seen[sample.row, sample.epoch]), []).append(sample)
-    return {key: tuple(item) for key, item in found.items()}
+        time = seen[sample.row, sample.epoch] = seen.get((sample.row, sample.epoch), 0) + 1
+        key = (sample.row, time)
+        found[key] = (*found[key], sample) if key in found else (sample,)
+    return found
 
 
 def value(item: Item, metric: str) -> float | None:

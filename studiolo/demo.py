@@ -11,6 +11,7 @@ from pathlib import Path
 import flows
 from catalog import embedded
 from evals import score, scorers
+from evals.compare import Terms
 from evals.reports import publish, words
 from flows.connections import Connection
 from serving.local import local_gateway
@@ -106,8 +107,8 @@ def demo(workspace: Workspace, folder: Path) -> Iterator[Event]:
     before, after = (runs[variant] for variant in VARIANTS)
     outputs = [folder / file for file in REPORTS]
     main, other = METRICS
-    published = publish.publish(workspace, before, after, metric=main, name="demo", outputs=outputs)
-    second = publish.publish(workspace, before, after, metric=other, name=f"demo-{other}")
+    published = publish.publish(workspace, before, after, terms=Terms(metrics=(main,)), name="demo", outputs=outputs)
+    second = publish.publish(workspace, before, after, terms=Terms(metrics=(other,)), name=f"demo-{other}")
     yield Finished(
         findings=tuple(
             Finding(each.report.comparison.metric, words.sentence(each.report.comparison))

@@ -12,6 +12,7 @@ from evals.reports.report import Report, clip, question
 from evals.samples import Sample
 
 LONGEST_TEXT = 2_000
+MOST_PASSED = 5_000  # cases that have nothing to say; beyond, a reader of JUnit would choke on them
 # What XML 1.0 cannot carry, not even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -45,19 +46,28 @@ def junit(report: Report) -> str:
 def _verdict(report: Report) -> Element:
     comparison = report.comparison
     case = _case(report, "verdict")
-    if not comparison.passed:
-        _say(case, "failure", words.headline(comparison), words.sentence(comparison), kind="regressed")
+    if not report.passed:
+        why = words.decision(report.decision) if report.decision else words.headline(comparison)
+        _say(
+            case, "failure", why.replace("\n- ", ": ", 1).replace("\n- ", "; "), words.sentence(comparison), kind="gate"
+        )
     elif comparison.verdict == "underpowered":
         _say(case, "skipped", words.headline(comparison), words.advice(comparison))
-    lines = (words.headline(comparison), words.sentence(comparison), *words.cautions(comparison))
+    lines = [words.headline(comparison), words.sentence(comparison), *report.notes, *words.cautions(comparison)]
+    lines += report.decision.warnings if report.decision else ()
+    if len(comparison.pairs) > MOST_PASSED:
+        lines.append(f"Rows that did not get worse are named up to {MOST_PASSED:,}.")
     SubElement(case, "system-out").text = _clean("\n".join(lines))
     return case
 
 
 def _rows(report: Report) -> Iterable[Element]:
     comparison = report.comparison
+    passed = 0
     for pair in comparison.pairs:
-        yield _pair(report, pair)
+        passed += pair.change >= 0
+        if pair.change < 0 or passed <= MOST_PASSED:
+            yield _pair(report, pair)
     for row in comparison.unscored:
         yield _unscored(report, row)
     for which, samples in ((report.before, comparison.only_before), (report.after, comparison.only_after)):
@@ -72,7 +82,7 @@ def _pair(report: Report, pair: Pair) -> Element:
     if pair.change < 0:
         answers = f"expected: {pair.after.expected}\nbefore: {pair.before.answer}\nafter: {pair.after.answer}"
         told = f"{question(pair.after)}\n{answers}"
-        if report.comparison.passed:
+        if report.passed:
             SubElement(case, "system-out").text = _clean(f"got worse\n{told}")
         else:
             before, after = (words.score(value, report.comparison) for value in (pair.old, pair.new))

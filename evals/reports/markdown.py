@@ -29,12 +29,14 @@ def markdown(report: Report) -> str:
     comparison = report.comparison
     parts = [
         MARKER,
-        f"## {_SIGNS[comparison.verdict]} {words.headline(comparison)}",
+        _head(report),
         f"**{_escape(report.after)}** against **{_escape(report.before)}**",
         _escape(words.sentence(comparison)),
         words.advice(comparison),
-        *(f"> {caution}" for caution in words.cautions(comparison)),
+        *(f"> {_escape(caution)}" for caution in (*report.notes, *words.cautions(comparison))),
         _numbers(report),
+        _others(report),
+        _slices(comparison),
         _flips("Broke" if comparison.measured.binary else "Got worse", comparison.losses, comparison),
         _flips("Fixed" if comparison.measured.binary else "Got better", comparison.gains, comparison),
         _left_out(comparison),
@@ -42,6 +44,48 @@ def markdown(report: Report) -> str:
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
     return text if len(text) <= LARGEST else text[:LARGEST].rpartition("\n")[0] + "\n\nCut here; the page has it all.\n"
+
+
+def _head(report: Report) -> str:
+    headline = f"{_SIGNS[report.comparison.verdict]} {words.headline(report.comparison)}"
+    made = report.decision
+    if made is None:
+        return f"## {headline}"
+    lines = [f"## {'✅' if made.passed else '❌'} {made.word}", f"**{headline}**"]
+    lines += [f"- ❌ {_escape(reason)}" for reason in made.failures]
+    return (
+        "\n\n".join(lines[:2]) + "\n\n" + "\n".join([*lines[2:], *(f"- ⚠️ {_escape(told)}" for told in made.warnings)])
+    )
+
+
+def _others(report: Report) -> str:
+    if not report.others:
+        return ""
+    rows = [
+        (
+            other.metric,
+            words.headline(other),
+            words.change(other.measured.change.estimate, other),
+            words.span(other.measured.change, other),
+            words.p_value(other.p),
+        )
+        for other in report.comparisons
+    ]
+    return "### All metrics\n\n" + _table(("metric", "verdict", "change", "95 % interval", "corrected p"), rows)
+
+
+def _slices(comparison: Comparison) -> str:
+    rows = [
+        (
+            part.name,
+            f"{part.rows:,}",
+            words.change(part.measured.change.estimate, comparison),
+            words.span(part.measured.change, comparison),
+            words.p_value(part.p),
+        )
+        for part in comparison.slices[:MOST_FLIPS]
+    ]
+    return "### Slices\n\n" + _table(("slice", "rows", "change", "95 % interval", "corrected p"), rows) if rows else ""
 
 
 def _numbers(report: Report) -> str:

@@ -5,24 +5,35 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evals import samples
-from evals.compare import MARGIN, Comparison, compare
+import orjson
+
+from evals.baselines import Baseline
+from evals.compare import Comparison, Pair, Terms, compare_all
+from evals.gate import Decision, Gate, decide, locks
 from evals.reports import words
+from evals.reports.annotations import github
 from evals.reports.junit import junit
 from evals.reports.markdown import markdown
 from evals.reports.page import page
 from evals.reports.report import Fact, Report
-from evals.score import SCORED_RUN
-from workspace import Asset, Run, RunRecord, Workspace
-from workspace.errors import Invalid, NotFound
+from evals.reports.sides import Side, data_changed, of_baseline, of_run
+from evals.reports.sides import scored as scored
+from workspace import Asset, Run, Workspace
+from workspace.errors import Invalid
 from workspace.paths import write_atomically
 
-FILES = {".html": "report.html", ".md": "report.md", ".xml": "junit.xml", ".json": "report.json"}
+FILES = {
+    ".html": "report.html",
+    ".md": "report.md",
+    ".xml": "junit.xml",
+    ".json": "report.json",
+    ".txt": "annotations.txt",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +50,7 @@ def publish(
     before: str,
     after: str,
     *,
-    metric: str | None = None,
-    margin: float = MARGIN,
+    terms: Terms = Terms(),  # noqa: B008 - frozen
     name: str | None = None,
     outputs: Sequence[Path] = (),
 ) -> Published:
@@ -48,25 +58,68 @@ def publish(
 
     `outputs` are further copies, each by its ending: .html, .md, .xml, .json. `name` names the report asset.
     """
+    check_outputs(outputs)
+    old, new = of_run(workspace, before), of_run(workspace, after)
+    return _publish(workspace, old, new, terms=terms, name=name, outputs=outputs)
+
+
+def gate(
+    workspace: Workspace,
+    baseline: Baseline,
+    after: str,
+    rules: Gate,
+    *,
+    data_file: str | None = None,
+    outputs: Sequence[Path] = (),
+) -> Published:
+    """Compare a run with a baseline and decide whether it may pass; `data_file` is where its rows stand."""
+    check_outputs(outputs)
+    new = of_run(workspace, after)
+    if data_file is not None:
+        new = replace(new, data_file=data_file)
+    return _publish(workspace, of_baseline(baseline), new, terms=rules.terms, rules=rules, outputs=outputs)
+
+
+def check_outputs(outputs: Sequence[Path]) -> None:
+    """Refuse endings that no report has, before anything is done."""
     for path in outputs:
         if path.suffix not in FILES:
             raise Invalid(f"no report ends in {path.suffix!r}: {str(path)!r}", hint=f"use {', '.join(FILES)}")
-    old, new = scored(workspace, before), scored(workspace, after)
-    comparison = compare(samples.read(old.directory), samples.read(new.directory), metric, margin=margin)
-    name = name or re.sub(r"[^\w.-]+", "-", f"{_subject(old)}-{_subject(new)}", flags=re.ASCII)[:200]
-    params = {"before": old.name, "after": new.name, "metric": comparison.metric, "margin": margin}
-    with workspace.run("comparison", inputs=[old, new], params=params, tags={"verdict": comparison.verdict}) as run:
+
+
+def _publish(
+    workspace: Workspace,
+    old: Side,
+    new: Side,
+    *,
+    terms: Terms,
+    rules: Gate | None = None,
+    name: str | None = None,
+    outputs: Sequence[Path] = (),
+) -> Published:
+    comparison, *others = compare_all(old.samples, new.samples, terms)
+    decision = None if rules is None else _decided(workspace, (comparison, *others), rules, new)
+    name = name or re.sub(r"[^\w.-]+", "-", f"{old.name}-{new.name}", flags=re.ASCII)[:200]
+    params = {"before": old.name, "after": new.name, "metric": comparison.metric, "margin": terms.margin}
+    tags = {"verdict": comparison.verdict} | ({} if decision is None else {"gate": decision.word})
+    inputs = [side.record for side in (old, new) if side.record is not None]
+    with workspace.run("comparison", inputs=inputs, params=params, tags=tags) as run:
         run.log_metrics(_metrics(comparison))
         report = Report(
             name=name,
-            before=_subject(old),
-            after=_subject(new),
+            before=old.name,
+            after=new.name,
             comparison=comparison,
-            facts=_facts(workspace, old, new, comparison.metric),
+            others=tuple(others),
+            decision=decision,
+            notes=tuple(note for note in (data_changed(old, new),) if note),
+            facts=tuple(
+                Fact(key, old.facts.get(key, ""), new.facts.get(key, "")) for key in {**old.facts, **new.facts}
+            ),
             lineage=_lineage(workspace, name, run),
             run_id=run.run_id,
             written=f"{datetime.now(UTC):%-d %B %Y, %H:%M} UTC",
-            data_file=_data_file(workspace, new),
+            data_file=new.data_file,
         )
         texts = render(report)
         folder = run.directory / "artifacts" / "report"
@@ -79,62 +132,92 @@ def publish(
     return Published(report, asset, tuple(outputs))
 
 
+def _decided(workspace: Workspace, comparisons: Sequence[Comparison], rules: Gate, new: Side) -> Decision:
+    decision = decide(comparisons, rules)
+    locked = locks(workspace, new.samples, [comparison.metric for comparison in comparisons])
+    return replace(decision, failures=(*decision.failures, *locked))
+
+
 def render(report: Report) -> Mapping[str, str]:
     """Return the text of every file of a report, by its name."""
     return {
         "report.html": page(report),
         "report.md": markdown(report),
         "junit.xml": junit(report),
-        "report.json": json.dumps(summary(report), indent=1, ensure_ascii=False, default=str) + "\n",
+        "annotations.txt": github(report),
+        "report.json": _json(summary(report)),
     }
 
 
 def summary(report: Report, *, rows: bool = True) -> dict[str, Any]:
-    """Return a report as plain data: the verdict, the numbers, the settings and, if wanted, every row."""
+    """Return a report as plain data: the verdict, the numbers, the settings and, if wanted, every row.
+
+    Rows that did not change are told by their scores; what was asked and answered is in the logs of the runs.
+    """
     comparison = report.comparison
     head = {
         "name": report.name,
         "run_id": report.run_id,
         "before": report.before,
         "after": report.after,
+        **_told(comparison),
+        "passed": report.passed,
+        "decision": report.decision,
+        "notes": report.notes,
+        "others": [_told(other) for other in report.others],
+        "facts": report.facts,
+    }
+    if rows:
+        head["samples"] = {
+            "pairs": [_pair(pair) for pair in comparison.pairs],
+            "unscored": comparison.unscored,
+            "only_before": comparison.only_before,
+            "only_after": comparison.only_after,
+        }
+    return head
+
+
+def as_json(told: Mapping[str, Any]) -> str:
+    """Return a summary as one line of JSON."""
+    return orjson.dumps(told, default=str).decode()
+
+
+def _told(comparison: Comparison) -> dict[str, Any]:
+    return {
         "metric": comparison.metric,
         "verdict": comparison.verdict,
         "headline": words.headline(comparison),
-        "passed": comparison.passed,
         "not_worse": comparison.not_worse,
         "margin": comparison.margin,
+        "p": comparison.p,
         "rows": len(comparison.pairs),
+        "repeats": comparison.repeats,
         "broke": len(comparison.losses),
         "fixed": len(comparison.gains),
         "unscored": len(comparison.unscored),
         "only_before": len(comparison.only_before),
         "only_after": len(comparison.only_after),
-        "measured": asdict(comparison.measured),
-        "facts": [asdict(fact) for fact in report.facts],
+        "edited": [after.label for _, after in comparison.edited],
+        "duplicates": [sample.label for sample in comparison.duplicates],
+        "measured": comparison.measured,
+        "slices": comparison.slices,
     }
-    if rows:
-        lists = ("pairs", "unscored", "only_before", "only_after")
-        head["samples"] = {which: [asdict(row) for row in getattr(comparison, which)] for which in lists}
-    return head
 
 
-def scored(workspace: Workspace, ref: str) -> RunRecord:
-    """Return the scoring that a reference means: itself, or the newest one of that flow run."""
-    run = workspace.runs.get(ref)
-    if run.kind == "eval":
-        return run
-    scorings = [record for record in workspace.runs.list(kind="eval", limit=10_000) if _scores(record, run)]
-    if not scorings:
-        raise NotFound(f"run {run.name!r} has no scores", hint=f"first `studiolo eval score {run.name} --scorer exact`")
-    return max(scorings, key=lambda record: record.started_at)
+def _pair(pair: Pair) -> dict[str, Any]:
+    told = {"row": pair.after.label, "number": pair.after.number, "old": pair.old, "new": pair.new}
+    return told | ({"before": pair.before, "after": pair.after} if pair.change else {})
 
 
-def _scores(record: RunRecord, run: RunRecord) -> bool:
-    return record.tags.get(SCORED_RUN) == run.run_id and record.status == "FINISHED"
+def _json(told: Mapping[str, Any]) -> str:
+    try:
+        return orjson.dumps(told, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+    except TypeError:  # halves of surrogate pairs, which an answer may hold
+        return json.dumps(told, default=_plain, indent=1) + "\n"
 
 
-def _subject(scoring: RunRecord) -> str:
-    return str(scoring.params.get("run") or scoring.name)
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def _metrics(comparison: Comparison) -> dict[str, float]:
@@ -149,45 +232,6 @@ def _metrics(comparison: Comparison) -> dict[str, float]:
         "rows": float(len(comparison.pairs)),
     }
     return numbers if measured.visible is None else numbers | {"visible": measured.visible}
-
-
-def _facts(workspace: Workspace, before: RunRecord, after: RunRecord, metric: str) -> tuple[Fact, ...]:
-    old, new = (_settings(workspace, record, metric) for record in (before, after))
-    return tuple(Fact(name, old.get(name, ""), new.get(name, "")) for name in {**old, **new})
-
-
-def _settings(workspace: Workspace, scoring: RunRecord, metric: str) -> dict[str, str]:
-    """Return what a scored run was made of, each setting by the name people give it."""
-    run = workspace.runs.get(scoring.tags[SCORED_RUN])
-    found = {"run id": run.run_id}
-    for asset in _made_of(workspace, run):
-        key, told = asset.kind, f"{asset.name}:{asset.version}"
-        found[key] = f"{found[key]}, {told}" if key in found else told
-        found[f"{key} hash"] = f"{found[f'{key} hash']}, {asset.digest}" if f"{key} hash" in found else asset.digest
-    found |= {key: str(value) for key, value in run.params.items() if key in ("variant", "column_mapping") and value}
-    git = run.environment.get("git") or {}
-    if commit := git.get("commit"):
-        found["commit"] = f"{commit}{' with uncommitted changes' if git.get('dirty') else ''}"
-    found["scorer"] = metric
-    details = [sample.scores[metric].details for sample in samples.read(scoring.directory) if metric in sample.scores]
-    for key, told in (("model", "judge"), ("rubric", "rubric hash")):
-        if values := sorted({str(detail[key]) for detail in details if key in detail}):
-            found[told] = ", ".join(values)
-    return found
-
-
-def _made_of(workspace: Workspace, run: RunRecord) -> list[Asset]:
-    sources = [edge.source for edge in workspace.lineage.upstream(run, depth=1)]
-    nodes = sorted(node for node in sources if not node.startswith("run:"))
-    order = {"flow": 0, "data": 1, "model": 2}
-    assets = [workspace.assets.get(*node.split(":", 1)) for node in nodes]
-    return sorted(assets, key=lambda asset: order.get(asset.kind, 3))
-
-
-def _data_file(workspace: Workspace, scoring: RunRecord) -> str:
-    run = workspace.runs.get(scoring.tags[SCORED_RUN])
-    data = [asset for asset in _made_of(workspace, run) if asset.kind == "data"]
-    return str(data[0].properties.get("filename", data[0].name)) if data else ""
 
 
 def _lineage(workspace: Workspace, name: str, run: Run) -> str:

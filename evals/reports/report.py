@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evals.compare import Comparison
+from evals.gate import Decision
 from evals.samples import Sample, as_text
 
 LONGEST_TEXT = 4_000
@@ -26,7 +27,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One comparison and where it comes from; `data_file` and a row's number are a place to point an editor at."""
+    """One comparison and where it comes from; `data_file` and a row's number are a place to point an editor at.
+
+    `others` are the further metrics, `decision` is what a gate said, `notes` are what a reader must know besides.
+    """
 
     name: str
     before: str
@@ -37,6 +41,19 @@ class Report:
     run_id: str
     written: str
     data_file: str = ""
+    others: tuple[Comparison, ...] = ()
+    decision: Decision | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate lets it through; without one, whether nothing has regressed. The exit code says the same."""
+        return self.comparison.passed if self.decision is None else self.decision.passed
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """All metrics, the primary one first."""
+        return (self.comparison, *self.others)
 
 
 def question(sample: Sample) -> str:

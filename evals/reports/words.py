@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evals.compare import Comparison
+from evals.gate import Decision
 from evals.samples import Sample
 from evals.statistics.intervals import Interval
 from evals.statistics.power import POWER
@@ -18,6 +19,11 @@ def headline(comparison: Comparison) -> str:
     if comparison.verdict == "no detectable change":
         return f"no detectable change (could see at least {size(visible or 0.0, comparison)})"
     return comparison.verdict
+
+
+def decision(made: Decision) -> str:
+    """Return what the gate decided and why, the reasons a line each."""
+    return "\n".join((made.word, *(f"- {reason}" for reason in made.failures)))
 
 
 def sentence(comparison: Comparison) -> str:

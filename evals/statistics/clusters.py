@@ -11,7 +11,7 @@ import numpy as np
 from evals.statistics import bootstrap
 from evals.statistics.bootstrap import DRAWS, Floats
 from evals.statistics.distributions import t_quantile, t_two_sided
-from evals.statistics.intervals import CONFIDENCE, Interval, Values, mean_t, newcombe_paired, wilson
+from evals.statistics.intervals import CONFIDENCE, Interval, Values, newcombe_paired, wilson
 from evals.statistics.paired import Test, every_sign
 from workspace.errors import Invalid
 
@@ -106,7 +106,7 @@ def rate(of: Clustered, *, confidence: float = CONFIDENCE) -> Interval:
     return Interval(of.mean, shown.low, shown.high, f"Wilson, {of.count:,} clusters")
 
 
-def fitting_interval(of: Clustered, *, confidence: float = CONFIDENCE) -> Interval:
+def interval(of: Clustered, *, confidence: float = CONFIDENCE) -> Interval:
     """Return the interval of a mean that fits: by t, or by the wild bootstrap where clusters are few."""
     return wild_interval(of, confidence=confidence) if of.few else t_interval(of, confidence=confidence)
 
@@ -136,11 +136,6 @@ def change_of_rate(both: int, lost: int, won: int, neither: int, *, clusters: in
     share = clusters / (both + lost + won + neither)
     shown = newcombe_paired(both * share, lost * share, won * share, neither * share)
     return Interval(shown.estimate, shown.low, shown.high, f"Newcombe, {clusters:,} clusters")
-
-
-def plain_or_clustered(values: Values, clusters: Sequence[Hashable] | None) -> Interval:
-    """Return a t interval of a mean, by clusters where there are some."""
-    return mean_t(values) if clusters is None else fitting_interval(clustered(values, clusters))
 
 
 def _cr1(sums: Floats, sizes: Floats) -> float:

@@ -80,8 +80,7 @@ def _fit(wins: Floats) -> Floats:
 
 
 def _covariance(wins: Floats, strengths: Floats) -> Floats:
-    inverse = np.linalg.pinv(_information(wins + wins.T, _chances(strengths))).astype(np.float64)
-    return inverse
+    return np.linalg.pinv(_information(wins + wins.T, _chances(strengths))).astype(np.float64)
 
 
 def _chances(strengths: Floats) -> Floats:

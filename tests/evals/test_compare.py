@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from evals.compare import compare, compare_all
+from evals.compare import Terms, compare, compare_all
 from evals.pairing import pair
 from evals.samples import Sample, Score
 from workspace.errors import Invalid, NotFound
@@ -122,7 +122,11 @@ def two_metrics(samples: tuple[Sample, ...], marks: str) -> tuple[Sample, ...]:
 def test_several_metrics_are_corrected_together_and_the_verdict_follows(sampled: Sampled) -> None:
     before, after = "+" * 6 + "-" * 30, "-" * 6 + "-" * 30
     assert compare(sampled(before), sampled(after)).verdict == "regressed"
-    first, second = compare_all(two_metrics(sampled(before), "+" * 36), two_metrics(sampled(after), "+" * 36))
+    first, second = compare_all(
+        two_metrics(sampled(before), "+" * 36),
+        two_metrics(sampled(after), "+" * 36),
+        Terms(every=True, correction="holm"),
+    )
     assert (first.metric, second.metric) == ("exact", "other")
     assert first.p == pytest.approx(2 * first.measured.test.p)
     assert first.verdict == "underpowered"

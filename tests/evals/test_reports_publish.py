@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from evals import scorers
-from evals.reports.publish import publish, scored
+from evals.reports.publish import publish
+from evals.reports.sides import scored
 from evals.score import score
 from workspace import RunRecord, Workspace
 from workspace.errors import Invalid, NotFound
@@ -35,7 +36,7 @@ def test_the_report_is_kept_as_an_asset_with_all_its_files(two_runs: Workspace) 
     asset = publish(two_runs, "bad", "good", name="mine").asset
     assert asset.ref == "report:mine:1"
     files = {path.name for path in two_runs.assets.path(asset).iterdir()}
-    assert files == {"report.html", "report.md", "junit.xml", "report.json"}
+    assert files == {"report.html", "report.md", "junit.xml", "report.json", "annotations.txt"}
 
 
 def test_lineage_leads_from_the_report_to_runs_flow_and_data(two_runs: Workspace) -> None:
