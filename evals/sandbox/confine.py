@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-_PDEATHSIG, _SUBREAPER = 1, 36
+_PDEATHSIG, _SUBREAPER, _DROP = 1, 36, 24
 _MOUNTS, _UTS, _IPC, _USER, _PIDS, _NETWORK = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 _READ_ONLY, _NO_SUID, _NO_DEVICES, _NO_EXEC, _REMOUNT, _BIND = 1, 2, 4, 8, 32, 4096
 _RECURSIVE, _PRIVATE, _DETACH = 16384, 1 << 18, 2
@@ -55,6 +55,9 @@ def _first(told: dict[str, Any], held: dict[str, Any]) -> None:
 
 def _become(told: dict[str, Any], held: dict[str, Any]) -> None:
     own_files = held["files"]
+    if os.geteuid() == 0:  # what root has lost here it does not get again
+        for capability in range(64):
+            libc.prctl(_DROP, capability, 0, 0, 0)
     if os.geteuid() == 0 and own_files:
         os.setgroups([])
         os.setresgid(told["user"], told["user"], told["user"])

@@ -11,6 +11,7 @@ _CREATE, _ADD, _RESTRICT = 444, 445, 446  # the numbers of its system calls on e
 _VERSION, _BENEATH = 1, 1
 _EXECUTE, _WRITE, _READ, _LIST = 1, 2, 4, 8
 _ALL = (1 << 13) - 1  # of the first version
+_NEVER = 1 << 6 | 1 << 9 | 1 << 11  # devices and sockets are made nowhere
 _SINCE = ((2, 1 << 13), (3, 1 << 14), (5, 1 << 15))  # moving, truncating, commands to devices
 _OF_FILES = _EXECUTE | _WRITE | _READ | (1 << 14) | (1 << 15)
 _NO_NEW_PRIVILEGES = 38
@@ -30,7 +31,7 @@ def allow_only(*, read: Iterable[str], write: Iterable[str]) -> bool:
     if rules < 0:
         return False
     try:
-        for places, rights in ((read, _EXECUTE | _READ | _LIST), (write, handled)):
+        for places, rights in ((read, _EXECUTE | _READ | _LIST), (write, handled & ~_NEVER)):
             for place in places:
                 _allow(libc, rules, place, rights & handled)
         return bool(libc.syscall(_RESTRICT, rules, 0) == 0)

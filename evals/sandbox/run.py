@@ -79,8 +79,8 @@ def run(program: str, *, limits: Limits | None = None, network: bool = False) ->
             os.close(held)
             output, stopped = _watched(process, word, limits)
             seconds = time.monotonic() - began
-            protections = json.loads(os.read(shown, 4096) or b"{}")
-            said = os.read(told, 8192).decode("utf-8", "replace")
+            protections = json.loads(_read(shown) or b"{}")
+            said = _read(told).decode("utf-8", "replace")
         if not protections or (process.returncode == REFUSED and not said):
             raise _not_run(protections, output, network=network)
     first, _, mistake = said.partition("\n")
@@ -96,6 +96,15 @@ def _pipe() -> Iterator[tuple[int, int]]:
         yield reads, writes
     finally:
         os.close(reads)
+
+
+def _read(pipe: int) -> bytes:
+    """What stands in a pipe; whoever may still hold its other end is not waited for."""
+    os.set_blocking(pipe, False)
+    try:
+        return os.read(pipe, 8192)
+    except BlockingIOError:
+        return b""
 
 
 def _started(place: Path, limits: Limits, *, network: bool, report: int, held: int) -> subprocess.Popen[bytes]:
@@ -158,6 +167,7 @@ def _watched(process: subprocess.Popen[bytes], word: str, limits: Limits) -> tup
         pass  # it has ended before it was told its word: the exit says why
     finally:
         _end(process)
+        said += _rest(stdout.fileno(), limits.output)
         stdout.close()
     return said[: limits.output].decode("utf-8", "replace"), stopped
 
@@ -169,6 +179,14 @@ def _not_run(held: Mapping[str, Any], output: str, *, network: bool) -> Unavaila
         why = "the kernel offers nothing that keeps it off the network"
         return Unavailable(f"the program was not run: {why}", hint="`network: true` runs it all the same")
     return Unavailable("the program was not run: nothing keeps it from root's files", hint="do not run it as root")
+
+
+def _rest(pipe: int, most: int) -> bytes:
+    """What it has said between the last look and its end."""
+    rest = bytearray()
+    while len(rest) <= most and (block := _read(pipe)):
+        rest += block
+    return bytes(rest)
 
 
 def _too_much(pid: int, limits: Limits) -> str | None:

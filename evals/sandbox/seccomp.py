@@ -12,7 +12,6 @@ _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000  # the low half of a refusal is errno
 _EPERM, _EACCES, _ENOSYS = 1, 13, 38
 _NUMBER, _ARCHITECTURE, _FIRST = 0, 4, 16  # where the call's data has them
 _NEW_NAMESPACES = 0x7E020080
-_UNIX = 1
 _X32 = 0x40000000
 
 # Of each machine: its name for audits, then the numbers of what is refused, of signals, of clone, of socket.
@@ -46,8 +45,8 @@ _CLONE3 = 435  # its flags lie in memory, where no filter can read: libc falls b
 def refuse(*, sockets: bool, signals: bool = False) -> bool:
     """Refuse this process, and all it starts, what no program of a test needs.
 
-    `sockets` refuses those that lead anywhere, `signals` those to anyone, itself included. Returns False where the
-    kernel or the machine has no such filter.
+    `sockets` refuses all that could lead anywhere, also to services of this machine, `signals` those to anyone, itself
+    included. Returns False where the kernel or the machine has no such filter.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0 or platform.machine() not in _MACHINES:
@@ -77,9 +76,8 @@ def _program(machine: str, *, sockets: bool, signals: bool) -> list[tuple[int, i
     ]
     for number in numbers:
         code += [(_EQUALS, 0, 1, number), (_RETURN, 0, 0, _REFUSE | _EPERM)]
-    code += [(_EQUALS, 0, 3, clone), (_LOAD, 0, 0, _FIRST), (_SET, 0, 5 if sockets else 1, _NEW_NAMESPACES)]
-    code += [(_RETURN, 0, 0, _REFUSE | _EPERM)]
     if sockets:
-        code += [(_EQUALS, 0, 3, socket), (_LOAD, 0, 0, _FIRST), (_EQUALS, 1, 0, _UNIX)]
-        code += [(_RETURN, 0, 0, _REFUSE | _EACCES)]
+        code += [(_EQUALS, 0, 1, socket), (_RETURN, 0, 0, _REFUSE | _EACCES)]
+    code += [(_EQUALS, 0, 3, clone), (_LOAD, 0, 0, _FIRST), (_SET, 0, 1, _NEW_NAMESPACES)]
+    code += [(_RETURN, 0, 0, _REFUSE | _EPERM)]
     return [*code, (_RETURN, 0, 0, _ALLOW)]

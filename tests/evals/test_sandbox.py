@@ -214,16 +214,17 @@ def test_where_no_namespaces_are_the_network_is_refused_all_the_same_and_the_sco
         f"open({str(secret)!r}).read()",
         f"open({str(secret)!r}, 'w')",
         "import os; os.kill(os.getppid(), 9)",
+        "import socket; socket.socket(socket.AF_UNIX)",
+        "import os, stat; os.mknod('disk', stat.S_IFBLK | 0o600, os.makedev(8, 0))",
         "open('mine', 'w').write('here')\nassert open('mine').read() == 'here'",
     ]
     ended = subprocess.run(
         [sys.executable, "-c", WITHOUT_NAMESPACES, json.dumps(programs)], capture_output=True, text=True, check=True
     )
-    fine, online, escaped, read, written, killed, own = json.loads(ended.stdout)
+    fine, online, escaped, read, written, killed, local, device, own = json.loads(ended.stdout)
     assert fine[0] is None
     assert fine[1] == {"namespaces": False, "network": True, "files": True, "system_calls": True}
-    assert "PermissionError" in online[0]
-    assert all("PermissionError" in each[0] for each in (read, written, killed))
+    assert all("PermissionError" in each[0] for each in (online, read, written, killed, local, device))
     assert (escaped[0], own[0], secret.read_text()) == (None, None, "hidden")
     assert not harnesses()
 
