@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from jobs.files.parallel_job import ParallelJob
     from jobs.files.pipeline import PipelineJob
     from jobs.files.spark import SparkJob
-    from jobs.files.transfer_nodes import ImportDataJob
+    from jobs.files.transfer_nodes import ExportDataJob, ImportDataJob, ImportJob
+    from jobs.monitors.job import MonitorJob
 
 
 def create(workspace: Workspace, job: Job, wishes: Wishes | None = None) -> JobRecord:
@@ -41,4 +42,17 @@ def create(workspace: Workspace, job: Job, wishes: Wishes | None = None) -> JobR
         from jobs.imports import submit_import
 
         return submit_import(workspace, cast("ImportDataJob", job), wishes)
+    if type(job).__name__ == "ImportJob":
+        from jobs.imports import of_import, submit_import
+
+        imported = cast("ImportJob", job)
+        return submit_import(workspace, of_import(imported, imported.outputs), wishes)
+    if type(job).__name__ == "ExportDataJob":
+        from jobs.exports import submit_export
+
+        return submit_export(workspace, cast("ExportDataJob", job), wishes)
+    if type(job).__name__ == "MonitorJob":
+        from jobs.monitors.job import submit_monitor
+
+        return submit_monitor(workspace, cast("MonitorJob", job), wishes)
     raise Invalid(f"jobs of type {type(job).__name__} cannot be run")

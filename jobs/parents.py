@@ -28,6 +28,7 @@ from typing import Any
 from jobs import records, states
 from jobs.children import cancel_children
 from jobs.create import create
+from jobs.data import places
 from jobs.files import job_of
 from jobs.files.command import Job
 from jobs.files.environment import Environment
@@ -45,7 +46,7 @@ from jobs.spec import DIRECT, WRITABLE, BoundInput, Spec
 from jobs.submit import Wishes, bound_output, keep_code, name_of, record_job, refuse_outputs
 from jobs.variables import passed
 from workspace import environment as machine
-from workspace.errors import Conflict, StudioloError
+from workspace.errors import Conflict, NotFound, StudioloError
 from workspace.home import Workspace
 from workspace.paths import write_atomically
 from workspace.run_names import refuse_names
@@ -150,6 +151,16 @@ class Family:
     def output(self, name: str) -> Path:
         """Return where this job writes an output: it is shown, and becomes an asset, when the job has completed."""
         return attempt_folder(self.workspace.home, self.job.name, self.job.attempt).outputs / name
+
+    def given(self, name: str) -> Path:
+        """Return where data lies that this job was given."""
+        bound = self.spec.inputs.get(name)
+        if not isinstance(bound, BoundInput):
+            raise NotFound(f"job {self.job.name!r} has no data {name!r}")
+        if bound.asset:
+            kind = bound.asset.partition(":")[0]
+            return places.content(self.workspace, self.workspace.assets.get(kind, bound.asset))
+        return places.find(self.workspace, target(bound.path, Path(self.spec.folder)))
 
     def name_of(self, step: str) -> str:
         """Return what the child of a step is called."""

@@ -11,6 +11,7 @@ from jobs.files.ports import InputPort, OutputPort
 from jobs.files.reading import Place
 from jobs.files.record import Record
 from jobs.files.shapes import ByKind, Choice, Definitions, Either, Named, Schema, Shape
+from workspace.errors import Invalid, Location
 
 ImportKind = Literal["azuresqldb", "azuresynapseanalytics", "snowflake"]
 CopyMode = Literal["merge_with_overwrite", "fail_if_conflict"]
@@ -80,6 +81,17 @@ ImportSource = Annotated[
         }
     ),
 ]
+
+
+def import_source(given: Mapping[str, Any], *, at: Location) -> DatabaseSource | FileSource:
+    """Return where data is, by the ports of an import component: `type`, `connection`, and `query` or `path`."""
+    where = "query" if given.get("query") else "path"
+    if not given.get("connection") or not given.get(where):
+        raise Invalid("an import needs a `connection`, and a `query` or a `path`", at=at)
+    connection = str(given["connection"])
+    if where == "query":
+        return DatabaseSource(type=given.get("type", "azuresqldb"), connection=connection, query=str(given["query"]))
+    return FileSource(type="s3", connection=connection, path=str(given["path"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

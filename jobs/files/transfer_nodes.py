@@ -1,9 +1,9 @@
-"""Steps that move data: copy, which is run as a command; import and export, which can be read and are not run here."""
+"""Steps that move data: copy, which is run as a command; import and export, by what connections lead to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from jobs.files.command import Job
@@ -98,7 +98,7 @@ class ImportJob(Transfer):
     def settle(self, place: Place, written: Mapping[str, Any]) -> ImportJob:
         if "compute" in written:
             raise place.under("compute").refused("an import has no `compute`")
-        return self
+        return replace(self, outputs={"output": self.output})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,3 +142,7 @@ class ExportDataJob(Transfer):
         if "inputs" in written:
             check_only(place.under("inputs"), self.inputs, "source")
         return self
+
+
+# Steps whose work is not known by what they are given: what is elsewhere changes without us.
+ELSEWHERE = (ImportJob, ImportDataJob, ExportDataJob)

@@ -12,6 +12,7 @@ from jobs import foreign
 from jobs.files.control_flow import DoWhile, IfElse, ParallelFor
 from jobs.files.pipeline import PipelineComponent, PipelineJob
 from jobs.files.ports import Value
+from jobs.files.transfer_nodes import ELSEWHERE
 from jobs.parents import Family, lead
 from jobs.pipelines import flow, reuse
 from jobs.pipelines.order import order_of
@@ -110,6 +111,8 @@ class Pipeline:
         """Return why a step must run; nothing where it may be used again."""
         if self.job.settings.force_rerun:
             return "force_rerun is set"
+        if isinstance(step, ELSEWHERE):
+            return "what is elsewhere may have changed"
         if not getattr(component_of(step), "is_deterministic", True):
             return "its component is not deterministic"
         return "" if parts.can_be_reused else "it writes to one of its inputs"

@@ -20,7 +20,7 @@ from jobs.files.ports import Output, Value
 from jobs.files.reading import Origin
 from jobs.files.spark import SparkJob, SparkResources
 from jobs.files.sweep import Sampling, SweepJob, Trial
-from jobs.files.transfer_nodes import CopyJob, CopyNode
+from jobs.files.transfer_nodes import CopyJob, CopyNode, ExportDataJob, ImportDataJob, ImportJob, Transfer
 from jobs.foreign import check_keys
 from jobs.pipelines.copying import command_of
 from jobs.pipelines.submission import data_type, promoted
@@ -45,7 +45,7 @@ class Around:
 
 def job_of_step(key: str, step: Any, inputs: Mapping[str, Value], *, around: Around, wiring: Wiring, name: str) -> Job:
     """Return the job that does a step; `inputs` are what `wiring.inputs_of` gives, `name` what it will be called."""
-    if not isinstance(step, Node | CopyJob):
+    if not isinstance(step, Node | Transfer):
         return _in_place(key, step, around=around, wiring=wiring, name=name)
     if not isinstance(step, PipelineNode) and _is_open(step):
         own = {name: each for name, each in step.origin.written.items() if name not in _APART}
@@ -178,7 +178,26 @@ def _copy(step: Any, said: dict[str, Any], _: Around) -> CommandJob:
     return CommandJob(**said, type="command", command=command_of(said["inputs"], said["outputs"], mode))
 
 
+def _import_data(step: ImportDataJob, said: dict[str, Any], _: Around) -> ImportDataJob:
+    del said["inputs"]
+    return ImportDataJob(**said, type="data_transfer", task="import_data", source=step.source)
+
+
+def _export_data(step: ExportDataJob, said: dict[str, Any], _: Around) -> ExportDataJob:
+    del said["outputs"]
+    return ExportDataJob(**said, type="data_transfer", task="export_data", sink=step.sink)
+
+
+def _import(step: ImportJob, said: dict[str, Any], around: Around) -> ImportDataJob:
+    from jobs.imports import of_import  # here: few pipelines import, and it knows databases and the network
+
+    return _import_data(of_import(step, said["outputs"]), said, around)
+
+
 _MAKERS: Mapping[type, Callable[..., Job]] = {
+    ImportJob: _import,
+    ImportDataJob: _import_data,
+    ExportDataJob: _export_data,
     CopyNode: _copy,
     CopyJob: _copy,
     CommandNode: _command,

@@ -20,7 +20,17 @@ from jobs.files.ports import PRIMITIVES, Output
 from jobs.files.reading import Place, Reading
 from jobs.files.record import Record
 from jobs.files.references import Reference
-from jobs.files.transfer_nodes import CopyJob, CopyNode
+from jobs.files.transfer import ImportComponent, import_source
+from jobs.files.transfer_nodes import (
+    CopyJob,
+    CopyNode,
+    ExportDataJob,
+    ExportDataNode,
+    ImportDataJob,
+    ImportDataNode,
+    ImportJob,
+    ImportNode,
+)
 from jobs.includes import merged
 from jobs.parents import submit_parent
 from jobs.records import JobRecord
@@ -29,7 +39,10 @@ from workspace.errors import Invalid
 from workspace.home import Workspace
 
 DEEPEST = 20  # pipelines in pipelines
-RUN = (CommandNode, SweepNode, ParallelNode, SparkNode, PipelineNode, CopyNode, CopyJob, AutoMLJob)
+RUN = (
+    CommandNode, SweepNode, ParallelNode, SparkNode, PipelineNode, CopyNode, CopyJob, AutoMLJob,
+    ImportJob, ImportDataJob, ExportDataJob,
+)  # fmt: skip
 KINDS = {"command": CommandNode, "parallel": ParallelNode, "spark": SparkNode, "pipeline": PipelineNode}
 
 
@@ -86,6 +99,10 @@ def data_type(kind: str) -> Any:
 def _with_components(workspace: Workspace, step: Any, depth: int) -> Any:
     if isinstance(step, IfElse | DoWhile | ParallelFor):
         return step
+    if isinstance(step, ImportDataNode | ExportDataNode):
+        return _written_in_place(step)
+    if isinstance(step, ImportNode):
+        return _import_in_place(workspace, step)
     if not isinstance(step, RUN):
         hint = "write a command that does it"
         raise Invalid(f"steps of type {step.type} are not run here", hint=hint, at=step.origin.at())
@@ -95,6 +112,33 @@ def _with_components(workspace: Workspace, step: Any, depth: int) -> Any:
             component = _component(workspace, found, depth)
             step = replace(_of_kind(step, component), **{key: component})
     return step
+
+
+def _written_in_place(step: ImportDataNode | ExportDataNode) -> ImportDataJob | ExportDataJob:
+    """Return a step whose component is one of Azure ML's own as the same step without it: what it does is known."""
+    said: dict[str, Any] = {
+        "origin": step.origin, "type": "data_transfer", "display_name": step.display_name,
+        "description": step.description or "", "tags": step.tags or {}, "properties": step.properties,
+        "compute": step.compute,
+    }  # fmt: skip
+    if isinstance(step, ImportDataNode):
+        return ImportDataJob(**said, task="import_data", source=step.source, outputs=step.outputs)
+    return ExportDataJob(**said, task="export_data", sink=step.sink, inputs=step.inputs)
+
+
+def _import_in_place(workspace: Workspace, step: ImportNode) -> ImportJob:
+    """Return a step that imports by a component as the same step without it."""
+    found: Any = step.component
+    if isinstance(found, Reference):
+        found = components.get(workspace, found)
+    if not isinstance(found, ImportComponent):
+        raise Invalid(f"{found.label} is a component of type {found.type}", at=step.origin.at("component"))
+    given = {name: port.default for name, port in found.source.items() if port.default is not None} | {**step.inputs}
+    output = step.outputs.get("output") or Output(type=data_type(found.output.type))
+    return ImportJob(
+        origin=step.origin, source=import_source(given, at=step.origin.at()), output=output, outputs={"output": output},
+        display_name=step.display_name, properties=step.properties,
+    )  # fmt: skip
 
 
 def _of_kind(step: Any, component: Any) -> Any:

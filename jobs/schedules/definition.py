@@ -18,8 +18,11 @@ from jobs.files import job_of, made
 from jobs.files.command import Job
 from jobs.files.environment import Environment
 from jobs.files.loading import start_made
+from jobs.files.monitor import Monitor
 from jobs.files.overrides import Override
 from jobs.files.plain import plain
+from jobs.files.reading import Origin
+from jobs.files.record import Record
 from jobs.files.references import PREFIX, Reference, reference, target
 from jobs.files.schedule import RemoteJob, Schedule, merge
 from jobs.files.trigger import TRIGGER, Trigger
@@ -79,6 +82,8 @@ def check(workspace: Workspace, spec: Spec) -> None:
         _job(workspace, spec)
     elif "import_data" in spec:
         _import(spec, {})
+    else:
+        _monitor_of(spec)
 
 
 def trigger_of(spec: Spec) -> Trigger | None:
@@ -101,15 +106,17 @@ def catch_up(spec: Spec) -> str:
     return str(found)
 
 
-def job_for(workspace: Workspace, spec: Spec, parameters: Mapping[str, Any], *, networked: bool = False) -> Job:
-    """Return the job of one firing. `parameters` are laid over what the schedule says, key by key.
+def job_for(
+    workspace: Workspace, spec: Spec, parameters: Mapping[str, Any], *, due: float, networked: bool = False
+) -> Job:
+    """Return the job of one firing, which was due at a moment. `parameters` are laid over what the schedule says.
 
     Where they came over a network, data that they name is never a path of this machine.
     """
     if "import_data" in spec:
         return _import(spec, parameters)
     if "create_job" not in spec:
-        raise Invalid("a schedule with `create_monitor` is kept, and cannot be run here yet", hint="use `create_job`")
+        return _monitor(workspace, spec, parameters, due)
     written, folder = _written(workspace, spec)
     if networked:
         _check_data(written.get("inputs") or {}, parameters.get("inputs") or {}, "inputs")
@@ -122,6 +129,33 @@ def _import(spec: Spec, parameters: Mapping[str, Any]) -> Job:
     if parameters:
         raise Invalid("an import takes no parameters")
     return imports.job_of(made("data_import", spec["import_data"], Path(spec["folder"])))
+
+
+def _monitor(workspace: Workspace, spec: Spec, parameters: Mapping[str, Any], due: float) -> Job:
+    from jobs.monitors import job, windows
+
+    if parameters:
+        raise Invalid("a monitor takes no parameters", hint="studiolo schedule update NAME --set create_monitor.…")
+    monitor = _monitor_of(spec)
+    return job.MonitorJob(
+        origin=Origin.made_in(Path(spec["folder"])),
+        schedule=str(spec["name"]),
+        monitor=monitor,
+        at=due,
+        size=windows.default_size(spec.get("trigger")),
+        inputs=job.with_inputs(workspace, monitor),
+        description=str(spec.get("description") or ""),
+        tags={key: str(value) for key, value in spec.get("tags", {}).items()},
+    )
+
+
+def _monitor_of(spec: Spec) -> Monitor:
+    place = start_made(spec, Path(spec["folder"])).under("create_monitor")
+    found: Monitor = Record(Monitor).read(place, spec["create_monitor"])
+    for finding in place.reading.findings:
+        if finding.weight == "refusal":
+            raise finding.error()
+    return found
 
 
 def check_parameters(given: Any) -> Mapping[str, Any]:

@@ -198,7 +198,8 @@ def _start(workspace: Workspace, firing: Firing, now: float, wishes: Wishes | No
 
 def _make_job(workspace: Workspace, firing: Firing, wishes: Wishes | None) -> None:
     schedule = store.get(workspace, firing.schedule)
-    job = definition.job_for(workspace, schedule.spec, firing.parameters, networked=firing.cause == "http")
+    is_http = firing.cause == "http"
+    job = definition.job_for(workspace, schedule.spec, firing.parameters, due=firing.due, networked=is_http)
     mine = {SCHEDULE: firing.schedule, FIRING: firing.key}
     if firing.cause == "http":
         mine |= foreign.said(firing.parameters.get("inputs") or {})

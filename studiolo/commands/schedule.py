@@ -50,8 +50,6 @@ def create(
     with studiolo.open_workspace() as workspace:
         record = store.put(workspace, made, now=now)
     shown = schedule_shapes.schedule(record, now)
-    if shown["type"] == "monitor":
-        typer.echo("note: a monitor is kept, and cannot run here yet: each firing says so", err=True)
     return Answer(value=shown, words=schedule_shapes.words(record, [], now), next=_following(record.name))
 
 

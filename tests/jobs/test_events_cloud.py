@@ -94,14 +94,15 @@ def test_models_data_deployments_and_rollouts_are_told(any_workspace: Workspace,
 def test_a_schedule_that_cannot_be_fired_is_told(workspace: Workspace, receiver: Receiver, tmp_path: Path) -> None:
     rules.create(workspace, to(receiver, types=("ScheduleFailed",)))
     path = tmp_path / "watch.yml"
-    path.write_text(
-        "name: watch\ntrigger: {type: cron, expression: '* * * * *'}\ncreate_monitor:\n"
-        "  compute: {instance_type: a, runtime_version: '3.4'}\n"
-    )
+    rows = tmp_path / "rows.txt"
+    rows.touch()
+    (tmp_path / "job.yml").write_text("command: 'true'\ninputs: {rows: {type: uri_file, path: rows.txt}}\n")
+    path.write_text("name: watch\ntrigger: {type: cron, expression: '* * * * *'}\ncreate_job: ./job.yml\n")
     store.put(workspace, read_schedule(path), now=NOW)
+    rows.unlink()
     firing.tick(workspace, NOW + 60)
     (event,) = said(workspace, receiver)
-    assert (event["subject"], "create_monitor" in event["data"]["error"]) == ("schedules/watch", True)
+    assert (event["subject"], "rows.txt" in event["data"]["error"]) == ("schedules/watch", True)
 
 
 def test_drift_is_told_by_whoever_measures_it(workspace: Workspace, receiver: Receiver) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -27,7 +28,13 @@ from workspace.home import Workspace
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "jobs"
 # What `$schema` says, where that is not the kind itself.
-KINDS = {"azureBlob": "datastore", "workspaceConnection": "connection", "amlCompute": "compute", "MLTable": "mltable"}
+KINDS = {
+    "monitorSchedule": "schedule",
+    "azureBlob": "datastore",
+    "workspaceConnection": "connection",
+    "amlCompute": "compute",
+    "MLTable": "mltable",
+}
 SCHEDULES = ("weekdays", "hourly")
 SCHEMA = re.compile(r"\$schema: https://azuremlschemas.azureedge.net/latest/(\w+).schema.json\n")
 
@@ -273,6 +280,28 @@ def test_schedules(workspace: Workspace) -> None:
         job = wait(workspace, fired.job, seconds=LONG)
         assert job.status == "Completed", job.error
         assert output(workspace, job, "said").read_text() == f"hello, {whom}\n"
+
+
+def test_monitor(workspace: Workspace) -> None:
+    store.put(workspace, read_schedule(EXAMPLES / "monitor/monitor.yml"), now=time.time())
+    fired, _ = firing.trigger(workspace, "loans", now=time.time())
+    job = wait(workspace, fired.job, seconds=LONG)
+    assert job.status == "Completed", job.error
+    told = [line for line in said(workspace, job).splitlines() if not line.startswith(" ")]
+    assert [line.partition(":")[0] for line in told] == ["applicants", "forms"]
+    assert "age normalized_wasserstein_distance" in told[0]
+    assert "town out_of_bounds_rate" in told[1]
+
+
+def test_transfer(workspace: Workspace, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "shop.db") as shop:
+        shop.execute("CREATE TABLE sales (day TEXT, sold INTEGER)")
+        shop.execute("INSERT INTO sales VALUES ('mon', 2), ('mon', 3), ('tue', 1)")
+    leads = (("target", f"sqlite:///{tmp_path / 'shop.db'}"),)
+    assets.create(workspace, "connection", EXAMPLES / "transfer/shop.yml", leads)
+    run(workspace, "transfer/pipeline.yml")
+    assert shop.execute("SELECT * FROM sales_by_day").fetchall() == [("mon", 5), ("tue", 1)]
+    shop.close()
 
 
 def test_triggers(workspace: Workspace, tmp_path: Path) -> None:

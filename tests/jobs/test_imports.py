@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,19 @@ def test_a_query_becomes_a_table(workspace: Workspace, shop: Path) -> None:
     assert [row[:2] for row in rows] == [(1, 2.5), (2, 3.0)]
     assert (rows[0][3], rows[1][2:]) == ("00ff", (None, None))
     assert "read_parquet" in (place / "MLTable").read_text()
+
+
+def test_a_file_of_duckdb_is_asked(workspace: Workspace, shop: Path) -> None:
+    with duckdb.connect(str(shop / "d.db")) as database:
+        database.execute("CREATE TABLE orders AS SELECT 7 AS id, DATE '2026-05-01' AS at")
+    said = {"name": "ducks", "type": "custom", "target": f"duckdb:///{shop / 'd.db'}", "credentials": {"type": "none"}}
+    assets.create(workspace, "connection", said)
+    done = imported(workspace, shop, {"type": "database", "connection": "ducks", "table_name": "orders"})
+    assert done.status == "Completed", b"".join(submit.stream(workspace, done.name))
+    place = workspace.assets.path(workspace.assets.get("data", "got"))
+    assert duckdb.read_parquet(str(place / "part-0.parquet")).fetchall() == [(7, date(2026, 5, 1))]
+    done = imported(workspace, shop, {"type": "database", "connection": "ducks", "query": "SELECT nothing"})
+    assert "the database of connection 'ducks'" in (done.error or "")
 
 
 def test_a_table_by_its_name_also_an_empty_one(workspace: Workspace, shop: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import records
+from jobs import assets, records
 from jobs.assets import components
 from jobs.files import read_component
 from jobs.submit import cancel, wait
@@ -320,16 +320,14 @@ def test_what_a_kept_component_is_given_is_checked_before_anything_runs(
 def test_a_step_that_cannot_be_run_here_is_refused_before_anything_runs(
     workspace: Workspace, run_pipeline: Run
 ) -> None:
-    with pytest.raises(Invalid, match="steps of type data_transfer are not run here"):
+    shout = {"name": "shout", "type": "command", "command": "echo", "environment": {"image": "ubuntu"}}
+    assets.create(workspace, "component", shout)
+    with pytest.raises(Invalid, match="is a component of type command"):
         run_pipeline("""
 type: pipeline
 jobs:
   first: {command: "true"}
-  bring:
-    type: data_transfer
-    task: import_data
-    source: {type: database, connection: "azureml:db", query: select 1}
-    outputs: {sink: {type: mltable}}
+  bring: {type: import, component: "azureml:shout:1"}
 """)
     assert records.list_jobs(workspace) == []
 

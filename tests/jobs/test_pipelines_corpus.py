@@ -16,12 +16,10 @@ from workspace.errors import Invalid, NotFound
 from workspace.home import Workspace
 
 CORPUS = Path(__file__).parent / "corpus" / "job"
-# What names components that nobody has registered here, what nothing here runs, and one without steps.
+# What names components that nobody has registered here, and one without steps.
 REFUSED = {
     "pipeline_bindings_in_settings.yml": NotFound,
     "pipeline_empty.yml": Invalid,
-    "pipeline_export_data.yml": Invalid,
-    "pipeline_import_data.yml": Invalid,
     "pipeline_registered_alone.yml": NotFound,
     "pipeline_registered_components.yml": NotFound,
     "pipeline_unknown_key_in_step.yml": NotFound,

@@ -22,13 +22,16 @@ def fired(workspace: Workspace, folder: Path, policy: str, every: int, looks: li
     """Look at the clock at some moments; return each firing with the moment of the look that made it."""
     name = f"watch{next(NUMBERS)}"
     path = folder / "watch.yml"
-    # A monitor makes no job: what is fired is what counts here.
+    # Without its data it makes no job: what is fired is what counts here.
+    rows = folder / "rows.txt"
+    rows.touch()
+    (folder / "job.yml").write_text("command: cat ${{inputs.rows}}\ninputs: {rows: {type: uri_file, path: rows.txt}}\n")
     path.write_text(
         f"name: {name}\nproperties: {{studiolo.catch_up: {policy}}}\n"
-        f"trigger: {{type: cron, expression: '*/{every} * * * *'}}\n"
-        "create_monitor:\n  compute: {instance_type: a, runtime_version: '3.4'}\n"
+        f"trigger: {{type: cron, expression: '*/{every} * * * *'}}\ncreate_job: ./job.yml\n"
     )
     store.put(workspace, read_schedule(path), now=NOON + 1)
+    rows.unlink()
     found = [(each.due, now) for now in looks for each in firing.tick(workspace, now) if each.schedule == name]
     store.remove(workspace, name)
     return found

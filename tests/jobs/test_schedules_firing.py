@@ -283,18 +283,6 @@ def test_a_firing_that_cannot_be_says_why_and_the_next_one_comes(
     assert [each.status for each in firing.tick(workspace, NOON + HOUR)] == ["started"]
 
 
-def test_what_cannot_run_is_kept_and_says_so_at_each_firing(workspace: Workspace, tmp_path: Path) -> None:
-    path = tmp_path / "watch.yml"
-    path.write_text(
-        "name: watch\ntrigger:\n  type: cron\n  expression: 0 * * * *\ncreate_monitor:\n"
-        "  compute:\n    instance_type: standard_e4s_v3\n    runtime_version: '3.4'\n"
-        "  monitoring_target:\n    ml_task: classification\n    endpoint_deployment_id: azureml:a:b\n"
-    )
-    store.put(workspace, read_schedule(path), now=NOON)
-    (failed,) = firing.tick(workspace, NOON)
-    assert failed.error == "a schedule with `create_monitor` is kept, and cannot be run here yet; use `create_job`"
-
-
 def test_what_is_not_to_be_had_now_is_tried_again(
     workspace: Workspace, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,148 @@
+"""Steps and jobs that take data to where connections lead, and bring it from there: files, and tables of databases."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from jobs import assets, submit
+from jobs.create import create
+from jobs.files import made
+from jobs.records import JobRecord
+from tests.jobs.pipelines import Run, log_of, statuses
+from tests.jobs.pipelines import cache as cache
+from tests.jobs.pipelines import run_pipeline as run_pipeline
+from workspace.home import Workspace
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(workspace: Workspace, tmp_path: Path) -> Path:
+    """A folder that connection `files` leads to, with databases that `shop` (SQLite) and `ducks` (DuckDB) lead to."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    with sqlite3.connect(folder / "shop.db") as database:
+        database.execute("CREATE TABLE orders (id INTEGER, price NUMERIC)")
+        database.execute("INSERT INTO orders VALUES (1, 2.5), (2, 3)")
+    for name, target in (
+        ("files", str(folder)), ("shop", f"sqlite:///{folder / 'shop.db'}"), ("ducks", f"duckdb:///{folder / 'd.db'}"),
+    ):  # fmt: skip
+        said = {"name": name, "type": "custom", "target": target, "credentials": {"type": "none"}}
+        assets.create(workspace, "connection", said)
+    return folder
+
+
+BOTH_WAYS = """
+type: pipeline
+inputs: {least: 2}
+outputs: {kept: {type: uri_folder}}
+settings: {default_compute: azureml:local}
+jobs:
+  bring:
+    type: data_transfer
+    task: import_data
+    source:
+      type: database
+      connection: azureml:shop
+      query: SELECT * FROM orders WHERE price > ${{parent.inputs.least}}
+    outputs: {sink: {type: mltable}}
+  files:
+    type: import
+    source: {type: s3, connection: "azureml:files", path: notes}
+    output: {type: uri_folder}
+  work:
+    command: >-
+      cp ${{inputs.rows}}/part-0.parquet ${{inputs.notes}}/a.txt ${{outputs.made}}
+    inputs:
+      rows: ${{parent.jobs.bring.outputs.sink}}
+      notes: ${{parent.jobs.files.outputs.output}}
+    outputs: {made: "${{parent.outputs.kept}}"}
+  put:
+    type: data_transfer
+    task: export_data
+    inputs: {source: {type: mltable, path: "${{parent.jobs.bring.outputs.sink}}"}}
+    sink: {type: database, connection: "azureml:ducks", table_name: bought}
+  send:
+    type: data_transfer
+    task: export_data
+    component: azureml://registries/azureml/components/export_data_file_system/versions/0.0.1
+    inputs: {source: "${{parent.jobs.work.outputs.made}}"}
+    sink: {type: file_system, connection: "azureml:files", path: sent/today}
+"""
+
+
+def test_a_pipeline_brings_data_from_elsewhere_and_takes_it_there(
+    workspace: Workspace, run_pipeline: Run, elsewhere: Path
+) -> None:
+    (elsewhere / "notes").mkdir()
+    (elsewhere / "notes" / "a.txt").write_text("hello")
+    job = run_pipeline(BOTH_WAYS)
+    assert set(statuses(workspace, job.name).values()) == {"Completed"}
+    assert (elsewhere / "sent" / "today" / "a.txt").read_text() == "hello"
+    with duckdb.connect(str(elsewhere / "d.db")) as database:
+        assert database.execute("SELECT * FROM bought ORDER BY id").fetchall() == [(1, 2.5), (2, 3.0)]
+    again = run_pipeline(BOTH_WAYS)
+    assert "what is elsewhere may have changed" in log_of(workspace, again.name)
+    with duckdb.connect(str(elsewhere / "d.db")) as database:
+        assert database.execute("SELECT count(*) FROM bought").fetchone() == (4,)
+
+
+def exported(workspace: Workspace, folder: Path, sink: dict[str, str], path: str = "rows.csv") -> JobRecord:
+    said = {"type": "pipeline", "jobs": {"take": {
+        "type": "data_transfer", "task": "export_data", "sink": sink,
+        "inputs": {"source": {"type": "uri_file" if "." in path else "uri_folder", "path": path}},
+    }}, "settings": {"default_compute": "azureml:local"}}  # fmt: skip
+    return submit.wait(workspace, create(workspace, made("job", said, folder)).name, seconds=60)
+
+
+def test_rows_get_into_a_table_that_is_made_for_them(workspace: Workspace, tmp_path: Path, elsewhere: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(
+        '{"id": 7, "when": "2026-05-01T12:00:00", "ok": true, "list": [1], "note": null, "price": 0.5}\n'
+    )
+    sink = {"type": "database", "connection": "azureml:shop", "table_name": "made"}
+    done = exported(workspace, tmp_path, sink, "rows.jsonl")
+    assert done.status == "Completed", log_of(workspace, f"{done.name}_take")
+    with sqlite3.connect(elsewhere / "shop.db") as database:
+        (row,) = database.execute('SELECT id, "when", ok, list, note, price FROM made').fetchall()
+    assert row == (7, "2026-05-01 12:00:00.000000", 1, "[1]", None, 0.5)
+    assert b"1 rows of table made exported to azureml:shop" in b"".join(submit.stream(workspace, f"{done.name}_take"))
+
+
+@pytest.mark.parametrize(
+    ("sink", "words"),
+    [
+        ({"type": "database", "connection": "shop", "table_name": "orders"}, "table 'orders' has no column 'name'"),
+        ({"type": "database", "connection": "shop", "query": "SELECT 1"}, "needs a `table_name`"),
+        ({"type": "file_system", "connection": "files", "path": "../out"}, "out"),
+    ],
+)
+def test_what_cannot_be_taken_fails_in_one_line_and_leaves_nothing(
+    workspace: Workspace, tmp_path: Path, elsewhere: Path, sink: dict[str, str], words: str
+) -> None:
+    (tmp_path / "rows.csv").write_text("id,name\n1,a\n")
+    done = exported(workspace, tmp_path, sink)
+    assert done.status == "Failed"
+    assert words in log_of(workspace, f"{done.name}_take")
+    with sqlite3.connect(elsewhere / "shop.db") as database:
+        assert database.execute("SELECT count(*) FROM orders").fetchall() == [(2,)]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.postgres
+def test_a_table_of_postgres(workspace: Workspace, postgres_url: str, tmp_path: Path) -> None:
+    url = make_url(postgres_url)
+    known = {"type": "username_password", "username": url.username, "password": url.password or "none"}
+    target = url._replace(username=None, password=None).render_as_string()
+    said = {"name": "pg", "type": "custom", "target": target, "credentials": known}
+    assets.create(workspace, "connection", said)
+    (tmp_path / "rows.csv").write_text("id,at\n1,2026-05-01\n")
+    done = exported(workspace, tmp_path, {"type": "database", "connection": "pg", "table_name": "public.got"})
+    assert done.status == "Completed", log_of(workspace, f"{done.name}_take")
+    engine = create_engine(postgres_url)
+    with engine.connect() as opened:
+        assert opened.execute(text("SELECT id, at FROM public.got")).fetchall() == [(1, date(2026, 5, 1))]
+    engine.dispose()

@@ -1,0 +1,77 @@
+"""Answers of language models in monitors: grades of a judge, and tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobs.files.monitor import GenerationQuality, GenerationThresholds, TokenStatistics, TokenThresholds
+from jobs.monitors import frames, generation
+from jobs.monitors.measures import Found, Skip
+from workspace.errors import Invalid
+
+ROWS = "question,answer,documents\nwhat?,surely,it is so\nwho?,nobody,nobody\nwhy?,,none\n"
+
+
+def judged(folder: Path, ask: generation.Ask, names: dict[str, str], **thresholds: dict[str, float]) -> Found:
+    (folder / "rows.csv").write_text(ROWS)
+    signal = GenerationQuality(type="generation_safety_quality", metric_thresholds=GenerationThresholds(**thresholds))
+    with frames.open_database() as database:
+        frame = frames.load(database, "t", folder / "rows.csv", span=None, source="rows")
+        return generation.quality(database, frame, names, signal, ask)
+
+
+def test_a_judge_is_shown_what_its_question_needs_and_nothing_else(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def ask(prompt: str) -> str:
+        asked.append(prompt)
+        return "4"
+
+    found = judged(tmp_path, ask, {}, groundedness={"acceptable_groundedness_score_per_instance": 5})
+    assert [each.value for each in found.measures] == [0.0, 4.0]
+    assert found.measures[0].is_breached  # nothing reaches 5
+    assert len(asked) == 2  # a question without an answer is not judged
+    assert "Context:\nit is so\n\nAnswer:\nsurely" in "".join(asked)
+    assert "what?" not in "".join(asked)
+
+
+def test_replies_without_one_grade_are_left_out_and_told(tmp_path: Path) -> None:
+    def ask(prompt: str) -> str:
+        return "5" if "what?" in prompt else "3 or 4"
+
+    found = judged(tmp_path, ask, {"prompt": "question"}, relevance={"aggregated_relevance_pass_rate": 0.5})
+    assert found.measures[0].value == 1.0
+    assert found.notes == ["relevance: 1 of 2 replies of the judge have no clear grade"]
+
+
+def test_what_cannot_be_judged_says_why(tmp_path: Path) -> None:
+    with pytest.raises(Skip, match="similarity is not measured: no column for ground_truth"):
+        judged(tmp_path, lambda _: "5", {}, similarity={"aggregated_similarity_pass_rate": 0.5})
+    with pytest.raises(Invalid, match="rows has no column 'text'"):
+        judged(tmp_path, lambda _: "5", {"completion": "text"}, fluency={"aggregated_fluency_pass_rate": 0.5})
+    away = generation.judge({"name": "j", "type": "open_ai", "target": "http://127.0.0.1:9/v1", "api_key": "k"}, "m")
+    with pytest.raises(Skip, match="the judge of connection 'j' cannot be reached"):
+        judged(tmp_path, away, {}, fluency={"aggregated_fluency_pass_rate": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("content", "rate", "total", "groups"),
+    [
+        ("total_tokens,group\n10,a\n5,b\n7,a\n", None, 22.0, {"a": 17.0, "b": 5.0}),
+        ("total_tokens\n10\n5\n", 0.5, 30.0, {}),
+    ],
+)
+def test_tokens_are_summed_and_a_sample_stands_for_all(
+    tmp_path: Path, content: str, rate: float | None, total: float, groups: dict[str, float]
+) -> None:
+    (tmp_path / "rows.csv").write_text(content)
+    thresholds = TokenThresholds(totaltoken={"total_token_count": 25, "total_token_count_per_group": 10})
+    signal = TokenStatistics(type="generation_token_statistics", metric_thresholds=thresholds, sampling_rate=rate)
+    with frames.open_database() as database:
+        frame = frames.load(database, "t", tmp_path / "rows.csv", span=None, source="rows")
+        found = generation.tokens(database, frame, {}, signal)
+    assert found.measures[0].value == total
+    assert found.measures[0].is_breached is (total > 25)
+    assert {each.feature: each.value for each in found.measures if each.feature} == groups
