@@ -37,6 +37,20 @@ def create_command(
     return create("model", file, given, set_)
 
 
+@app.command("promote")
+def promote_command(
+    name: Annotated[str, typer.Argument(help="NAME or NAME:VERSION.")],
+    label: Annotated[str, typer.Option(help="The label that it gets; another version loses it.")] = "champion",
+    reason: Annotated[str | None, typer.Option(help="Why it may be champion without a card; audited.")] = None,
+) -> Answer:
+    """Give a version of a model a label: `champion` needs a report card that was passed (`studiolo eval card`)."""
+    from evals import report_card
+
+    with open_workspace() as workspace:
+        asset = report_card.promote(workspace, workspace.assets.get("model", name), label, reason=reason)
+    return Answer(value={"model": asset.ref, "labels": list(asset.labels)}, words=f"{asset.ref} is @{label}")
+
+
 @app.command("download")
 def download_command(
     name: Name,
