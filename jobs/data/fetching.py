@@ -25,7 +25,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from jobs.data.datastores import Remote
 from workspace import egress
-from workspace.errors import Denied, Invalid, MissingExtra, NotFound, Unavailable
+from workspace.errors import Denied, Invalid, MissingExtra, NotFound, StudioloError, Unavailable
 from workspace.paths import locked, plain_name, write_atomically, writing
 from workspace.settings import Settings, cache_folder
 
@@ -45,9 +45,14 @@ _PACKAGES = {
     "wasbs": "adlfs", "wasb": "adlfs", "sftp": "paramiko", "ssh": "paramiko", "smb": "smbprotocol", "hdfs": "pyarrow",
     "adl": "adlfs",
 }  # fmt: skip
+# Where a folder is a beginning of names: nothing is made for it, least of all a bucket whose name was mistyped.
+_OBJECTS = frozenset(_PACKAGES) - {"sftp", "ssh", "smb", "hdfs"}
 _KNOWN = ("https", "git+https", *_PACKAGES)
 _FOUND = "found.json"  # it is as old as what it tells is known to be right
 _AGES = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+# Whose errors may come out of a file system beside those of the operating system, and what they say of no key or right.
+_THEIRS = frozenset({"botocore", "aiobotocore", "azure", "gcsfs", "google", "aiohttp", "paramiko", "smbprotocol"})
+_SHUT = re.compile(r"(?i)credential|authenticat|authoriz|denied|forbidden|InvalidAccessKey|Signature|\b40[13]\b")
 _ENTRY = re.compile(r"<Name>([^<]+)</Name>")
 _MARKER = re.compile(r"<NextMarker>([^<]+)</NextMarker>")
 _log = logging.getLogger(__name__)
@@ -187,10 +192,11 @@ def _folder_of_blobs(url: str, target: Path, rules: egress.Rules) -> Sign:
 def _by_fsspec(remote: Remote, scheme: str, place: Path, known: Sign | None) -> Sign:
     system, path = file_system(remote, scheme)
     with _reaching(remote.url):
+        system.invalidate_cache()  # it remembers what it has listed, for as long as this process lives
         is_folder = system.isdir(path)
         if not is_folder and not system.exists(path):
             raise NotFound(f"there is nothing at {shown(remote.url)}", hint="check the address")
-        names = system.find(path) if is_folder else [path]
+        names = [name for name in system.find(path) if not name.endswith("/")] if is_folder else [path]
         digest = hashlib.sha256()
         for name in sorted(names):
             digest.update(f"{name}\0{system.ukey(name)}\n".encode())
@@ -216,9 +222,12 @@ def file_system(remote: Remote, scheme: str) -> tuple[Any, str]:
     if azure := _AZURE.fullmatch(url):
         url = f"abfs://{azure['container']}/{azure['path']}"
     options = dict(remote.options)
-    if azure and "account_name" not in options:
-        options["account_name"] = azure["account"]
+    if azure:
+        options = {"account_name": azure["account"], **options}
+        options["account_host"] = f"{options['account_name']}.blob.{azure['domain']}"
     try:
+        if scheme in ("s3", "s3a") and "key" not in options and _is_nobody_to_s3():
+            options["anon"] = True  # public buckets are open to nobody in particular
         system, path = fsspec.core.url_to_fs(url, **options)
     except ImportError:
         package = _PACKAGES[scheme]
@@ -239,22 +248,48 @@ def send(remote: Remote, source: Path) -> None:
         files = [each for each in sorted(source.rglob("*")) if each.is_file()] if source.is_dir() else [source]
         for each in files:
             target = f"{path.rstrip('/')}/{each.relative_to(source).as_posix()}" if source.is_dir() else path
-            system.makedirs(target.rpartition("/")[0], exist_ok=True)
+            if scheme not in _OBJECTS:
+                system.makedirs(target.rpartition("/")[0], exist_ok=True)
             system.put_file(str(each), target)
 
 
 @contextmanager
 def _reaching(url: str) -> Iterator[None]:
-    """Turn what stops a file system into an error of ours."""
+    """Turn what stops a file system into an error of ours, whichever package the file system is of."""
     try:
         yield
+    except StudioloError:
+        raise
     except FileNotFoundError:
         raise NotFound(f"there is nothing at {shown(url)}", hint="check the address") from None
     except PermissionError as error:
         raise Denied(f"{shown(url)} is not open to us: {error}", hint="check the credentials and the rights") from None
     except OSError as error:
-        hint = "check the address and the network"
-        raise Unavailable(f"{shown(url)} cannot be reached: {error}", hint=hint) from error
+        raise _unavailable(url, error) from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _THEIRS:
+            raise
+        if _SHUT.search(f"{type(error).__name__} {error}"):
+            hint = "check the credentials and the rights"
+            raise Denied(f"{shown(url)} is not open to us: {_first(error)}", hint=hint) from None
+        raise _unavailable(url, error) from error
+
+
+def _unavailable(url: str, error: Exception) -> Unavailable:
+    hint = "check the address and the network"
+    return Unavailable(f"{shown(url)} cannot be reached: {_first(error)}", hint=hint)
+
+
+def _first(error: Exception) -> str:
+    """Return the first line of what a package says; Azure's says the whole answer."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def _is_nobody_to_s3() -> bool:
+    """Whether this machine knows no key of S3: in no variable, no file, from no service."""
+    from botocore.session import get_session
+
+    return get_session().get_credentials() is None
 
 
 @contextmanager

@@ -11,8 +11,6 @@ from urllib.parse import quote
 
 import fsspec
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
-from fsspec.registry import _registry as registered
 
 from jobs.data import fetching, places
 from jobs.data.datastores import Remote
@@ -176,24 +174,6 @@ def test_other_protocols_are_fsspecs_and_fetched_when_they_change(workspace: Wor
         places.find(workspace, Url(url="memory://box/none"))
 
 
-def test_an_import_gives_s3_its_key(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Locked(MemoryFileSystem):  # type: ignore[misc]
-        """A store of fsspec that opens to a key."""
-
-        protocol = "s3"
-
-        def __init__(self, key: str = "", secret: str = "") -> None:
-            if (key, secret) != ("k", "s"):
-                raise PermissionError("no key")
-            super().__init__()
-
-    monkeypatch.setitem(registered, "s3", Locked)
-    Locked(key="k", secret="s").pipe("s3://shut/rows.csv", b"a")
-    credentials = {"type": "access_key", "access_key_id": "k", "secret_access_key": "s"}
-    remote = Remote(url="s3://shut/rows.csv", options=fetching.options_of({"type": "s3", "credentials": credentials}))
-    assert fetching.fetch(workspace.settings, remote).read_bytes() == b"a"
-
-
 @pytest.mark.parametrize("scheme", ["local", "LOCAL", "ftp", "webhdfs", "github", "memory::local", "simplecache::file"])
 def test_a_protocol_that_goes_anywhere_is_refused(workspace: Workspace, tmp_path: Path, scheme: str) -> None:
     (tmp_path / "secret").write_text("s")
@@ -204,7 +184,7 @@ def test_a_protocol_that_goes_anywhere_is_refused(workspace: Workspace, tmp_path
         fetching.send(Remote(url=where.url), tmp_path / "secret")
 
 
-@pytest.mark.parametrize(("url", "package"), [("s3://bucket/rows", "s3fs"), ("gs://bucket/rows", "gcsfs")])
+@pytest.mark.parametrize(("url", "package"), [("sftp://host/rows", "paramiko"), ("smb://host/rows", "smbprotocol")])
 def test_a_protocol_whose_package_is_missing_says_which(workspace: Workspace, url: str, package: str) -> None:
     if find_spec(package) is not None:
         pytest.skip(f"{package} is installed here")
