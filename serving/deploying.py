@@ -11,6 +11,7 @@ from typing import Any
 from flows import snapshot
 from jobs.assets import environments
 from jobs.data import places
+from jobs.data.collected import asset_of
 from jobs.environments import Prepared, Preparing, conda
 from jobs.environments.spec import Spec
 from jobs.files.references import target
@@ -261,6 +262,8 @@ def _properties(workspace: Workspace, file: DeploymentFile, requirements: Spec |
         found["requirements"] = asdict(requirements)
     if file.collector:
         found["data_collector"] = asdict(file.collector)
+        for collection in file.collector.collections:  # monitors and jobs name what is collected as data
+            asset_of(workspace, file.endpoint, file.name, collection)
     if taken := [key for key in file.engine_options if key in found or key in RESERVED]:
         raise Invalid(f"{taken[0]!r} cannot be an engine option", hint="it has a key of its own", at=file.at)
     return dict(file.engine_options) | {key: value for key, value in found.items() if value}

@@ -31,6 +31,8 @@ def test_a_deployment_registers_its_model_and_its_code(workspace: Workspace, wri
     assert made.properties["code"] == "component:my-endpoint-blue-code:1"
     assert made.settings.instances == 2
     assert endpoints.get(workspace, "my-endpoint").properties["auth_mode"] == "aml_token"
+    collected = workspace.assets.get("data", "my-endpoint-blue-model_inputs")
+    assert str(collected.properties["uri"]).endswith("modelDataCollector/my-endpoint/blue/model_inputs")
     again = deploy(workspace, deployment_files.read(write(DEPLOYMENT)))
     assert again.model == made.model  # the same content is no new version
 
