@@ -5,7 +5,7 @@ from __future__ import annotations
 from evals.compare import Comparison, Pair
 from evals.gate import is_critical
 from evals.reports import words
-from evals.reports.report import Report, clip, question
+from evals.reports.report import Report, clip, line_of, question
 
 MOST = 9  # GitHub shows ten of a kind a step, and drops the rest without a word
 LONGEST_TEXT = 500
@@ -40,7 +40,7 @@ def _verdict(report: Report) -> str:
 
 
 def _flip(kind: str, report: Report, comparison: Comparison, pair: Pair) -> str:
-    place = {"file": report.data_file, "line": str(pair.after.number + 1)} if report.data_file else {}
+    place = {"file": report.data_file, "line": str(line_of(report.data_file, pair.after))} if report.data_file else {}
     before, after = (words.score(value, comparison) for value in (pair.old, pair.new))
     title = f"{pair.after.label}: {comparison.metric} {before} before, {after} now"
     answers = f"expected: {pair.after.expected}\nbefore: {pair.before.answer}\nnow: {pair.after.answer}"

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from evals.compare import Comparison, Pair, Unscored
 from evals.reports import words
-from evals.reports.report import Report, clip, question
+from evals.reports.report import Report, clip, line_of, question
 from evals.samples import Sample
 
 LONGEST_TEXT = 2_000
@@ -99,7 +99,7 @@ def _unscored(report: Report, row: Unscored) -> Element:
 def _case(report: Report, name: str, sample: Sample | None = None) -> Element:
     attributes = {"classname": _clean(f"{report.name}.{report.comparison.metric}"), "name": _clean(name), "time": "0"}
     if sample and report.data_file:
-        attributes |= {"file": _clean(report.data_file), "line": str(sample.number + 1)}
+        attributes |= {"file": _clean(report.data_file), "line": str(line_of(report.data_file, sample))}
     return Element("testcase", attributes)
 
 

@@ -1,8 +1,11 @@
-"""The report as a page: one file, no script, nothing fetched, everything from outside escaped."""
+"""The report as a page: one file, nothing fetched, everything from outside escaped, no script but ours for the keys."""
 
 from __future__ import annotations
 
+import base64
 import difflib
+import hashlib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +21,7 @@ from evals.samples import Sample
 from evals.statistics.intervals import Interval
 
 MOST_ROWS = 200
+MOST_SLICES = 20
 LONGEST_DIFF = 600  # words
 
 _SYMBOLS = {"regressed": "▼", "improved": "▲", "no detectable change": "=", "underpowered": "?"}
@@ -53,6 +57,22 @@ class Axis:
     band: tuple[float, float] | None = None
 
 
+# The keys: j and k go to the next and the last row, g and G to the first and the last one.
+SCRIPT = """
+const rows = [...document.querySelectorAll('.flip')];
+document.addEventListener('keydown', event => {
+  if (event.ctrlKey || event.metaKey || event.altKey || !rows.length) return;
+  const at = rows.indexOf(document.activeElement);
+  const next = {j: at + 1, k: at < 0 ? rows.length - 1 : at - 1, g: 0, G: rows.length - 1}[event.key];
+  if (next === undefined) return;
+  event.preventDefault();
+  const row = rows[Math.max(0, Math.min(rows.length - 1, next))];
+  row.focus({preventScroll: true});
+  row.scrollIntoView({block: 'center'});
+});
+"""
+
+
 def page(report: Report) -> str:
     """Return the whole page as HTML."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -62,6 +82,9 @@ def page(report: Report) -> str:
         report=report,
         comparison=comparison,
         words=words,
+        script=SCRIPT,
+        script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
+        slices=_slices(comparison),
         symbol=_SYMBOLS[comparison.verdict],
         tone=comparison.verdict.split()[0],
         levels=_levels(report),
@@ -127,6 +150,24 @@ def _change(comparison: Comparison) -> Axis:
     )
     band = (_place(-comparison.margin, -reach, reach), _place(comparison.margin, -reach, reach))
     return Axis(ticks, (bar,), zero=50.0, band=band)
+
+
+def _slices(comparison: Comparison) -> Axis | None:
+    """Return the changes of the slices, the worst first, on an axis of their own."""
+    parts = comparison.slices[:MOST_SLICES]
+    if not parts:
+        return None
+    bounds = [abs(value) for part in parts for value in (part.measured.change.low, part.measured.change.high)]
+    step = _step(max([1.5 * comparison.margin, *(value for value in bounds if math.isfinite(value))]))
+    reach = 2 * step
+    bars = []
+    for part in parts:
+        change = part.measured.change
+        numbers = words.change(change.estimate, comparison), f"{words.p_value(part.p)}, {part.rows:,} rows"
+        bars.append(_bar(part.name, change, -reach, reach, numbers))
+    ticks = tuple((_place(v, -reach, reach), words.change_tick(v, comparison)) for v in (-reach, 0.0, reach))
+    band = (_place(-comparison.margin, -reach, reach), _place(comparison.margin, -reach, reach))
+    return Axis(ticks, tuple(bars), zero=50.0, band=band)
 
 
 def _step(farthest: float) -> float:

@@ -56,6 +56,11 @@ class Report:
         return (self.comparison, *self.others)
 
 
+def line_of(data_file: str, sample: Sample) -> int:
+    """Return the line of the data that a row stands on: a file of comma-separated values has a head."""
+    return sample.number + (2 if data_file.endswith((".csv", ".tsv")) else 1)
+
+
 def question(sample: Sample) -> str:
     """Return what was asked: the one input, or each by name."""
     asked = sample.inputs

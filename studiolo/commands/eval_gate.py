@@ -42,7 +42,7 @@ def gate_command(
     from evals import baselines
     from evals.reports import publish, sides
 
-    rules, named = _rules(task)
+    rules, named, where = _rules(task)
     rules = _changed(rules, metric, margin, max_regressions, require_power)
     publish.check_outputs(output or ())
     with Workspace.open() as workspace:
@@ -52,7 +52,7 @@ def gate_command(
         if found is None:
             _without(wanted, run, as_json=as_json)
             return
-        published = publish.gate(workspace, found, run, rules, data_file=data_file, outputs=output or ())
+        published = publish.gate(workspace, found, run, rules, data_file=data_file or where, outputs=output or ())
     _tell(published, annotate=annotate, as_json=as_json)
     if not published.report.passed:
         raise typer.Exit(GATE_FAILED)
@@ -128,21 +128,22 @@ def _planned(found: Plan) -> str:
     return "\n".join(plan.words(found))
 
 
-def _rules(task: Path | None) -> tuple[Gate, str | None]:
-    """Return the `gate:` and `baseline:` of a task file, its paths taken from the file's folder."""
+def _rules(task: Path | None) -> tuple[Gate, str | None, str | None]:
+    """Return the `gate:`, the `baseline:` and the `data:` of a task file, its paths taken from the file's folder."""
     from evals import gate
     from workspace.documents import read_yaml
 
     if task is None:
-        return gate.Gate(), None
+        return gate.Gate(), None, None
     document = read_yaml(task)
-    block = document.root.get("gate", {}) if isinstance(document.root, dict) else {}
-    named = document.root.get("baseline") if isinstance(document.root, dict) else None
+    root = document.root if isinstance(document.root, dict) else {}
+    named, data = root.get("baseline"), root.get("data")
     if named is not None and not isinstance(named, str):
         raise Invalid("`baseline` is a file or a label", at=document.at("baseline"))
     if named and (named.endswith(".json") or "/" in named):
         named = str(task.parent / named)
-    return gate.read(block, document=document), named
+    where = str(task.parent / data) if isinstance(data, str) and (task.parent / data).is_file() else None
+    return gate.read(root.get("gate", {}), document=document), named, where
 
 
 def _changed(

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
-from evals.reports.page import page, word_diff
+from evals.reports.page import SCRIPT, page, word_diff
 from evals.reports.report import Fact, Report
 from evals.samples import Sample, Score
 
@@ -44,7 +46,10 @@ def test_nothing_from_outside_comes_to_life(sampled: Sampled, reported: Reported
     facts = (Fact(ATTACK, ATTACK, "b"),)
     report = replace(reported(before, after[1:]), before=ATTACK, after=ATTACK, facts=facts, name=ATTACK, lineage=ATTACK)
     parsed = elements(page(report))
-    assert not {"script", "img", "iframe", "object", "link"} & set(parsed.tags)
+    assert not {"img", "iframe", "object", "link"} & set(parsed.tags)
+    assert parsed.tags.count("script") == 1  # ours, and no other would run: the page names its hash
+    assert f"script-src 'sha256-{base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()}'" in page(report)
+    assert f"<script>{SCRIPT}</script>" in page(report)
     assert not [name for name, _ in parsed.attributes if name.startswith("on")]
     assert "{{ 7*7 }}" in page(report)
 
@@ -60,8 +65,8 @@ def test_the_page_says_verdict_numbers_and_flips(sampled: Sampled, reported: Rep
     html = page(reported(sampled("+" * 12), sampled("-" * 9 + "+" * 3)))
     assert "regressed" in html
     assert "75.0 points" in html
-    assert html.count('<article class="flip bad">') == 9
-    assert '<article class="flip good">' not in html
+    assert html.count('<article class="flip bad" tabindex="0">') == 9
+    assert '<article class="flip good"' not in html
 
 
 def test_rows_left_out_are_listed(sampled: Sampled, reported: Reported) -> None:
