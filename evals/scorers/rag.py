@@ -1,6 +1,7 @@
 """Scorers of answers from documents: whether the right ones were found, and whether the answer keeps to them.
 
-The contexts are the answer's `contexts` (or `context`), else the row's: texts, or mappings with `content` and `id`.
+The contexts are the answer's `contexts` (or `context`), else the row's: texts, or mappings with `text` or `content` and
+what names them: `id`, or `source` and `place` as our index gives them.
 """
 
 from __future__ import annotations
@@ -190,7 +191,7 @@ def _same(found: Any, wanted: Any) -> bool:
     ]
     if None not in ids:
         return ids[0] == ids[1]
-    if str(wanted) == ids[0]:
+    if isinstance(found, Mapping) and str(wanted) in (ids[0], found.get("source"), found.get("place")):
         return True
     one, other = (" ".join(_text(each).casefold().split()) for each in (found, wanted))
     return bool(one and other) and (one in other or other in one)

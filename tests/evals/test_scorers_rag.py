@@ -44,6 +44,13 @@ def test_recall_is_the_share_that_was_found_by_id_or_by_text() -> None:
     )
 
 
+def test_what_our_index_finds_is_named_by_its_file_or_place() -> None:
+    found = [{"text": "28 days", "source": "time-off.md", "place": "time-off.md:5", "score": 0.9}]
+    for name in ("time-off.md", "time-off.md:5", "28 days"):
+        assert scored("context_recall", contexts=found, row={"expected_contexts": [name]}).value == 1.0
+    assert scored("context_recall", contexts=found, row={"expected_contexts": ["travel.html"]}).value == 0.0
+
+
 @pytest.mark.parametrize("name", ["context_precision", "context_recall", "grounded", "citations", "faithfulness"])
 def test_without_contexts_there_is_no_score_and_no_zero(name: str) -> None:
     assert scored(name, contexts=None, row={"expected_contexts": ["a"]}).value is None
