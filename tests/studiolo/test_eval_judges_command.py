@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from evals import scorers
 from evals.samples import LOG, Sample, Score, as_line
 from studiolo.commands.eval import app
 from workspace import Workspace
+from workspace.documents import parse_yaml
 from workspace.errors import Invalid
 
 Studiolo = Callable[..., Result]
@@ -101,3 +103,20 @@ def test_contamination_names_both_rows_and_exits_with_3(
     train.write_text(json.dumps({"text": "nothing of the kind at all"}) + "\n")
     clean = studiolo("contamination", str(train))
     assert (clean.exit_code, clean.stdout.startswith("clean")) == (0, True)
+
+
+def test_the_scorers_of_the_guide_are_made_as_it_writes_them(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "evals.md").read_text("utf-8")
+    section = guide.partition("## Scorers\n")[2].partition("\n## Judges")[0]
+    (block,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    document = parse_yaml(block).root
+    for each in document["scorers"]:
+        settings = {} if isinstance(each, str) else {key: value for key, value in each.items() if key != "name"}
+        assert scorers.get(each if isinstance(each, str) else each["name"], **settings)
+    named = set(re.findall(r"`([a-z_0-9]+)`", section.partition("| what |")[2].partition("\n\n")[0]))
+    assert named <= set(scorers.names())
+    ours = {each.name for each in scorers.entries() if each.function.__module__.startswith("evals.")}
+    assert ours - {"promptfoo"} <= named  # that one is written by the importer of its files
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    exec(compile(code, "evals.md", "exec"), {})  # noqa: S102 - the guide's own words
+    assert scorers.get("short", words=1)(Sample(number=0, row="", inputs={}, answer="a b", expected="")).value == 0.0
