@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from evals import schemas as of_evals
 from flows import schemas as of_flows
 from jobs import schemas as of_jobs
 from serving import schemas as of_serving
@@ -12,6 +13,6 @@ FOLDER = Path(__file__).parent / "schemas"
 
 
 if __name__ == "__main__":
-    for package in (of_flows, of_jobs, of_serving):
+    for package in (of_evals, of_flows, of_jobs, of_serving):
         package.SCHEMAS.write()
         package.SCHEMAS.write(FOLDER)

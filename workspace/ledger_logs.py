@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workspace import ledger_samples
 from workspace.ledger_insert import insert
 
 if TYPE_CHECKING:
     import duckdb
 
-NAMES = ("flow_lines", "flow_nodes", "spans", "served_requests")
+NAMES = ("flow_lines", "flow_nodes", "spans", "served_requests", *ledger_samples.NAMES)
 _ASKED = re.compile(rf"\b({'|'.join(NAMES)})\b", re.IGNORECASE)
 _RUN_LOG = "lines.jsonl"
 _PART = 2_000  # lines that are written together
@@ -43,7 +44,7 @@ CREATE TABLE served_requests (
     duration DOUBLE, prompt_tokens BIGINT, completion_tokens BIGINT, cost DOUBLE, error VARCHAR, feedback JSON,
     inputs JSON, outputs JSON
 );
-"""
+""" + ledger_samples.SCHEMA
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -65,14 +66,15 @@ def refresh(ledger: duckdb.DuckDBPyConnection, home: Path) -> None:
         if known.get(path) == sign:
             continue
         run_id = Path(path).parent.name if path.startswith("runs/") else None
-        for rows in _read(home / path, path, run_id):
+        of_samples = path.endswith(ledger_samples.LOG)
+        for rows in ledger_samples.read(home / path, path) if of_samples else _read(home / path, path, run_id):
             for table, part in rows.items():
                 insert(ledger, table, part)
         ledger.execute("INSERT INTO logs VALUES (?, ?, ?)", [path, *sign])
 
 
 def _logs(home: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    for path in [*home.glob(f"runs/*/{_RUN_LOG}"), *home.glob("spool/served/*.jsonl")]:
+    for path in [*home.glob(f"runs/*/{_RUN_LOG}"), *home.glob(f"runs/*/{ledger_samples.LOG}"), *home.glob("spool/served/*.jsonl")]:
         try:
             seen = path.stat()
         except FileNotFoundError:

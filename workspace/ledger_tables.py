@@ -16,7 +16,7 @@ from workspace.tables import asset_labels, assets, edges, events, metrics, runs
 if TYPE_CHECKING:
     import duckdb
 
-VERSION = 3  # of the statements below: a ledger made by others is made anew
+VERSION = 4  # of the statements below: a ledger made by others is made anew
 NAMES = ("runs", "params", "metrics", "assets", "edges", "events", "requests", *ledger_logs.NAMES)
 _OVERLAP = 60.0  # seconds that an edge's clock may be behind another's
 _CHUNK = 20_000

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from evals import gate
 from evals.tasks.task import TARGET_KEYS, Choosing, FewShot, Limits, Scoring, Task, is_task
 from workspace.documents import Document, Step, read_yaml
 from workspace.errors import Invalid, NotFound, StudioloError, did_you_mean
 
 KEYS = (
     "$schema", "name", "description", "data", "mapping", "target", "prompt", "prompt_file", "system", "generate",
-    "few_shot", "choices", "scorers", "epochs", "slices", "limits", "concurrency", "seed", "baseline",
+    "few_shot", "choices", "scorers", "epochs", "slices", "limits", "concurrency", "seed", "baseline", "gate",
 )  # fmt: skip
 FEW_SHOT_KEYS = ("data", "count", "seed", "by")
 EPOCH_KEYS = ("count", "reduce")
@@ -46,6 +47,8 @@ def read(path: Path, *, changes: Mapping[str, Any] | None = None) -> Task:
     document.refuse_unknown(KEYS)
     if "data" not in root:
         raise Invalid("a task needs `data:`", hint="a file beside it: data: rows.jsonl", at=document.at())
+    if "gate" in root:
+        gate.read(root["gate"], document=document)
     try:
         return Task(
             name=_text(document, "name") or path.stem,

@@ -14,7 +14,7 @@ Choosing = Literal["letter", "loglikelihood", "letter_loglikelihood"]
 
 REDUCERS = ("mean", "mode", "max", "pass@k", "pass^k")
 TARGETS = ("model", "endpoint", "flow", "function", "answers", "run")
-TARGET_KEYS = (*TARGETS, "key", "api", "answer", "variant", "inputs")
+TARGET_KEYS = (*TARGETS, "key", "api", "answer", "variant")
 ROLES = ("expected", "id", "cluster", "choices", "answer")  # what a mapping may name beside inputs
 
 

@@ -90,7 +90,13 @@ def _find(workspace: Workspace, name: str, number: int) -> tuple[str, LineRecord
         record = workspace.runs.get(name)
     except StudioloError as error:
         raise NotFound(f"no trace and no run {name!r}", hint=error.hint or "studiolo trace list") from None
-    for line in flows.lines(record):
+    if record.kind == "eval":
+        from evals import traces
+
+        told = traces.lines(record)
+    else:
+        told = flows.lines(record)
+    for line in told:
         if line.number == number:
             return f"{record.name}, line {number}", line
     raise NotFound(f"run {record.name!r} has no line {number}", hint=f"studiolo flow show {record.name}")
