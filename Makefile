@@ -31,10 +31,14 @@ help:  ## list the targets
 up: .venv/.installed  ## install everything, prepare the embedded models, start the studio
 	$(BIN)/studiolo up
 
-test: .venv/.dev system lint types  ## install everything and run every check and test
+test: .venv/.dev system lint  ## install everything and run every check and test
+	@$(MAKE) --jobs 2 types together
+	$(call tried,alone,)
+
+.PHONY: together
+together: .venv/.dev
 	@# Most tests wait more than they work: three at once. Those that need the machine for themselves come after.
 	$(call tried,not alone,-n 3 --no-loadscope-reorder)
-	$(call tried,alone,)
 
 lint: .venv/.dev  ## style, format and the floors of the house
 	$(BIN)/ruff check .
@@ -52,7 +56,7 @@ bench: .venv/.dev  ## measure; figures go into benchmarks/README.md as seen
 	@for script in $(filter-out %/mock_upstream.py %/gateway_faults.py %/gateway_latency.py %/job_faults.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
 
 faults: .venv/.dev  ## the long versions of the fault tests of jobs and gateway, with figures
-	$(BIN)/pytest -m slow tests/jobs/test_faults.py tests/jobs/test_faults_machine.py tests/jobs/test_state_machine.py
+	$(BIN)/pytest -m slow tests/jobs/test_faults.py tests/jobs/test_faults_machine.py
 	$(BIN)/python benchmarks/job_faults.py
 	$(BIN)/pytest -m slow tests/serving
 	$(BIN)/python benchmarks/gateway_faults.py

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 ASKED, MADE = "environment.json", "prepare.jsonl"  # in the attempt's folder: what is wanted, what was made of it
 
-_OUTSIDE = {"PATH", "HOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TMPDIR"}  # a container has its own
+OUTSIDE = {"PATH", "HOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TMPDIR"}  # a container has its own
+
+_ENGINE = ("DOCKER_", "CONTAINER", "BUILDAH_", "XDG_", "DBUS_")  # what docker and podman are told by themselves
 
 Watched = Callable[[int, int, Sink], Watch]
 
@@ -53,9 +55,15 @@ class Python:
         modules, line = in_container(cache_folder(), ["bash", *shell[1:]])
         run = Run(
             command=line, folder=folder / "code", name=f"studiolo-{environment[MARKER]}",
-            mounts={folder: True, modules: False}, variables=sorted(set(environment) - _OUTSIDE), options=shown,
+            mounts={folder: True, modules: False}, variables=sorted(set(environment) - OUTSIDE), options=shown,
         )  # fmt: skip
         return command(Container(Path(self.container["program"]), str(self.container["image"])), run)
+
+    def around(self, environment: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the variables of the process that runs the line: docker and podman want theirs beside the job's."""
+        if self.container is None:
+            return environment
+        return {name: value for name, value in os.environ.items() if name.startswith(_ENGINE)} | dict(environment)
 
     def end(self, attempt: str) -> None:
         """End the container of an attempt, which does not end with the process that started it."""

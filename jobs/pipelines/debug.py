@@ -7,7 +7,8 @@ import secrets
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from jobs.command_process import shell
 from jobs.create import create
 from jobs.environments import Prepared
 from jobs.environments import prepare as events_of
+from jobs.environments.containers import Run, command
+from jobs.environments.events import Container
 from jobs.environments.layer import layer
 from jobs.environments.layer import variables as variables_of
 from jobs.files.command import CommandJob, Job
@@ -23,6 +26,7 @@ from jobs.files.control_flow import DoWhile, IfElse, ParallelFor
 from jobs.files.pipeline import PipelineJob
 from jobs.files.ports import Value
 from jobs.inputs import lay_code, lay_out
+from jobs.leftovers import MARKER
 from jobs.parents import child_name
 from jobs.pipelines.flow import items_of
 from jobs.pipelines.in_front import in_front
@@ -31,8 +35,10 @@ from jobs.pipelines.process import around_of, wiring_of
 from jobs.pipelines.steps import job_of_step
 from jobs.pipelines.submission import complete, promoted
 from jobs.pipelines.wiring import Wiring, component_of, fitted, outcome_of
+from jobs.preparation import OUTSIDE, Python, own_python
 from jobs.records import JobRecord
 from jobs.spec import Spec
+from jobs.stand_ins import in_container, put_last
 from jobs.states import COMPLETED
 from jobs.submit import Wishes, name_of, spec_of, wait
 from jobs.variables import Told, variables
@@ -149,21 +155,23 @@ def _run(workspace: Workspace, job: CommandJob, name: str) -> int:
         spec.data, folder / "inputs", blobs=workspace.blobs, checkouts=workspace.home / "checkouts", protect=False
     )
     outputs = _outputs(spec, folder / "outputs")
+    python = _python(spec, folder)
     told = Told(
         home=workspace.home, name=name, number=1,
         inputs={key: str(value) for key, value in spec.inputs.items() if key not in spec.data} | dict(laid.values),
-        outputs=outputs, devices=None, python=_python(spec, folder), tracking={}, settings={},
+        outputs=outputs, devices=None, python=python.variables, tracking={}, settings={},
     )  # fmt: skip
     text = spec.command
     for side, values in (("inputs", laid.values), ("outputs", outputs)):
         for key, value in values.items():
             text = text.replace(f"${{{{{side}.{key}}}}}", value)
     environment = variables(spec, told) | {key: os.environ[key] for key in _TERMINAL if key in os.environ}
+    line = _line(python, shell(text, environment["PATH"]), (place, folder), environment)
     _say(f"step runs in {place}; its inputs and outputs are in {folder}")
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for what runs in front
     try:
         return subprocess.run(
-            shell(text, environment["PATH"]), cwd=place, env=environment, check=False, restore_signals=True,
+            line, cwd=place, env=python.around(environment), check=False, restore_signals=True,
             preexec_fn=_hear_interrupts,
         ).returncode  # fmt: skip
     finally:
@@ -183,20 +191,35 @@ def _outputs(spec: Spec, folder: Path) -> dict[str, str]:
     return found
 
 
-def _python(spec: Spec, folder: Path) -> dict[str, str]:
-    """Return the variables of a step's environment, which is made first where it is not there."""
+def _python(spec: Spec, folder: Path) -> Python:
+    """Return what a step's command runs with; its environment is made first where it is not there."""
     if spec.environment is None:
-        return {}
+        return own_python(spec)
     wanted = preparation.read_environment(spec.environment, Path(spec.folder))
-    prepared = None
     for event in events_of(cache_folder(), wanted):
-        if isinstance(event, Prepared):
-            prepared = event
-        else:
+        if not isinstance(event, Prepared):
             _say(str(getattr(event, "text", event)))
-    if prepared is None or prepared.container is not None:
-        raise Invalid("the step runs in a container, which has no terminal", hint="name packages instead of an image")
-    return dict(variables_of(prepared, layer(prepared, folder / "python"), dict(os.environ) | dict(spec.passed)))
+        elif event.container is not None:
+            return Python(container=asdict(event.container))
+        else:
+            own = layer(event, folder / "python")
+            put_last(cache_folder(), folder / "python")
+            return Python(variables=variables_of(event, own, dict(os.environ) | dict(spec.passed)))
+    raise Unavailable("the environment of the step was not made", hint="studiolo environment build")
+
+
+def _line(python: Python, shell: list[str], folders: tuple[Path, Path], environment: Mapping[str, str]) -> list[str]:
+    """Return the command line of a step; where it runs in a container, that has the terminal and these folders."""
+    if python.container is None:
+        return shell
+    place, beside = folders
+    modules, line = in_container(cache_folder(), ["bash", *shell[1:]])
+    terminal = ["--interactive", *(["--tty"] if sys.stdin.isatty() else [])]
+    run = Run(
+        command=line, folder=place, name=f"studiolo-{environment[MARKER]}", options=terminal,
+        mounts={place: True, beside: True, modules: False}, variables=sorted(set(environment) - OUTSIDE),
+    )  # fmt: skip
+    return command(Container(**python.container), run)
 
 
 def _say(text: str) -> None:

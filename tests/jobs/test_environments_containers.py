@@ -11,13 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from jobs import folders
 from jobs.environments import Prepared, Preparing, containers, find, prepare
 from jobs.environments.containers import Run
+from jobs.files import read_job
 from jobs.files.environment import Build, Environment
+from jobs.files.pipeline import PipelineJob
 from jobs.inputs import Laid
 from jobs.leftovers import MARKER
+from jobs.pipelines.debug import debug
 from jobs.preparation import Python
+from jobs.submit import stream, wait
+from tests.jobs.conftest import LONG, Submit
 from workspace.errors import Invalid, NotFound, Unavailable
+from workspace.home import Workspace
 
 BUSYBOX = shutil.which("busybox")
 # Inside of some sandboxes podman needs another view of control groups and no limits to set.
@@ -30,6 +37,9 @@ COPY busybox /bin/busybox
 RUN ["/bin/busybox", "--install", "-s", "/bin"]
 RUN echo {word} > /word
 """
+
+# Commands of jobs run in bash: here that is busybox's shell.
+BASH = "RUN printf '#!/bin/sh\\nexec sh \"$@\"\\n' > /bin/bash && chmod +x /bin/bash\n"
 
 
 def build(folder: Path, word: str = "hello", recipe: str = RECIPE) -> Environment:
@@ -152,6 +162,45 @@ def test_the_python_of_a_container_finds_the_modules_that_stand_in(
     line = python.line(["/bin/bash", "-c", f"/usr/bin/python3 -c '{code}'"], tmp_path, {MARKER: tmp_path.name}, shown)
     done = subprocess.run(line, env=environ, capture_output=True, text=True, check=False)
     assert Path(done.stdout.strip()).is_relative_to(tmp_path / "cache"), done.stderr
+
+
+def test_a_job_runs_in_its_container_and_leaves_its_output(
+    tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, workspace: Workspace, run: Submit
+) -> None:
+    for name, text in (environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}).items():
+        monkeypatch.setenv(name, text)
+    build(tmp_path / "context", recipe=RECIPE + BASH)
+    (tmp_path / "rows").write_text("row\n")
+    job = run(
+        "cat /word ${{inputs.rows}} > ${{outputs.o}}/x; echo $STUDIOLO_JOB",
+        "name: boxed\nenvironment: {build: {path: context}}\ninputs: {rows: {path: rows}}\noutputs: {o: {}}\n",
+    )
+    ended = wait(workspace, job.name, seconds=LONG)
+    said = b"".join(stream(workspace, job.name)).decode()
+    assert (ended.status, ended.exit_code, said.splitlines()[-1]) == ("Completed", 0, "boxed"), said
+    assert (folders.outputs_of(workspace.home, "boxed") / "o/x").read_text() == "hello\nrow\n"
+
+
+def test_a_step_of_a_pipeline_runs_in_front_in_its_container(
+    tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, workspace: Workspace
+) -> None:
+    for name, text in (environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}).items():
+        monkeypatch.setenv(name, text)
+    shell = "RUN printf '#!/bin/sh\\nexec sh \"$@\"\\n' > /bin/bash && chmod +x /bin/bash\n"
+    build(tmp_path / "context", recipe=RECIPE + shell)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/x").write_text("1")
+    (tmp_path / "pipeline.yml").write_text(
+        "type: pipeline\njobs:\n  one:\n    environment: {build: {path: context}}\n    code: code\n"
+        "    outputs: {o: {type: uri_file}}\n"
+        "    command: cat /word x > ${{outputs.o}}; echo 2 > x; exit 5\n"
+    )
+    job = read_job(tmp_path / "pipeline.yml")
+    assert isinstance(job, PipelineJob)
+    assert debug(workspace, job, "one") == 5
+    (left,) = (workspace.home / "debug").glob("*/outputs/o")
+    assert left.read_text() == "hello\n1"
+    assert (tmp_path / "code/x").read_text() == "2\n"
 
 
 def test_a_failed_build_is_told_in_a_line(tmp_path: Path, environ: dict[str, str]) -> None:
