@@ -51,6 +51,14 @@ def schema() -> Schema:
         "concurrency": {**_WHOLE, "description": "Questions at once."},
         "seed": {"type": "integer", "description": "Sent with each request; a repeat adds its number."},
         "baseline": parts.text("What `studiolo eval gate` compares with."),
+        "gate": parts.mapping("What a run must keep to, to pass `studiolo eval gate`.", {
+            "metrics": {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+                        "description": "The scorers that count, by default all; the first is the primary one."},
+            "margin": {"type": "number", "exclusiveMinimum": 0, "maximum": 1,
+                       "description": "The loss that is put up with: 0.03 are 3 points."},
+            "max_regressions": {"type": "integer", "minimum": 0, "description": "How many rows may get worse at most."},
+            "require_power": {"type": "boolean", "description": "Fail where a loss beyond the margin could go unseen."},
+        }),
     }  # fmt: skip
     return parts.mapping(
         "What is measured: studiolo eval run FILE",
