@@ -6,9 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-import anthropic
 import pytest
-from anthropic import AsyncAnthropic
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +16,7 @@ from serving.api.sse import Lines
 from tests.serving.chats import CALLS, as_chunks, chat, telling, texts
 
 if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
     from anthropic.types import Message
 
     from tests.serving.conftest import House, Wire
@@ -29,6 +28,8 @@ BODY = {"model": "mock", "max_tokens": 9, "messages": HELLO}
 
 @pytest.fixture
 async def client(house: House) -> AsyncIterator[AsyncAnthropic]:
+    from anthropic import AsyncAnthropic
+
     async with AsyncAnthropic(base_url=house.base_url, api_key=house.token, max_retries=0) as opened:
         yield opened
 
@@ -186,6 +187,8 @@ async def test_errors_are_in_their_shape_and_name_the_request(house: House, path
 
 
 async def test_the_client_raises_what_it_raises_elsewhere(house: House, client: AsyncAnthropic) -> None:
+    import anthropic
+
     async def busy(wire: Wire) -> None:
         await wire.json({"error": {"message": "slowly", "type": "rate_limit_error"}}, status=429)
 
@@ -197,6 +200,8 @@ async def test_the_client_raises_what_it_raises_elsewhere(house: House, client: 
 
 
 async def test_an_engine_that_dies_in_mid_stream_is_an_error_event(house: House, client: AsyncAnthropic) -> None:
+    import anthropic
+
     async def die(wire: Wire) -> None:
         await wire.stream("Hel")
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from anthropic import Anthropic
 from openai import OpenAI
 
 from serving.local import Gateway
 
 if TYPE_CHECKING:
+    from anthropic import Anthropic
     from anthropic.types import MessageParam, ToolParam
     from openai.types.responses import FunctionToolParam
 
@@ -37,6 +37,8 @@ def openai(gateway: Gateway) -> Iterator[OpenAI]:
 
 @pytest.fixture
 def claude(gateway: Gateway) -> Iterator[Anthropic]:
+    from anthropic import Anthropic
+
     url = gateway.base_url.removesuffix("/v1")
     with Anthropic(base_url=url, api_key=gateway.token, max_retries=0) as opened:
         yield opened

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -33,6 +32,8 @@ PROMPTS = [[1 + (row * 17 + place * 5) % 60 for place in range(6 + row * 9)] for
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Two adapters as PEFT saves them: one of the attention, one of everything, of other rank and scaling."""
+    from peft import LoraConfig, get_peft_model
+
     attention = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], bias="none")
     everything = LoraConfig(
         r=6,
@@ -58,6 +59,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def merged(folders: dict[str, Path]) -> dict[str | None, Any]:
     """What each should sound like, by PEFT alone."""
+    from peft import PeftModel
+
     tuned = {name: PeftModel.from_pretrained(tiny_llama(), str(folder)) for name, folder in folders.items()}
     return {None: tiny_llama(), **{name: model.merge_and_unload().eval() for name, model in tuned.items()}}
 

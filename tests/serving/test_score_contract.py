@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import pytest_asyncio
 
 from serving import endpoints, replicas
 from serving.call import Limits
@@ -22,6 +23,9 @@ from serving.gateway import create_app
 from serving.replicas import Replica
 from tests.serving.conftest import listening, until
 from workspace.home import Workspace
+from workspace.settings import Settings
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FLOW = """\
 inputs:
@@ -116,17 +120,20 @@ CASES: dict[str, tuple[Callable[[Workspace, Path], dict[str, Any]], tuple[Any, A
 }
 
 
-@pytest.fixture(params=CASES)
-async def house(request: pytest.FixtureRequest, workspace: Workspace, tmp_path: Path) -> AsyncIterator[House]:
+@pytest_asyncio.fixture(params=CASES, scope="module", loop_scope="module")
+async def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """One for all tests of an engine: some take five seconds to start."""
     make, (given, wanted, slow) = CASES[request.param]
-    endpoints.put(workspace, "scores")
-    way = endpoints.put_deployment(workspace, "scores", "blue", **make(workspace, tmp_path / "content"))
-    endpoints.put(workspace, "scores", traffic={"blue": 100})
-    headers = {"authorization": f"Bearer {workspace.tokens.local()}"}
-    app = create_app(workspace, limits=Limits(loading=120.0))
-    async with listening(app) as url, httpx.AsyncClient(base_url=url, headers=headers, timeout=120) as http:
-        yield House(workspace, http, replicas.key_of(way), given, wanted, slow)
-    replicas.stop_all(workspace.home)
+    folder = tmp_path_factory.mktemp("scores")
+    with Workspace.open(settings=Settings(home=folder / "home")) as workspace:
+        endpoints.put(workspace, "scores")
+        way = endpoints.put_deployment(workspace, "scores", "blue", **make(workspace, folder / "content"))
+        endpoints.put(workspace, "scores", traffic={"blue": 100})
+        headers = {"authorization": f"Bearer {workspace.tokens.local()}"}
+        app = create_app(workspace, limits=Limits(loading=120.0))
+        async with listening(app) as url, httpx.AsyncClient(base_url=url, headers=headers, timeout=120) as http:
+            yield House(workspace, http, replicas.key_of(way), given, wanted, slow)
+        replicas.stop_all(workspace.home)
 
 
 async def test_it_answers_says_how_it_is_and_only_the_gateway_reaches_it(house: House) -> None:
