@@ -10,7 +10,7 @@ from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {
-    "models": re.compile(r"\bmodel_workspace\b|\bgateway: Gateway\b|\bmark\.(model|browser)\b"),
+    "models": re.compile(r"\bgateway: (Gateway|Any)\b|\bstudio: Any\b"),
     "ray": re.compile(r"\bray_head\b|\bmark\.ray\b"),
 }
 LONG = re.compile(r"\bmark\.(timeout|slow)\b")
