@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from studiolo.sdk.endpoints import BatchDeployments, BatchEndpoints, OnlineDeployments, OnlineEndpoints
+from studiolo.sdk.found import Found
 from studiolo.sdk.ports import plain
+from studiolo.sdk.resources import Resources, Schedules
 from studiolo.sdk.steps import Step, component_of
 from workspace.errors import Invalid, StudioloError
 from workspace.home import Workspace
@@ -20,23 +22,6 @@ if TYPE_CHECKING:
     from jobs.records import JobRecord
 
 View = Literal["active", "archived", "all"]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A job, or something registered, as it is: `found.name`, `found.status`; `plain` is all of it."""
-
-    plain: Mapping[str, Any]
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in self.plain:
-            raise AttributeError(f"there is no {name!r}; there are: {', '.join(self.plain)}")
-        return self.plain[name]
-
-    @property
-    def studio_url(self) -> str:
-        """Where the studio shows it."""
-        return str(self.plain["services"]["Studio"]["endpoint"])
 
 
 class Client:
@@ -75,6 +60,51 @@ class Client:
         """Components by name and version."""
         return Components(self.workspace)
 
+    @cached_property
+    def compute(self) -> Resources:
+        """Names of what jobs run on."""
+        return Resources(self.workspace, "compute")
+
+    @cached_property
+    def datastores(self) -> Resources:
+        """Where data lies."""
+        return Resources(self.workspace, "datastore")
+
+    @cached_property
+    def connections(self) -> Resources:
+        """What leads elsewhere, with its secrets."""
+        return Resources(self.workspace, "connection")
+
+    @cached_property
+    def registries(self) -> Resources:
+        """Registries by name."""
+        return Resources(self.workspace, "registry")
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """Jobs that run again and again."""
+        return Schedules(self.workspace)
+
+    @cached_property
+    def online_endpoints(self) -> OnlineEndpoints:
+        """Stable names for clients."""
+        return OnlineEndpoints(self.workspace)
+
+    @cached_property
+    def online_deployments(self) -> OnlineDeployments:
+        """Ways of answering behind online endpoints."""
+        return OnlineDeployments(self.workspace)
+
+    @cached_property
+    def batch_endpoints(self) -> BatchEndpoints:
+        """Names under which files are scored."""
+        return BatchEndpoints(self.workspace)
+
+    @cached_property
+    def batch_deployments(self) -> BatchDeployments:
+        """Ways of scoring behind batch endpoints."""
+        return BatchDeployments(self.workspace)
+
     def create_or_update(self, entity: Any) -> Any:
         """Submit a job, or register data, a model, an environment."""
         if isinstance(entity, Step):
@@ -82,7 +112,7 @@ class Client:
         kinds = {"Data": self.data, "Model": self.models, "Environment": self.environments}
         kind = type(entity).__name__
         if kind not in kinds:
-            hint = "a job, Data, Model or Environment; endpoints and schedules are made from files by `studiolo`"
+            hint = "a job, Data, Model or Environment; others are made of files: client.compute.create_or_update(FILE)"
             raise Invalid(f"a {kind} cannot be submitted or registered", hint=hint)
         return kinds[kind].create_or_update(entity)
 
