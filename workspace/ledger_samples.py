@@ -39,8 +39,8 @@ def read(path: Path, log: str) -> Iterator[Rows]:
             except (ValueError, KeyError, TypeError):
                 continue  # torn by a full disk or a kill
     rows: Rows = {name: [] for name in NAMES}
-    for count, (place, sample) in enumerate(last.items(), start=1):
-        _add(rows, sample, (log, run_id, *place))
+    for count, (place, each) in enumerate(last.items(), start=1):
+        _add(rows, each, (log, run_id, *place))
         if count % _PART == 0:
             yield rows
             rows = {name: [] for name in NAMES}

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from studiolo.arguments import pairs
+
 GATE_FAILED = 3
 _SHOWN = 10
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print data instead of words.")]
-Two = Annotated[list[tuple[str, str]] | None, typer.Option(help="BASE_RUN TUNED_RUN; repeatable.")]
+Two = Annotated[list[str] | None, typer.Option(help="BASE_RUN=TUNED_RUN; repeatable.")]
 
 
 def equivalence_command(
@@ -60,8 +62,12 @@ def card_command(
     from evals.report_card import Area, Measured
     from studiolo import open_workspace
 
-    areas: dict[Area, list[tuple[str, str]] | None] = {"task": task, "general": general, "safety": safety}
-    measured = [Measured(area=area, base=one, tuned=other) for area, runs in areas.items() for one, other in runs or ()]
+    areas: dict[Area, list[str] | None] = {"task": task, "general": general, "safety": safety}
+    measured = [
+        Measured(area=area, base=one, tuned=other)
+        for area, runs in areas.items()
+        for one, other in pairs(runs, example="base-run=tuned-run").items()
+    ]
     with open_workspace() as workspace:
         tuned, from_ = workspace.assets.get("model", model), workspace.assets.get("model", base)
         made = report_card.card(workspace, from_, tuned, measured, margin=margin)
