@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from evals import runner, scorers
@@ -229,12 +230,14 @@ def _means(workspace: Workspace, stack: ExitStack) -> Means:
     from evals.scorers.asking import ChatModel
 
     opened: list[Any] = []
+    lock = Lock()  # scorers ask on several threads, and one gateway is enough
 
     def model(name: str | None) -> ChatModel:
-        if not opened:
-            from serving.local import local_gateway
+        with lock:
+            if not opened:
+                from serving.local import local_gateway
 
-            opened.append(stack.enter_context(local_gateway(workspace)))
+                opened.append(stack.enter_context(local_gateway(workspace)))
         return ChatModel(base_url=opened[0].base_url, api_key=opened[0].token, model=name or workspace.settings.model)
 
     return Means(model=model, embedder=lambda name: model(name or workspace.settings.embedder))

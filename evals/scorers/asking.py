@@ -18,6 +18,7 @@ from workspace.errors import Unavailable
 ATTEMPTS = 4
 _AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
 _LONGEST_WAIT = 30.0
+_LONGEST_REPLY = 20_000  # characters that are searched for a verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +139,7 @@ def verdict(reply: str) -> Mapping[str, Any] | None:
     >>> verdict('Here: {"winner": "A"}'), verdict("A")
     ({'winner': 'A'}, None)
     """
+    reply = reply[:_LONGEST_REPLY]
     decoder, found, at = json.JSONDecoder(), [], 0
     while (at := reply.find("{", at)) >= 0:
         try:

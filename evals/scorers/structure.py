@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from evals.samples import Sample, Score
 from evals.scorers.registry import Scorer, scorer, scorer_maker
-from workspace.errors import Invalid, MissingExtra
+from workspace.errors import Invalid, MissingExtra, NotFound
 
 _FENCE = re.compile(r"\A\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 
@@ -224,6 +224,8 @@ def _within(place: str, field: str) -> bool:
 def _schema(given: Mapping[str, Any] | str) -> Any:
     if not isinstance(given, str):
         return dict(given)
+    if not given.lstrip().startswith("{") and not Path(given).is_file():
+        raise NotFound(f"no schema {given!r}", hint="give a JSON schema, or the name of a file that holds one")
     text = given if given.lstrip().startswith("{") else Path(given).read_text("utf-8")
     found, mistake = parsed(text)
     if mistake is not None:

@@ -15,7 +15,7 @@ _NUMBER = re.compile(r"[-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
 _NO_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, " "))
 _ARTICLES = {"a", "an", "the"}
 _SAID = r"(?:answer|choice|option)\s*(?:is|:|=)?\s*(?:option\s*)?[\(\[\"'*]*({letters})(?![a-z0-9])"
-_MARKED = r"(?<![a-z0-9])[\(\[*]+({letters})[\)\]*.:]+|^\W*({letters})\W*$|^\s*({letters})\s*[\).:,]"
+_MARKED = r"(?<![a-z0-9])[\(\[*]+({letters})[\)\]*.:]+|^[^\w\n]*({letters})[^\w\n]*$|^[ \t]*({letters})[ \t]*[\).:,]"
 # "A cat" and "I think" name no choice, "A is right" does.
 _ALONE = r"(?! (?!(?:is|or|and|because|since|as)\b)[a-z])"
 

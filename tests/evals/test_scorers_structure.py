@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from evals import scorers
 from evals.samples import Sample, Score
 from evals.scorers.structure import calls_of, parsed
-from workspace.errors import Invalid
+from workspace.errors import Invalid, NotFound
 
 PERSON = {"type": "object", "properties": {"age": {"type": "integer", "minimum": 0}}, "required": ["age"]}
 JSON = st.recursive(
@@ -129,3 +130,11 @@ def test_an_answer_in_words_calls_no_tool() -> None:
 def test_whatever_is_given_for_calls_is_read_or_refused_in_words(value: Any) -> None:
     calls, mistake = calls_of(json.dumps(value))
     assert mistake is None or calls == []
+
+
+def test_a_schema_is_read_from_a_file_and_a_missing_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "person.json"
+    path.write_text(json.dumps(PERSON))
+    assert scored("json_schema", '{"age": 3}', schema=str(path)).value == 1.0
+    with pytest.raises(NotFound, match="no schema"):
+        scorers.get("json_schema", schema=str(tmp_path / "no.json"))

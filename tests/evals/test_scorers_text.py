@@ -128,3 +128,10 @@ def test_an_unknown_scorer_is_refused_with_a_suggestion() -> None:
     with pytest.raises(NotFound) as caught:
         scorers.get("exakt")
     assert caught.value.hint == "did you mean 'exact'?"
+
+
+@pytest.mark.parametrize("text", ["```\n", "a ", "(A) ", "[1, ", "{", "is ", "A. ", "12-"])
+def test_no_long_answer_of_one_sort_keeps_a_scorer_busy(text: str) -> None:
+    """What grew with the square of the length would meet the time limit of tests."""
+    for name in ("choice", "numeric", "contains", "f1", "pii", "toxicity", "refusal"):
+        assert scored(name, text * 60_000, "A", row={"choices": ["x", "y"]}).value is not None

@@ -112,7 +112,7 @@ def test_the_scorers_of_the_guide_are_made_as_it_writes_them(tmp_path: Path) -> 
     document = parse_yaml(block).root
     for each in document["scorers"]:
         settings = {} if isinstance(each, str) else {key: value for key, value in each.items() if key != "name"}
-        assert scorers.get(each if isinstance(each, str) else each["name"], **settings)
+        assert callable(scorers.get(each if isinstance(each, str) else each["name"], **settings))
     named = set(re.findall(r"`([a-z_0-9]+)`", section.partition("| what |")[2].partition("\n\n")[0]))
     assert named <= set(scorers.names())
     ours = {each.name for each in scorers.entries() if each.function.__module__.startswith("evals.")}
