@@ -79,7 +79,7 @@ def card(
 ) -> Card:
     """Compare the runs of a base and of its tuned model. Raises Invalid where a run was answered by another model."""
     if not any(each.area == "task" for each in measured):
-        raise Invalid("a card needs the task that the model was tuned for", hint="--task BASE_RUN TUNED_RUN")
+        raise Invalid("a card needs the task that the model was tuned for", hint="--task BASE_RUN=TUNED_RUN")
     parts, before, after = [], [], []
     for each in measured:
         old = _answered(workspace, each.base, base)
@@ -121,7 +121,7 @@ def promote(workspace: Workspace, model: Asset, label: str, *, reason: str | Non
     if kept is None or not kept.properties.get("passed"):
         what = "has no report card" if kept is None else f"has not passed its report card {kept.ref}"
         if reason is None or not reason.strip():
-            hint = f"studiolo eval card {model.name}:{model.version} --base BASE --task BASE_RUN TUNED_RUN, or --reason"
+            hint = f"studiolo eval card {model.name}:{model.version} --base BASE --task BASE_RUN=TUNED_RUN, or --reason"
             raise Denied(f"{model.ref} {what}", hint=hint)
         with workspace.light.write() as statements:
             told = {"reason": reason.strip(), "card": None if kept is None else kept.ref}
