@@ -17,7 +17,7 @@ from typing import Any
 
 import uvicorn
 
-from studiolo import request_traces, traces
+from studiolo import eval_traces, request_traces, traces
 from studiolo.guard import Guard
 from studiolo.services import HOST
 from studiolo.sessions import Sessions
@@ -102,6 +102,7 @@ def feed(workspace: Workspace, stop: threading.Event) -> None:
         try:
             tracking.carry(workspace)
             traces.carry(workspace)
+            eval_traces.carry(workspace)
             request_traces.carry(workspace)
             if traces.names_collector(os.environ):  # without text, as the rows are
                 request_traces.carry(workspace, to="otlp")

@@ -23,7 +23,8 @@ _ASKED = re.compile(rf"\b({'|'.join(NAMES)})\b", re.IGNORECASE)
 _RUN_LOG = "lines.jsonl"
 _PART = 2_000  # lines that are written together
 
-SCHEMA = """
+SCHEMA = (
+    """
 CREATE TABLE logs (path VARCHAR, size BIGINT, changed BIGINT);
 CREATE TABLE flow_lines (
     log VARCHAR, run_id VARCHAR, line BIGINT, status VARCHAR, error VARCHAR, started_at TIMESTAMP, duration DOUBLE,
@@ -44,7 +45,9 @@ CREATE TABLE served_requests (
     duration DOUBLE, prompt_tokens BIGINT, completion_tokens BIGINT, cost DOUBLE, error VARCHAR, feedback JSON,
     inputs JSON, outputs JSON
 );
-""" + ledger_samples.SCHEMA
+"""
+    + ledger_samples.SCHEMA
+)
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -67,14 +70,19 @@ def refresh(ledger: duckdb.DuckDBPyConnection, home: Path) -> None:
             continue
         run_id = Path(path).parent.name if path.startswith("runs/") else None
         of_samples = path.endswith(ledger_samples.LOG)
-        for rows in ledger_samples.read(home / path, path) if of_samples else _read(home / path, path, run_id):
+        parts = ledger_samples.read(home / path, path) if of_samples else _read(home / path, path, run_id)
+        for rows in parts:
             for table, part in rows.items():
                 insert(ledger, table, part)
         ledger.execute("INSERT INTO logs VALUES (?, ?, ?)", [path, *sign])
 
 
 def _logs(home: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    for path in [*home.glob(f"runs/*/{_RUN_LOG}"), *home.glob(f"runs/*/{ledger_samples.LOG}"), *home.glob("spool/served/*.jsonl")]:
+    for path in [
+        *home.glob(f"runs/*/{_RUN_LOG}"),
+        *home.glob(f"runs/*/{ledger_samples.LOG}"),
+        *home.glob("spool/served/*.jsonl"),
+    ]:
         try:
             seen = path.stat()
         except FileNotFoundError:

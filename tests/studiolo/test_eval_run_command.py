@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import studiolo as door
+from evals.runner import Finished
 from evals.samples import Sample
 from studiolo.commands.eval import app
 from studiolo.evaluating import Wanted
@@ -142,6 +143,7 @@ def test_the_door_runs_tasks_made_in_python(workspace: Workspace) -> None:
 
     task = door.Task(name="py", data=[{"q": "4", "expected": "44"}], scorers=("exact", "short answers"))
     *_, last = door.evaluate(workspace, task, lambda q: q * 2, wanted=Wanted(name="py"))
+    assert isinstance(last, Finished)
     assert [metric.interval.estimate for metric in last.metrics] == [1.0, 1.0]
 
 
