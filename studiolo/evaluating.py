@@ -151,7 +151,7 @@ def _endpoint(workspace: Workspace, task: Task, said: Mapping[str, Any], *, cach
         model = str(said.get("model") or workspace.settings.model)
         revision, headers = "", dict[str, str]()
         if "endpoint" in said:
-            base_url, key = str(said["endpoint"]), _key(workspace, said.get("key"))
+            base_url, key = _address(str(said["endpoint"])), _key(workspace, said.get("key"))
         else:
             from serving.local import local_gateway
 
@@ -163,6 +163,15 @@ def _endpoint(workspace: Workspace, task: Task, said: Mapping[str, Any], *, cach
             choosing=task.choosing, revision=revision, concurrency=task.concurrency,
             timeout=task.limits.sample_seconds, prices=Prices.read(workspace.home / FILE), cache=kept, headers=headers,
         )  # fmt: skip
+
+
+def _address(given: str) -> str:
+    """Return an address as it may be kept: what is asked for is shown with the run."""
+    if "@" in given.partition("://")[2].partition("/")[0]:
+        raise Invalid(
+            "an address with a password in it is refused", hint="keep it in a connection: target: {key: NAME}"
+        )
+    return given
 
 
 def _key(workspace: Workspace, connection: Any) -> str:

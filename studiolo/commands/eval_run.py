@@ -58,8 +58,8 @@ def run_command(
         _write(record, output or [])
         _print(finished, record, as_json=as_json)
     if finished.reason is not None:
-        told = f"paused: {finished.reason}"
-        typer.echo(f"{told}\ngo on: studiolo eval run --resume {finished.name}", err=True)
+        again = " --retry-errors" if finished.errors else ""
+        typer.echo(f"paused: {finished.reason}\ngo on: studiolo eval run --resume {finished.name}{again}", err=True)
         raise typer.Exit(INTERRUPTED if finished.reason == "interrupted" else 1)
     if finished.errors:
         hint = f"studiolo eval run --resume {finished.name} --retry-errors"

@@ -7,14 +7,15 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evals import score, scorers
-from evals.scorers import judge
-from workspace import Workspace
 from workspace.errors import Invalid, PartialFailure
+
+if TYPE_CHECKING:
+    from evals import score, scorers
+    from workspace import Workspace
 
 
 def score_command(
@@ -28,6 +29,9 @@ def score_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print data instead of words.")] = False,
 ) -> None:
     """Score every line of a flow RUN."""
+    from evals import score
+    from workspace import Workspace
+
     if expected is None and set(scorer) - {"judge"}:
         raise Invalid("scorers compare with a right answer", hint="name its column: --expected answer")
     with Workspace.open() as workspace, _scorers(workspace, scorer, rubric, judge_model) as chosen:
@@ -45,6 +49,9 @@ def score_command(
 def _scorers(
     workspace: Workspace, names: list[str], rubric: str | None, model: str | None
 ) -> Iterator[Mapping[str, scorers.Scorer]]:
+    from evals import scorers
+    from evals.scorers import judge
+
     chosen = {name: scorers.get(name) for name in names if name != "judge"}
     if "judge" not in names:
         yield chosen

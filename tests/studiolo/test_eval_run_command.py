@@ -182,3 +182,9 @@ def test_ctrl_c_pauses_and_says_how_to_go_on(studiolo: Callable[..., Result], wo
     assert process.returncode == 130
     assert "go on: studiolo eval run --resume mine" in said.decode()
     assert workspace.runs.get("mine").status == "PAUSED"
+
+
+def test_an_address_with_a_password_is_refused(studiolo: Callable[..., Result]) -> None:
+    found = studiolo("run", "sums.yaml", "--target", "http://me:secret@127.0.0.1:9/v1#m").exception
+    assert isinstance(found, Invalid)
+    assert "secret" not in str(found)
