@@ -11,12 +11,6 @@ from workspace.processes import Identity, host, is_alive, own_identity
 SILENT = 300.0  # seconds after which work that nobody can be asked about counts as left behind
 
 
-def owned() -> dict[str, Any]:
-    """Return what makes a row this process's own."""
-    own = own_identity()
-    return {"owner_host": host(), "owner_pid": own.pid, "owner_started_at": own.started_at}
-
-
 def is_left(row: Row[Any], now: float) -> bool:
     """Whether nobody is at work on a row any more; its `next_at` is when its owner took it.
 

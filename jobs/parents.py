@@ -11,7 +11,6 @@ finds the children it had: none is made twice.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import shlex
@@ -21,6 +20,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,19 +31,18 @@ from jobs.create import create
 from jobs.data import places
 from jobs.files import job_of
 from jobs.files.command import Job
-from jobs.files.environment import Environment
 from jobs.files.expressions import EXPRESSION, render
 from jobs.files.plain import plain
 from jobs.files.ports import Input
-from jobs.files.references import Reference, reference, target
+from jobs.files.references import Reference, target
 from jobs.folders import attempt_folder
 from jobs.inputs import bind
+from jobs.keeping import with_code_kept
 from jobs.needs import Needs
 from jobs.reconcile import look
 from jobs.records import JobRecord
-from jobs.snapshots import snapshot
 from jobs.spec import DIRECT, WRITABLE, BoundInput, Spec
-from jobs.submit import Wishes, bound_output, keep_code, name_of, record_job, refuse_outputs
+from jobs.submit import Wishes, bound_output, name_of, record_job, refuse_outputs
 from jobs.variables import passed
 from workspace import environment as machine
 from workspace.errors import Conflict, NotFound, StudioloError
@@ -97,20 +96,7 @@ def submit_parent(workspace: Workspace, job: Job, *, kind: str, module: str, wis
 
 def keep(workspace: Workspace, value: Any) -> Any:
     """Return a job with its code and its local data as assets, and assets by their versions: nothing changes later."""
-    if isinstance(value, Input):
-        return _kept_input(workspace, value)
-    if isinstance(value, Mapping):
-        return {key: keep(workspace, each) for key, each in value.items()}
-    if isinstance(value, tuple):
-        return tuple(keep(workspace, each) for each in value)
-    if not dataclasses.is_dataclass(value) or isinstance(value, type | Reference | Environment):
-        return value
-    names = [field.name for field in dataclasses.fields(value) if field.name not in ("origin", "findings")]
-    changed = {name: keep(workspace, old) for name in names if (old := getattr(value, name)) is not None}
-    if isinstance(changed.get("code"), Path):
-        _, ref = keep_code(workspace, snapshot(workspace, changed["code"]))
-        changed["code"] = reference(f"azureml:{ref.removeprefix('code:')}")
-    return replace(value, **changed)
+    return with_code_kept(workspace, value, partial(_kept_input, workspace))
 
 
 def _passed(environ: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workspace.errors import Invalid, NotFound
-from workspace.light_database import LightDatabase, Statements, from_json, to_json
+from workspace.light_database import LightDatabase, Statements, from_json, number, to_json
 from workspace.run_names import refuse_names
 
 TAG, PARAM = 5000, 6000  # letters of a value; what MLflow's own store takes
@@ -74,11 +74,6 @@ def keys_of(database: LightDatabase, run_id: str) -> list[str]:
     """Return the names of what a run has logged, without what its job was charged."""
     rows = database.rows("SELECT DISTINCT key FROM metrics WHERE run_id = :run ORDER BY key", run=run_id)
     return [str(row["key"]) for row in rows if not str(row["key"]).startswith("usage/")]
-
-
-def number(value: float | None) -> float:
-    """Return a metric as it was logged: the database keeps "not a number" as nothing."""
-    return math.nan if value is None else value
 
 
 def _words(statements: Statements, run_id: str, params: Mapping[str, str], tags: Mapping[str, str | None]) -> None:

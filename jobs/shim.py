@@ -16,6 +16,7 @@ from jobs import ending, idle, reconcile, states
 from jobs.command_process import CannotMount, Command, CommandProcess, shell
 from jobs.folders import AttemptFolder, attempt_folder, place_of
 from jobs.inputs import Laid, lay_code, lay_out
+from jobs.laying import lay_outputs, placed
 from jobs.leftovers import SHIM, mark
 from jobs.linux import adopt_orphans, call_itself
 from jobs.logs import LogWriter
@@ -118,7 +119,7 @@ class Shim:
             from jobs.carrying import carry  # here: most jobs begin anew
 
             carry(self._folder)
-        outputs = self._lay_outputs()
+        outputs = lay_outputs(self._spec.outputs, self._folder.outputs)
         with TrackingDoor(self._settings, self._spec) as door:
             process, output = self._begun(log, python, outputs, door)
             self._say(RUNNING)
@@ -207,10 +208,7 @@ class Shim:
             settings=self._settings.environment(),
         )
         environment = variables(self._spec, told)
-        text = self._spec.command
-        for side, values in (("inputs", laid.values), ("outputs", outputs)):
-            for name, value in values.items():
-                text = text.replace(f"${{{{{side}.{name}}}}}", value)
+        text = placed(self._spec.command, laid.values, outputs)
         if self._spec.distribution:
             from jobs.distribution.plan import lay  # here: most jobs are one process
 
@@ -224,15 +222,6 @@ class Shim:
         from jobs.ray.attempts import conducted
 
         return conducted(self._spec, command, self._folder)
-
-    def _lay_outputs(self) -> dict[str, str]:
-        found = {}
-        with writing(self._folder.outputs):
-            for name, output in self._spec.outputs.items():
-                place = self._folder.outputs / name
-                (place.parent if output.type == "uri_file" else place).mkdir(parents=True, exist_ok=True, mode=0o700)
-                found[name] = str(place)
-        return found
 
     def _written_down(self, pid: int) -> None:
         record = {"pid": pid, "host": host(), "boot": boot(), "at": time.time()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import random
 import re
@@ -272,6 +273,11 @@ def lock_number(subject: str) -> int:
 def from_json(value: Any) -> Any:
     """Return a JSON column: PostgreSQL's driver has read it already."""
     return json.loads(value) if isinstance(value, str) else value
+
+
+def number(value: float | None) -> float:
+    """Return a metric as it was logged: the database keeps "not a number" as nothing."""
+    return math.nan if value is None else value
 
 
 def to_json(value: Any) -> str:

@@ -6,6 +6,7 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +73,9 @@ def _started_at_elsewhere(pid: int) -> float | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
     except psutil.Error:
         return None
+
+
+def owned() -> dict[str, Any]:
+    """Return what makes a row of the database this process's own."""
+    own = own_identity()
+    return {"owner_host": host(), "owner_pid": own.pid, "owner_started_at": own.started_at}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import math
 import re
 import time
 import uuid
@@ -15,7 +14,7 @@ from typing import Any
 
 from workspace import processes
 from workspace.errors import Conflict, Invalid, NotFound, did_you_mean
-from workspace.light_database import LightDatabase, Row, Statements, from_json, to_json
+from workspace.light_database import LightDatabase, Row, Statements, from_json, number, to_json
 from workspace.nodes import Node, add_edges, ref
 from workspace.run import Run as Run
 from workspace.run import plain_params
@@ -122,7 +121,7 @@ class Runs:
                 "UPDATE runs SET status = 'RUNNING', ended_at = NULL, error = NULL, changed = changed + 1, "
                 "owner_host = :owner_host, owner_pid = :owner_pid, owner_started_at = :owner_started_at "
                 "WHERE run_id = :run AND status = :before",
-                run=record.run_id, before=record.status, **_owned(),
+                run=record.run_id, before=record.status, **processes.owned(),
             )  # fmt: skip
             if taken != 1:
                 raise Conflict(f"run {record.name!r} was taken up by another process")
@@ -177,7 +176,7 @@ class Runs:
                 "owner_host, owner_pid, owner_started_at, changed, carried) VALUES (:run_id, :kind, :name, 'RUNNING', "
                 ":now, :params, :tags, :environment, :owner_host, :owner_pid, :owner_started_at, 1, 0) "
                 "ON CONFLICT (name) DO NOTHING",
-                now=time.time(), **row, **_owned(),
+                now=time.time(), **row, **processes.owned(),
             )  # fmt: skip
             if made:
                 add_edges(statements, row["run_id"], edges)
@@ -230,16 +229,6 @@ class Runs:
                 **{name: row[name] for name in ("run_id", "owner_pid", "owner_started_at")},
             )  # fmt: skip
         return ended_at if closed else None
-
-
-def number(value: float | None) -> float:
-    """Return a metric as it was logged: the database keeps "not a number" as nothing."""
-    return math.nan if value is None else value
-
-
-def _owned() -> dict[str, Any]:
-    own = processes.own_identity()
-    return {"owner_host": processes.host(), "owner_pid": own.pid, "owner_started_at": own.started_at}
 
 
 def _is_lost(row: Row) -> bool:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import select, update
 
 from workspace.errors import MissingExtra, Unavailable
+from workspace.light_database import number
 from workspace.paths import locked
 from workspace.run_names import reserved_experiment
-from workspace.runs import number
 from workspace.tables import assets, edges, metrics, runs
 
 if TYPE_CHECKING:

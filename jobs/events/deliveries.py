@@ -18,9 +18,10 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from jobs.events import receivers, rules
 from jobs.events.cloud import TEST, Event, events_of
 from jobs.folders import place_of
-from jobs.owners import is_left, owned
+from jobs.owners import is_left
 from workspace.errors import NotFound, Unavailable
 from workspace.home import Workspace
+from workspace.processes import owned
 from workspace.tables import changes, deliveries, event_rules
 
 PAUSES = (10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 10_800.0, 21_600.0, 43_200.0)  # seconds before each next try

@@ -26,6 +26,7 @@ from jobs.files.control_flow import DoWhile, IfElse, ParallelFor
 from jobs.files.pipeline import PipelineJob
 from jobs.files.ports import Value
 from jobs.inputs import lay_code, lay_out
+from jobs.laying import lay_outputs, placed
 from jobs.leftovers import MARKER
 from jobs.parents import child_name
 from jobs.pipelines.flow import items_of
@@ -154,17 +155,14 @@ def _run(workspace: Workspace, job: CommandJob, name: str) -> int:
     laid = lay_out(
         spec.data, folder / "inputs", blobs=workspace.blobs, checkouts=workspace.home / "checkouts", protect=False
     )
-    outputs = _outputs(spec, folder / "outputs")
+    outputs = lay_outputs(spec.outputs, folder / "outputs")
     python = _python(spec, folder)
     told = Told(
         home=workspace.home, name=name, number=1,
         inputs={key: str(value) for key, value in spec.inputs.items() if key not in spec.data} | dict(laid.values),
         outputs=outputs, devices=None, python=python.variables, tracking={}, settings={},
     )  # fmt: skip
-    text = spec.command
-    for side, values in (("inputs", laid.values), ("outputs", outputs)):
-        for key, value in values.items():
-            text = text.replace(f"${{{{{side}.{key}}}}}", value)
+    text = placed(spec.command, laid.values, outputs)
     environment = variables(spec, told) | {key: os.environ[key] for key in _TERMINAL if key in os.environ}
     line = _line(python, shell(text, environment["PATH"]), (place, folder), environment)
     _say(f"step runs in {place}; its inputs and outputs are in {folder}")
@@ -180,15 +178,6 @@ def _run(workspace: Workspace, job: CommandJob, name: str) -> int:
 
 def _hear_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _outputs(spec: Spec, folder: Path) -> dict[str, str]:
-    found = {}
-    for name, output in spec.outputs.items():
-        place = folder / name
-        (place.parent if output.type == "uri_file" else place).mkdir(parents=True, exist_ok=True, mode=0o700)
-        found[name] = str(place)
-    return found
 
 
 def _python(spec: Spec, folder: Path) -> Python:

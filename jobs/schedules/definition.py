@@ -5,7 +5,6 @@ The job is kept as its files said it when the schedule was made, its code as it 
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,19 +15,17 @@ from jobs import records
 from jobs.assets import versions
 from jobs.files import job_of, made
 from jobs.files.command import Job
-from jobs.files.environment import Environment
 from jobs.files.loading import start_made
 from jobs.files.monitor import Monitor
 from jobs.files.overrides import Override
 from jobs.files.plain import plain
 from jobs.files.reading import Origin
 from jobs.files.record import Record
-from jobs.files.references import PREFIX, Reference, reference, target
+from jobs.files.references import PREFIX, reference, target
 from jobs.files.schedule import RemoteJob, Schedule, merge
 from jobs.files.trigger import TRIGGER, Trigger
 from jobs.foreign import check_compute, check_place
-from jobs.snapshots import snapshot
-from jobs.submit import keep_code
+from jobs.keeping import with_code_kept
 from workspace.errors import Invalid, did_you_mean
 from workspace.home import Workspace
 
@@ -49,7 +46,7 @@ def keep(workspace: Workspace, schedule: Schedule) -> Spec:
         changes = _with_absolute_paths(job.changes, schedule.origin.folder)
         schedule = replace(schedule, create_job=RemoteJob(job=job.job, changes=changes))
     elif job is not None:
-        schedule = replace(schedule, create_job=_with_code_kept(workspace, replace(job, name=None)))
+        schedule = replace(schedule, create_job=with_code_kept(workspace, replace(job, name=None)))
     spec = {key: value for key, value in plain(schedule).items() if value is not None}
     if isinstance(schedule.create_job, RemoteJob):
         spec["create_job"] = {"job": str(schedule.create_job.job), **schedule.create_job.changes}
@@ -252,19 +249,3 @@ def _absolute(given: Any, folder: Path) -> Any:
         return given
     where = target(given["path"], folder)
     return {**given, "path": str(where)} if isinstance(where, Path) else given
-
-
-def _with_code_kept(workspace: Workspace, value: Any) -> Any:
-    """Return a job with its code as assets, also that of its steps."""
-    if isinstance(value, Mapping):
-        return {key: _with_code_kept(workspace, each) for key, each in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_with_code_kept(workspace, each) for each in value)
-    if not dataclasses.is_dataclass(value) or isinstance(value, type | Reference | Environment):
-        return value
-    names = [field.name for field in dataclasses.fields(value) if field.name not in ("origin", "findings")]
-    found = {name: _with_code_kept(workspace, old) for name in names if (old := getattr(value, name)) is not None}
-    if isinstance(found.get("code"), Path):
-        _, ref = keep_code(workspace, snapshot(workspace, found["code"]))
-        found["code"] = reference(f"{PREFIX}{ref.removeprefix('code:')}")
-    return replace(value, **found)

@@ -18,12 +18,13 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from jobs import foreign, records
 from jobs.create import create
 from jobs.folders import place_of
-from jobs.owners import is_left, owned
+from jobs.owners import is_left
 from jobs.schedules import definition, store
 from jobs.schedules.store import ScheduleRecord
 from jobs.submit import Wishes
 from workspace.errors import Conflict, Invalid, StudioloError, Unavailable
 from workspace.home import Workspace
+from workspace.processes import owned
 from workspace.tables import firings, schedules
 
 EVERY = 1.0  # seconds between two looks at the clock
