@@ -40,7 +40,7 @@ def workspace(tmp_path: Path, ray_head: Cluster) -> Iterator[Workspace]:
 def test_workers_of_ray_train_reduce_a_number_together(workspace: Workspace, tmp_path: Path) -> None:
     job = submit(workspace, job_of(tmp_path, "python reduce.py 2>/dev/null", REST))
     said = b"".join(stream(workspace, job.name)).decode()
-    ended = wait(workspace, job.name, seconds=LONG)
+    ended = wait(workspace, job.name, seconds=3 * LONG)
     assert (ended.status, ended.error) == ("Completed", None), said
     assert sorted(said.splitlines()) == ["[0] sum 3.0 of 2", "[1] sum 3.0 of 2"]
     logs = workspace.runs.get(str(ended.run_id)).directory / "artifacts/logs"
@@ -72,13 +72,13 @@ def test_workers_that_do_not_fit_on_one_node_train_on_two(workspace: Workspace, 
     """A worker needs three cores; one node has four, the other three."""
     job = submit(workspace, job_of(tmp_path, "python reduce.py 2>/dev/null", REST.replace("cpus: 0.5", "cpus: 3")))
     said = b"".join(stream(workspace, job.name)).decode().splitlines()
-    assert wait(workspace, job.name, seconds=LONG).status == "Completed", said
+    assert wait(workspace, job.name, seconds=3 * LONG).status == "Completed", said
     assert sorted(said) == ["[0] sum 3.0 of 2", "[1] sum 3.0 of 2"]
 
 
 def test_a_worker_that_fails_ends_the_others_and_its_code_is_the_jobs(workspace: Workspace, tmp_path: Path) -> None:
     job = submit(workspace, job_of(tmp_path, "test $RANK = 1 && exit 9; sleep 300", REST))
-    ended = wait(workspace, job.name, seconds=LONG)
+    ended = wait(workspace, job.name, seconds=3 * LONG)
     assert (ended.status, ended.exit_code) == ("Failed", 9)
     assert marked(mark(str(ended.run_id), 1)) == []
 
@@ -89,7 +89,7 @@ def test_workers_that_are_cancelled_can_save(workspace: Workspace, tmp_path: Pat
     says(workspace, job, b"on 0")
     says(workspace, job, b"on 1")
     cancel(workspace, job.name)
-    ended = wait(workspace, job.name, seconds=LONG)
+    ended = wait(workspace, job.name, seconds=3 * LONG)
     assert ended.status == "Canceled"
     assert b"".join(stream(workspace, job.name)).count(b"saved") == 2
     assert marked(mark(str(ended.run_id), 1)) == []
