@@ -240,10 +240,13 @@ def _completion(body: bytes) -> dict[str, Any] | None:
 
 
 def _likelihood(logprobs: Any, start: int) -> float | None:
-    """Add up the log-probabilities of the tokens from `start` on, without the one that was made."""
+    """Add up the log-probabilities of the tokens that reach beyond `start`, without the last, which was made.
+
+    A token that begins before and ends after counts: where words are cut is the model's to choose.
+    """
     try:
-        offsets, values = logprobs["text_offset"][:-1], logprobs["token_logprobs"][:-1]
-        inside = [value for offset, value in zip(offsets, values, strict=True) if offset >= start]
+        ends, values = logprobs["text_offset"][1:], logprobs["token_logprobs"][:-1]
+        inside = [value for end, value in zip(ends, values, strict=True) if end > start]
     except (LookupError, TypeError, ValueError):
         return None
     return sum(inside) if inside and None not in inside else None
