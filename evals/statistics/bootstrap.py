@@ -25,10 +25,11 @@ def means(values: Floats, *, draws: int = DRAWS, seed: int = 0) -> Floats:
     """
     chance, n = _chance(seed), len(values)
     levels, counts = np.unique(values, return_counts=True)
+    # A pick costs an eighth of a count.
+    if n * draws <= MOST_PICKS and n < 8 * len(levels):
+        return _by_picks(chance, values, draws)
     if len(levels) <= BINS:
         return _by_counts(chance, levels, counts, draws)
-    if n * draws <= MOST_PICKS:
-        return _by_picks(chance, values, draws)
     middles, counts, within = binned(values)
     rest = chance.normal(0.0, np.sqrt(within / n), size=draws)  # n picks, each with within / n of variance
     drawn: Floats = _by_counts(chance, middles, counts, draws) + rest / np.sqrt(n)

@@ -30,7 +30,8 @@ def test_bca_equals_scipy_within_the_noise_of_drawing() -> None:
     golden = stats.bootstrap((SKEWED,), lambda x, axis: x.mean(axis=axis), n_resamples=40_000, rng=1)
     interval = bca(SKEWED, draws=40_000)
     assert interval.low == pytest.approx(golden.confidence_interval.low, abs=0.012)
-    assert interval.high == pytest.approx(golden.confidence_interval.high, abs=0.03)
+    # A mean of these values moves in steps of 1 in their number: two seeds may differ by one.
+    assert interval.high == pytest.approx(golden.confidence_interval.high, abs=1 / len(SKEWED) + 1e-9)
 
 
 def test_bca_with_the_same_seed_gives_the_same_bounds() -> None:
