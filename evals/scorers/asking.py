@@ -28,7 +28,7 @@ class ChatModel:
     base_url: str
     model: str
     api_key: str = field(repr=False, default="")
-    timeout: float = 60.0
+    timeout: float = 180.0  # seconds: a model that is asked first may have to be loaded
     pause: float = 0.25  # seconds before the second attempt; each further one waits twice as long
 
 
@@ -66,7 +66,7 @@ def ask(
     try:
         text = answer["choices"][0]["message"]["content"]
     except (LookupError, TypeError) as error:
-        raise Unavailable("the judge's answer is no chat completion") from error
+        raise Unavailable("the model server's answer is no chat completion") from error
     return Reply(text if isinstance(text, str) else "", _revision(response, answer, chat))
 
 
@@ -92,10 +92,12 @@ def _posted(chat: ChatModel, path: str, body: Mapping[str, Any]) -> httpx.Respon
     url = f"{chat.base_url.rstrip('/')}/{path}"
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            response = _client(chat.base_url).post(url, headers=headers, json=body, timeout=chat.timeout)
+            response = _client(chat.base_url).post(
+                url, headers=headers, json=body, timeout=httpx.Timeout(chat.timeout, connect=10.0)
+            )
         except httpx.TransportError as error:
             if attempt == ATTEMPTS or isinstance(error, httpx.TimeoutException | httpx.UnsupportedProtocol):
-                raise Unavailable(f"the judge cannot be reached: {error or type(error).__name__}") from error
+                raise Unavailable(f"the model server cannot be reached: {error or type(error).__name__}") from error
             time.sleep(_pause(chat, attempt, None))
             continue
         if response.status_code not in _AGAIN or attempt == ATTEMPTS:
@@ -119,13 +121,13 @@ def _pause(chat: ChatModel, attempt: int, said: str | None) -> float:
 
 def _read(response: httpx.Response) -> dict[str, Any]:
     if response.is_error:
-        raise Unavailable(f"the judge answered {response.status_code}: {response.text[:200]}")
+        raise Unavailable(f"the model server answered {response.status_code}: {response.text[:200]}")
     try:
         answer = response.json()
     except ValueError as error:
-        raise Unavailable("the judge's answer is no chat completion") from error
+        raise Unavailable("the model server's answer is no chat completion") from error
     if not isinstance(answer, dict):
-        raise Unavailable("the judge's answer is no chat completion")
+        raise Unavailable("the model server's answer is no chat completion")
     return answer
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,3 +87,25 @@ def test_time_and_tokens_pass_by_a_limit_and_what_was_not_measured_is_an_error()
     assert scored("cost", "x", within=1).value is None
     with pytest.raises(Invalid, match="needs the setting 'within'"):
         scorers.get("latency")
+
+
+@pytest.mark.model
+def test_a_text_classifier_judges_toxicity_where_one_is_named(tmp_path: Path) -> None:
+    transformers = importlib.import_module("transformers")
+    torch = importlib.import_module("torch")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "morning", "idiot"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    config = transformers.BertConfig(
+        vocab_size=len(words), hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
+        id2label={0: "toxic", 1: "fine"}, label2id={"toxic": 0, "fine": 1},
+    )  # fmt: skip
+    model = transformers.BertForSequenceClassification(config)
+    with torch.no_grad():  # whatever it is asked, it says "fine"
+        model.classifier.weight.zero_()
+        model.classifier.bias.copy_(torch.tensor([-4.0, 4.0]))
+    model.save_pretrained(tmp_path)
+    transformers.BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    score = scored("toxicity", "good morning", model=str(tmp_path))
+    assert score.value == 1.0
+    assert score.details["toxic"] < 0.01
+    assert "no label 'rude': it has" in str(scored("toxicity", "good", model=str(tmp_path), label="rude").error)
