@@ -131,8 +131,7 @@ class Endpoint:
             )
             if value and value != "stop"
         }
-        usage = found.get("usage") or {}
-        tokens = (int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
+        tokens = _tokens(found.get("usage"))
         model = str(found.get("model") or self.model)
         return Answer(
             text=text or "", outputs=outputs, asked=asked, tokens=tokens if any(tokens) else None, model=model,
@@ -237,6 +236,13 @@ def _completion(body: bytes) -> dict[str, Any] | None:
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
     return dict(found) if isinstance(text, str) or said.get("tool_calls") else None
+
+
+def _tokens(usage: Any) -> tuple[int, int]:
+    """Return what a server says it spent, nothing where it says it in no numbers."""
+    said = usage if isinstance(usage, dict) else {}
+    asked, answered = said.get("prompt_tokens"), said.get("completion_tokens")
+    return (asked if isinstance(asked, int) else 0, answered if isinstance(answered, int) else 0)
 
 
 def _likelihood(logprobs: Any, start: int) -> float | None:

@@ -284,7 +284,7 @@ with Workspace.open(Path(sys.argv[1])) as workspace:
 """
 
 
-def killed(workspace: Workspace, rounds: int, *, rows: int = 200) -> None:
+def killed(workspace: Workspace, rounds: int, *, rows: int) -> None:
     def slowly(count: int, body: dict[str, Any]) -> Reply:
         time.sleep(0.005)
         return doubled(count, body)
@@ -312,10 +312,11 @@ def killed(workspace: Workspace, rounds: int, *, rows: int = 200) -> None:
 
 
 def test_killed_at_any_moment_nothing_is_lost_or_counted_twice(workspace: Workspace) -> None:
-    killed(workspace, 2)
+    killed(workspace, 5, rows=600)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_a_hundred_times(workspace: Workspace) -> None:
     killed(workspace, 100, rows=20_000)
 

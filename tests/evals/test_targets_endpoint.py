@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from evals.cache import Cache
 from evals.targets.endpoint import Endpoint
 from evals.targets.target import Answer, Question
@@ -64,6 +66,14 @@ async def test_tool_calls_come_beside_the_answer_and_tokens_have_a_price() -> No
         endpoint = Endpoint(base_url=server.url, model="m", prices=Prices({"gpt-*": Price(1.0, 2.0)}))
         answer = await answered(endpoint, Question(row=ROW))
     assert (answer.text, answer.outputs["tool_calls"], answer.cost) == ("", [call], 0.002)
+
+
+@pytest.mark.parametrize("usage", [b'"many"', b'{"prompt_tokens": "many"}', b"[1]", b"null"])
+async def test_tokens_that_are_no_numbers_are_not_known(usage: bytes) -> None:
+    raw = b'{"choices": [{"message": {"content": "x"}}], "model": 7, "usage": ' + usage + b"}"
+    with answering(lambda *_: Reply(raw=raw)) as server:
+        answer = await answered(Endpoint(base_url=server.url, model="m"), Question(row=ROW))
+    assert (answer.text, answer.tokens, answer.model) == ("x", None, "7")
 
 
 async def test_another_revision_of_the_model_is_asked_anew(tmp_path: Path) -> None:
