@@ -94,7 +94,8 @@ def load(
         except duckdb.Error as problem:
             raise Invalid(f"{source or place} cannot be read: {str(problem).splitlines()[0]}") from None
     else:
-        database.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT 1 AS nothing WHERE false")
+        database.execute(f"CREATE OR REPLACE TABLE {table} (nothing INTEGER)")
+        return _frame(database, table, span=span, source=source)
     return _of_static(database, table, span=span, timestamp=timestamp, source=source)
 
 
@@ -169,22 +170,36 @@ def _load_events(database: duckdb.DuckDBPyConnection, table: str, files: list[Pa
         (shape,) = database.execute("SELECT json_group_structure(line)::VARCHAR FROM lines").fetchone() or (None,)
     except duckdb.Error as problem:
         raise Invalid(f"what was collected cannot be read: {str(problem).splitlines()[0]}") from None
-    known: dict[str, Any] = json.loads(shape or "{}")
-    taken = {name.lower() for name in known}
-    features = ", ".join(_column(name, kind) for name, kind in known.items())
-    own = f"event || '_' || place AS {CORRELATION}, " if CORRELATION not in taken else ""
+    columns = _columns(json.loads(shape or "{}"))
+    own = "" if CORRELATION in {name.lower() for name in columns} else f"event || '_' || place AS {CORRELATION}, "
+    paths = ", ".join(f"'{_pointer(name)}'" for name in columns)
+    features = "".join(
+        f", TRY_CAST(found[{place}] AS {kind}) AS {quoted(name)}"
+        for place, (name, kind) in enumerate(columns.items(), 1)
+    )
+    if not columns:
+        database.execute(f"CREATE OR REPLACE TABLE {table} (nothing INTEGER)")
+        return
     database.execute(
-        f"CREATE OR REPLACE TABLE {table} AS SELECT {own}event AS {EVENT}, alone AS {ALONE}, \"time\" AS {TIME}"
-        f"{', ' + features if features else ''} FROM "
-        f"(SELECT *, from_json(line, '{_literal(json.dumps(known))}') AS row FROM lines)"
-        if known else f"CREATE OR REPLACE TABLE {table} (nothing INTEGER)"
-    )  # fmt: skip
+        f'CREATE OR REPLACE TABLE {table} AS SELECT {own}event AS {EVENT}, alone AS {ALONE}, "time" AS {TIME}{features}'
+        f" FROM (SELECT *, json_extract_string(line, [{paths}]) AS found FROM lines)"
+    )
 
 
-def _column(name: str, kind: Any) -> str:
-    """Return a feature as SQL gives it; numbers among words make all of it words."""
-    inside = f"row.{quoted(name)}"
-    return f"({inside} ->> '$') AS {quoted(name)}" if kind == "JSON" else f"{inside} AS {quoted(name)}"
+def _columns(shape: Any) -> dict[str, str]:
+    """Return the types of what the objects have by name; numbers among words are words, what is nested stays JSON.
+
+    Names that differ by their case alone are one column: the first.
+    """
+    found: dict[str, str] = {}
+    for name, kind in shape.items() if isinstance(shape, dict) else ():
+        if name and name.lower() not in {each.lower() for each in found}:
+            found[name] = "JSON" if not isinstance(kind, str) else "VARCHAR" if kind in ("JSON", "NULL") else kind
+    return found
+
+
+def _pointer(name: str) -> str:
+    return _literal("/" + name.replace("~", "~0").replace("/", "~1"))
 
 
 def _fetch_aside(database: duckdb.DuckDBPyConnection) -> None:

@@ -211,6 +211,9 @@ def _tokens_in(frame: Frame, names: Mapping[str, Any]) -> str:
     for name in (said, *_TOKENS):
         if name and name in frame.columns:
             return quoted(str(name))
-    if "total_tokens" in frame.columns.get("usage", ""):
+    usage = frame.columns.get("usage", "")
+    if usage == "JSON":  # of an answer as it was collected
+        return f"({quoted('usage')} ->> '$.total_tokens')"
+    if "total_tokens" in usage:
         return f"{quoted('usage')}.total_tokens"
     raise Skip(f"{frame.source} does not say how many tokens were used; its columns: {', '.join(frame.columns)}")

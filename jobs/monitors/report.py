@@ -10,6 +10,7 @@ from typing import Any
 from jobs.monitors.measures import MEASURED, Measure, Result, Shape
 from jobs.monitors.windows import moment
 
+IMPORTANCE = "importance"  # the picture of all features that attributions have
 _WIDTH, _HEIGHT, _GAP = 220, 44, 2
 _STYLE = """
 body { font: 14px system-ui, sans-serif; margin: 24px auto; max-width: 1000px; color: #222; background: #fff; }
@@ -59,7 +60,8 @@ def _section(result: Result) -> str:
     ordered = sorted(result.found.measures, key=lambda each: not each.is_breached)
     rows = "".join(_row(each, result.found.shapes) for each in ordered)
     heads = "".join(f"<th>{each}</th>" for each in ("feature", "metric", "value", "threshold", "", ""))
-    shape = _picture(found, 600) if (found := result.found.shapes.get("importance")) else ""
+    whole = result.found.shapes.get(IMPORTANCE) if result.type == "feature_attribution_drift" else None
+    shape = _picture(whole, 600) if whole else ""
     return f"{head}{notes}{shape}<table><tr>{heads}</tr>{rows}</table></section>"
 
 

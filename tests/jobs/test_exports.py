@@ -12,7 +12,10 @@ from sqlalchemy import create_engine, make_url, text
 
 from jobs import assets, submit
 from jobs.create import create
-from jobs.files import made
+from jobs.files.ports import Input
+from jobs.files.reading import Origin
+from jobs.files.transfer import Database, FileSystem
+from jobs.files.transfer_nodes import ExportDataJob
 from jobs.records import JobRecord
 from tests.jobs.pipelines import Run, log_of, statuses
 from tests.jobs.pipelines import cache as cache
@@ -91,42 +94,45 @@ def test_a_pipeline_brings_data_from_elsewhere_and_takes_it_there(
         assert database.execute("SELECT count(*) FROM bought").fetchone() == (4,)
 
 
-def exported(workspace: Workspace, folder: Path, sink: dict[str, str], path: str = "rows.csv") -> JobRecord:
-    said = {"type": "pipeline", "jobs": {"take": {
-        "type": "data_transfer", "task": "export_data", "sink": sink,
-        "inputs": {"source": {"type": "uri_file" if "." in path else "uri_folder", "path": path}},
-    }}, "settings": {"default_compute": "azureml:local"}}  # fmt: skip
-    return submit.wait(workspace, create(workspace, made("job", said, folder)).name, seconds=60)
+def exported(workspace: Workspace, folder: Path, sink: Database | FileSystem, path: str = "rows.csv") -> JobRecord:
+    source = Input(type="uri_file", path=str(folder / path))
+    job = ExportDataJob(
+        origin=Origin.made_in(folder), type="data_transfer", task="export_data", sink=sink, inputs={"source": source}
+    )
+    return submit.wait(workspace, create(workspace, job).name, seconds=60)
+
+
+def table(connection: str, name: str | None = None, query: str | None = None) -> Database:
+    return Database(type="database", connection=connection, table_name=name, query=query)
 
 
 def test_rows_get_into_a_table_that_is_made_for_them(workspace: Workspace, tmp_path: Path, elsewhere: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(
         '{"id": 7, "when": "2026-05-01T12:00:00", "ok": true, "list": [1], "note": null, "price": 0.5}\n'
     )
-    sink = {"type": "database", "connection": "azureml:shop", "table_name": "made"}
-    done = exported(workspace, tmp_path, sink, "rows.jsonl")
-    assert done.status == "Completed", log_of(workspace, f"{done.name}_take")
+    done = exported(workspace, tmp_path, table("azureml:shop", "made"), "rows.jsonl")
+    assert done.status == "Completed", log_of(workspace, done.name)
     with sqlite3.connect(elsewhere / "shop.db") as database:
         (row,) = database.execute('SELECT id, "when", ok, list, note, price FROM made').fetchall()
     assert row == (7, "2026-05-01 12:00:00.000000", 1, "[1]", None, 0.5)
-    assert b"1 rows of table made exported to azureml:shop" in b"".join(submit.stream(workspace, f"{done.name}_take"))
+    assert "1 rows of table made exported to azureml:shop" in log_of(workspace, done.name)
 
 
 @pytest.mark.parametrize(
     ("sink", "words"),
     [
-        ({"type": "database", "connection": "shop", "table_name": "orders"}, "table 'orders' has no column 'name'"),
-        ({"type": "database", "connection": "shop", "query": "SELECT 1"}, "needs a `table_name`"),
-        ({"type": "file_system", "connection": "files", "path": "../out"}, "out"),
+        (table("shop", "orders"), "table 'orders' has no column 'name'"),
+        (table("shop", query="SELECT 1"), "needs a `table_name`"),
+        (FileSystem(connection="files", path="../out"), "../out"),
     ],
 )
 def test_what_cannot_be_taken_fails_in_one_line_and_leaves_nothing(
-    workspace: Workspace, tmp_path: Path, elsewhere: Path, sink: dict[str, str], words: str
+    workspace: Workspace, tmp_path: Path, elsewhere: Path, sink: Database | FileSystem, words: str
 ) -> None:
     (tmp_path / "rows.csv").write_text("id,name\n1,a\n")
     done = exported(workspace, tmp_path, sink)
     assert done.status == "Failed"
-    assert words in log_of(workspace, f"{done.name}_take")
+    assert words in (done.error or "")
     with sqlite3.connect(elsewhere / "shop.db") as database:
         assert database.execute("SELECT count(*) FROM orders").fetchall() == [(2,)]
     assert not (tmp_path / "out").exists()
@@ -140,8 +146,8 @@ def test_a_table_of_postgres(workspace: Workspace, postgres_url: str, tmp_path: 
     said = {"name": "pg", "type": "custom", "target": target, "credentials": known}
     assets.create(workspace, "connection", said)
     (tmp_path / "rows.csv").write_text("id,at\n1,2026-05-01\n")
-    done = exported(workspace, tmp_path, {"type": "database", "connection": "pg", "table_name": "public.got"})
-    assert done.status == "Completed", log_of(workspace, f"{done.name}_take")
+    done = exported(workspace, tmp_path, table("pg", "public.got"))
+    assert done.status == "Completed", log_of(workspace, done.name)
     engine = create_engine(postgres_url)
     with engine.connect() as opened:
         assert opened.execute(text("SELECT id, at FROM public.got")).fetchall() == [(1, date(2026, 5, 1))]

@@ -92,6 +92,14 @@ def test_files_are_brought_from_where_a_connection_leads(workspace: Workspace, s
     assert (workspace.assets.path(workspace.assets.get("data", "got")) / "a.txt").read_text() == "a"
 
 
+def test_a_job_of_type_import_leaves_its_output(workspace: Workspace, shop: Path) -> None:
+    source = {"type": "s3", "connection": "azureml:files", "path": "rows"}
+    said = {"type": "import", "source": source, "output": {"type": "uri_folder"}}
+    job = submit.wait(workspace, create(workspace, made("job", said, shop)).name, seconds=60)
+    assert job.status == "Completed", job.error
+    assert (workspace.assets.path(workspace.assets.get("data", f"{job.name}-output")) / "a.txt").read_text() == "a"
+
+
 def test_a_connection_to_blobs_leads_to_its_url_and_one_that_leads_nowhere_says_so(
     workspace: Workspace, shop: Path
 ) -> None:

@@ -43,6 +43,27 @@ def test_answers_without_names_are_predictions_and_words_among_numbers_make_word
     assert (frame.columns["it's"], [row[1] for row in rows]) == ("VARCHAR", ["1", "n/a"])
 
 
+@pytest.mark.parametrize(
+    ("row", "columns", "values"),
+    [
+        ({"a": "x", "A": 1, "": 2}, {"a": "VARCHAR"}, ["x"]),
+        ({'say "it\'s"/~': 1.5}, {'say "it\'s"/~': "DOUBLE"}, [1.5]),
+        ({"a": None}, {"a": "VARCHAR"}, [None]),
+        ({"a": {"b": 1}, "c": [1]}, {"a": "JSON", "c": "JSON"}, ['{"b":1}', "[1]"]),
+        ({"correlationid": "mine"}, {"correlationid": "VARCHAR"}, ["mine"]),
+        ({}, {"nothing": "INTEGER"}, None),
+    ],
+)
+def test_whatever_was_collected_becomes_columns(
+    tmp_path: Path, row: dict[str, object], columns: dict[str, str], values: list[object] | None
+) -> None:
+    collect(tmp_path, "model_inputs", 10, [row])
+    frame, rows = read(tmp_path, TODAY)
+    found = {name: kind for name, kind in frame.columns.items() if name != "correlationid" or name in row}
+    assert found == columns
+    assert [list(each)[-len(columns) :] for each in rows] == ([] if values is None else [values])
+
+
 def test_a_payload_that_lies_aside_is_read_there(tmp_path: Path) -> None:
     path = collect(tmp_path, "model_inputs", 10, [{"age": 1}])
     event = json.loads(path.read_text())
@@ -139,11 +160,11 @@ def test_a_hundred_thousand_rows_take_seconds(tmp_path: Path) -> None:
             "[{age: i % 70, income: random(), city: chr((65 + i % 5)::INT)}] AS data FROM range(100000) r(i)"
         )
         database.execute(f"COPY ({made}) TO '{folder / 'a.jsonl'}' (FORMAT json)")
-        began = time.monotonic()
+        began = time.process_time()
         new = frames.load(database, "n", tmp_path, span=TODAY)
         features = common(new, new, overrides={}, apart=("correlationid",))
         found = drift.drift(database, new, new, features, None)
         quality.quality(database, new, new, features, None)
-        took = time.monotonic() - began
+        took = time.process_time() - began
     assert (new.rows, len(found.measures)) == (100_000, 3)
-    assert took < 20  # two seconds on a machine that has nothing else to do
+    assert took < 10  # of the processor: it takes two
