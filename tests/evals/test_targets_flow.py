@@ -12,7 +12,9 @@ from evals.scorers.applied import Applied
 from evals.scorers.flow import FlowScorer
 from evals.targets.flow import FlowTarget
 from evals.tasks import Task
+from flows.connections import DEFAULT, Connection
 from flows.crew import Conditions
+from tests.evals.answering import answering
 from workspace import RunRecord, Workspace
 from workspace.errors import Invalid
 
@@ -47,6 +49,19 @@ def total(grades: list) -> float:
     log_metric("accuracy", share)
     return share
 """
+PROMPTY = """\
+---
+name: add
+model:
+  api: chat
+  configuration: {type: openai}
+  parameters: {max_tokens: 8}
+inputs:
+  q: {type: string}
+---
+user:
+{{q}}
+"""
 ROWS = [{"id": f"q{n}", "question": f"Q{n}", "expected": f"A{n}"} for n in range(10)]
 
 
@@ -69,6 +84,20 @@ def test_a_flow_answers_and_keeps_its_lines_as_the_trace(workspace: Workspace, f
     lines = list(flows.lines(record))
     assert [line.number for line in lines] == [*range(20)]
     assert lines[2].nodes[0].name == "say"
+
+
+def test_a_prompty_is_a_flow_that_answers(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "add.prompty").write_text(PROMPTY)
+    rows = [{"q": f"{number}+{number}=", "expected": str(2 * number)} for number in range(5)]
+    task = Task(name="prompty", data=rows, scorers=("exact",))
+    exact = Applied("exact", scorers.get("exact"), quick=True)
+    with answering() as server:
+        connections = {DEFAULT: Connection.to_gateway(server.url, "none", model="m")}
+        target = FlowTarget(flow=flows.load(tmp_path / "add.prompty"), connections=connections, conditions=Conditions())
+        *_, last = runner.run(workspace, task, target, [exact], Asked())
+    assert isinstance(last, Finished)
+    assert (last.samples, last.errors, last.metrics[0].interval.estimate) == (5, 0, 1.0)
+    assert samples.read(workspace.runs.get(last.run_id).directory)[2].tokens == (5, 1)
 
 
 def test_an_evaluation_flow_of_prompt_flow_scores_unchanged(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
