@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from flows import snapshot
+from jobs import consent
 from jobs.assets import environments
 from jobs.data import places
 from jobs.data.collected import asset_of
 from jobs.environments import Prepared, Preparing, conda
 from jobs.environments.spec import Spec
 from jobs.files.references import target
-from serving import consent, endpoint_keys, endpoints, python_environments, replicas
+from serving import endpoint_keys, endpoints, python_environments, replicas
 from serving.deployment_files import DeploymentFile, Model
 from serving.deployment_settings import SCORING
 from serving.endpoint_files import EndpointFile

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,6 +19,7 @@ from jobs.parallel.elsewhere import CLUSTER, Elsewhere
 from jobs.parallel.finished import FOLDER, Finished, cut_of
 from jobs.parallel.processes import Processes
 from jobs.parallel.schedule import Limits, MiniBatch, Schedule
+from jobs.parallel.scorers import mlflow_rows
 from jobs.parallel.tables import Unreadable, mini_batches
 from jobs.ray.remote_processes import NoCluster
 
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
 
 PLAN = "STUDIOLO_PARALLEL"
+MODEL_INPUT = "studiolo_model"  # the input that brings the model of a task of type `model`
 TOLD = 5.0  # seconds between two lines about how far it is
 STARTING = 600.0  # seconds for a script to be loaded and for its `init()`
 LOSSES = 3  # times as many workers may be lost with their machines before they were ready
@@ -178,6 +181,9 @@ def work(plan: Mapping[str, Any], arguments: Sequence[str], environ: Mapping[str
     finished = Finished(environ.get(FOLDER), cut_of(batches, source))
     taken = len(finished.rows)
     schedule.take_over(finished.rows)
+    if plan["model"]:
+        plan = {**plan, "entry": plan["entry"] or mlflow_rows.__file__}
+        _show_model(plan["model"], environ[f"AZURE_ML_INPUT_{MODEL_INPUT}"])
     told = json.loads(environ.get(CLUSTER, "null"))
     try:
         where: Workers = Elsewhere(plan, arguments, told) if told else Processes(plan, arguments)
@@ -204,6 +210,15 @@ def work(plan: Mapping[str, Any], arguments: Sequence[str], environ: Mapping[str
     over = f", {taken} mini-batches taken over from the attempt before" if taken else ""
     print(f"done: {len(schedule.finished)} mini-batches, {finished.count} rows{failed}{over}", flush=True)  # noqa: T201
     return 0
+
+
+def _show_model(name: str, place: str) -> None:
+    """Say where the model is, as Azure ML does: AZUREML_MODEL_DIR holds it under its name."""
+    folder = os.path.dirname(place)  # noqa: PTH120
+    if os.path.isdir(place):  # noqa: PTH112
+        folder = tempfile.mkdtemp(prefix="model-", dir=os.path.dirname(folder))  # noqa: PTH120  seen from each machine
+        os.symlink(place, os.path.join(folder, name))  # noqa: PTH118, PTH211
+    os.environ.update({mlflow_rows.MODEL: place, "AZUREML_MODEL_DIR": folder})
 
 
 def main() -> int:

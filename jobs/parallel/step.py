@@ -20,7 +20,8 @@ from jobs.files.parallel_job import ParallelJob
 from jobs.files.ports import Input
 from jobs.inputs import bind
 from jobs.needs import Capacity, Needs, needs_of
-from jobs.parallel.driver import PLAN
+from jobs.parallel.driver import MODEL_INPUT, PLAN
+from jobs.parallel.models import Model, model_of
 from jobs.records import JobRecord
 from jobs.spec import DIRECT
 from jobs.submit import Wishes, submit
@@ -32,7 +33,8 @@ DRIVER = "studiolo_parallel"  # the input that brings our driver
 RETRIES, TIMEOUT = 2, 60  # where the file does not say it
 _FILES = (
     "__init__.py", "parallel/__init__.py", "parallel/driver.py", "parallel/elsewhere.py", "parallel/finished.py",
-    "parallel/processes.py", "parallel/schedule.py", "parallel/tables.py", "parallel/worker.py", "ray/__init__.py",
+    "parallel/processes.py", "parallel/schedule.py", "parallel/scorers/__init__.py",
+    "parallel/scorers/mlflow_rows.py", "parallel/tables.py", "parallel/worker.py", "ray/__init__.py",
     "ray/relay.py", "ray/remote_processes.py", "shims/__init__.py", "shims/mltable/__init__.py",
     "shims/mltable/conditions.py", "shims/mltable/paths.py", "shims/mltable/reading.py",
 )  # fmt: skip
@@ -55,8 +57,10 @@ def command_of(workspace: Workspace, job: ParallelJob) -> CommandJob:
     The driver is an input like others, so that it is found in a container too, and replayed as it was.
     """
     source, given = _divided(job)
-    plan = _plan(workspace, job, source, given)
+    model = model_of(workspace, job) if job.task.type == "model" else None
+    plan = _plan(workspace, job, source, given, model)
     line = f'exec python -I -c {shlex.quote(_START)} "${{{{inputs.{DRIVER}}}}}"'
+    variables = {**(model.variables if model else {}), **job.environment_variables}
     arguments = job.task.program_arguments or ""
     options = _options(arguments)
     plan["limits"]["percent"] = options.get("allowed_failed_percent", 100.0)
@@ -65,12 +69,13 @@ def command_of(workspace: Workspace, job: ParallelJob) -> CommandJob:
     inputs = dict(job.inputs) | {
         source: Input(type=given.type, path=given.path),  # whatever its mode is: paths of it are handed out
         DRIVER: Input(path=str(_driver(workspace))),
+        **({MODEL_INPUT: model.given} if model else {}),
     }
     return CommandJob(
         origin=job.origin, name=job.name, display_name=job.display_name, experiment_name=job.experiment_name,
         description=job.description, tags=job.tags, properties=job.properties, compute=job.compute,
         command=f"{line} {arguments}".strip(), environment=job.task.environment, code=job.task.code,
-        environment_variables={**job.environment_variables, PLAN: json.dumps(plan)},
+        environment_variables=variables | {PLAN: json.dumps(plan)},
         inputs=inputs, outputs=job.outputs, resources=job.resources,
     )  # fmt: skip
 
@@ -89,18 +94,15 @@ def _divided(job: ParallelJob) -> tuple[str, Input]:
     return name, found
 
 
-def _plan(workspace: Workspace, job: ParallelJob, source: str, given: Input) -> dict[str, Any]:
-    if job.task.type == "model" or not job.task.entry_script:
-        raise Invalid(
-            "a parallel task of type model cannot be run here", hint="give an entry_script, type run_function"
-        )
+def _plan(workspace: Workspace, job: ParallelJob, source: str, given: Input, model: Model | None) -> dict[str, Any]:
     size, is_bytes = size_of(job.mini_batch_size) if job.mini_batch_size else (1, False)
     whole = Input(type=given.type, path=given.path)
     table = _table(workspace, job, source, whole) if given.type == "mltable" else None
     retries = job.retry_settings
     needs = needs_of(job.resources.properties if job.resources else {})
     return {
-        "entry": job.task.entry_script,
+        "entry": job.task.entry_script or "",
+        "model": model.called if model else "",
         "input": source,
         "kind": "table" if table is not None and (given.mode == DIRECT or is_bytes) else "files",
         "table": table,

@@ -16,6 +16,7 @@ from jobs.create import create
 from jobs.files.command import NAME, CommandJob
 from jobs.files.ports import Input, Output, Scalar
 from jobs.files.reading import Origin
+from jobs.parallel.scorers import mlflow_rows
 from jobs.records import JobRecord
 from serving.batch import deploying, inputs, pipelines, progress
 from serving.batch.inputs import Given
@@ -177,7 +178,7 @@ def _job(workspace: Workspace, plan: BatchPlan, given: Mapping[str, Input], tags
 
 def _spec(workspace: Workspace, way: Deployment, name: str) -> ScoringSpec:
     if way.engine == "mlflow":
-        spec = launch_mlflow.spec_of_model(workspace, way, scorer="batch_mlflow_scorer.py")
+        spec = launch_mlflow.spec_of_model(workspace, way, scorer=mlflow_rows.__file__)
     else:
         spec = launch_script.spec_of_script(workspace, way, scorer="batch_script_scorer.py")
     files = _work(workspace, name) / "files"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from serving import consent
+from jobs import consent
 from serving.endpoints import Deployment
 from serving.engines import launch_script
 from serving.engines.launch import Launch

@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--socket", type=Path, required=True, help="unix socket to listen on (created, mode 0600)")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    from serving import consent
+    from jobs import consent
     from serving.engines import scoring_app
     from serving.engines.scoring_spec import ScoringSpec
 

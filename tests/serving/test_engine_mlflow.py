@@ -14,9 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
+from jobs import consent
 from jobs.environments import Prepared, Preparing, store
 from jobs.environments.spec import Spec, key
-from serving import consent, endpoints, python_environments
+from serving import endpoints, python_environments
 from serving.engines.launches import kind
 from serving.python_environments import of_mlflow
 from tests.serving.scoring_engine import engine

@@ -312,7 +312,7 @@ def run(data, weights, note):
 
 
 WORKERS = (
-    "scoring_worker.py", "script_scorer.py", "mlflow_scorer.py", "batch_script_scorer.py", "batch_mlflow_scorer.py",
+    "scoring_worker.py", "script_scorer.py", "mlflow_scorer.py", "batch_script_scorer.py",
     "shims/services.py", "shims/monitoring.py",
 )  # fmt: skip
 

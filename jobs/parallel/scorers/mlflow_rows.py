@@ -1,7 +1,8 @@
 """A model logged by MLflow over files, as Azure ML runs it without a script: tables row by row, images one by one.
 
-Run by the model's Python, with the model's MLflow; `scoring_worker` loads it. Of each row come three columns: its
-number in the file, the prediction, the file's name.
+Run by the model's Python, with the model's MLflow. Of each row come three columns: its number in the file, the
+prediction, the file's name. Batch deployments and parallel tasks of type `model` are the same thing: the former's
+processes call `load`, the latter's workers `init` and `run`, as of any script.
 """
 
 from __future__ import annotations
@@ -13,19 +14,34 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
 
 
-def load(spec: dict[str, Any], collect: Callable[[dict[str, Any], bytes], None]) -> BatchMlflowScorer:  # noqa: ARG001
+MODEL = "STUDIOLO_MODEL"  # the variable that says where the model of a parallel task lies
+
+_held: list[MlflowRows] = []  # between `init` and `run` of one process
+
+
+def load(spec: dict[str, Any], collect: Callable[[dict[str, Any], bytes], None]) -> MlflowRows:  # noqa: ARG001
     """Load the model as a Python function."""
     import mlflow.pyfunc
 
-    return BatchMlflowScorer(mlflow.pyfunc.load_model(spec["model"]))
+    return MlflowRows(mlflow.pyfunc.load_model(spec["model"]))
 
 
-class BatchMlflowScorer:
+def init() -> None:
+    """Load the model that a parallel task names."""
+    _held.append(load({"model": os.environ[MODEL]}, lambda *_: None))
+
+
+def run(mini_batch: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of a mini-batch: of files, or of a table's rows, which have no file."""
+    return list(_held[0].of_table(mini_batch) if hasattr(mini_batch, "columns") else _held[0].of_files(mini_batch))
+
+
+class MlflowRows:
     """The model, loaded."""
 
     about: dict[str, Any] = {}
@@ -38,12 +54,22 @@ class BatchMlflowScorer:
         """Return the rows of a mini-batch of files."""
         out, count = io.StringIO(), 0
         writer = csv.writer(out, lineterminator="\n")
-        for path in json.loads(body)["files"]:
-            name = os.path.basename(path)  # noqa: PTH119
-            for number, prediction in enumerate(_listed(self._model.predict(self._read(path)))):
-                writer.writerow([number, prediction if _plain(prediction) else json.dumps(prediction), name])
-                count += 1
+        for row in self.of_files(json.loads(body)["files"]):
+            writer.writerow(row)
+            count += 1
         return 200, {}, json.dumps({"rows": count, "text": out.getvalue()}).encode()
+
+    def of_files(self, paths: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        """Yield number, prediction and file of each row of files."""
+        for path in paths:
+            name = os.path.basename(path)  # noqa: PTH119
+            for number, prediction in self.of_table(self._read(path)):
+                yield number, prediction, name
+
+    def of_table(self, table: Any) -> Iterator[tuple[Any, ...]]:
+        """Yield number and prediction of each row."""
+        for number, prediction in enumerate(_listed(self._model.predict(table))):
+            yield number, prediction if _plain(prediction) else json.dumps(prediction)
 
     def _read(self, path: str) -> Any:
         kind = os.path.splitext(path)[1].lower()  # noqa: PTH122
