@@ -33,7 +33,7 @@ up: .venv/.installed  ## install everything, prepare the embedded models, start 
 
 test: .venv/.dev system lint  ## install everything and run every check and test
 	@$(MAKE) --jobs 2 types together
-	$(call tried,alone,)
+	$(call tried,alone,$$(grep -rl --include='test_*.py' 'mark\.alone' tests))
 
 .PHONY: together
 together: .venv/.dev

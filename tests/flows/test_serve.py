@@ -220,6 +220,7 @@ def test_a_process_that_dies_is_replaced(plain: Server, tmp_path: Path, serving:
         assert all(server.score({"n": 1}).status_code == 200 for _ in range(5))
 
 
+@pytest.mark.alone
 def test_a_slow_request_holds_up_no_other(plain: Server) -> None:
     threads = [threading.Thread(target=plain.score, args=({"n": 8},)) for _ in range(4)]
     for thread in threads:

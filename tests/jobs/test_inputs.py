@@ -129,7 +129,8 @@ def test_who_is_not_root_is_shown_files_read_only_as_well(tmp_path: Path) -> Non
     """In a process of its own, since neither the account nor what is shown can be taken back."""
     place, shown = data(tmp_path), tmp_path / "shown"
     shown.mkdir()
-    for path in (*tmp_path.parents[:2], tmp_path, place, shown):
+    ours = [each for each in tmp_path.parents if each.name.startswith(("pytest-", "popen-"))]
+    for path in (*ours, tmp_path, place, shown):
         path.chmod(0o777)
     (place / "a.txt").chmod(0o666)
     child = os.fork()

@@ -49,6 +49,7 @@ def test_it_is_made_once_and_found_at_once_from_then_on(workspace: Workspace, ru
         assert python == f"1.0 {own}"
 
 
+@pytest.mark.alone
 def test_warm_the_script_s_first_line_comes_a_second_after_the_command_at_most(tmp_path: Path) -> None:
     wheel(tmp_path / "wheels")
     script = "python -c 'import time, tinything; print(time.time())'"
