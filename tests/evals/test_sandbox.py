@@ -232,3 +232,36 @@ def test_where_no_namespaces_are_the_network_is_refused_all_the_same_and_the_sco
 def test_limits_that_no_program_can_live_with_are_refused() -> None:
     with pytest.raises(Invalid):
         Limits(memory=1)
+
+
+# Whoever may not make namespaces as root makes them as a user: this one gives that right away first.
+AS_A_USER = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(24, 21, 0, 0, 0)
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], sys.argv[2]])
+"""
+RUN_THEM = """
+import json, sys
+from evals.sandbox import Limits, run
+done = [run(each, limits=Limits(seconds=3.0, cpu=2, processes=8)) for each in json.loads(sys.argv[1])]
+print(json.dumps([[ran.mistake, dict(ran.held)] for ran in done]))
+"""
+
+
+def test_a_user_makes_the_same_world_as_root(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hidden")
+    programs = [
+        "import os\nassert os.getuid() != 0\nopen('mine', 'w').write('x')",
+        "import socket\nsocket.socket()",
+        f"open({str(secret)!r}).read()",
+        "open('/usr/bin/evil', 'w')",
+        f"import os\nos.kill({os.getpid()}, 0)",
+        "import os, time\nwhile True:\n    try: os.fork()\n    except OSError: time.sleep(0.01)",
+    ]
+    command = [sys.executable, "-c", AS_A_USER, RUN_THEM, json.dumps(programs)]
+    fine, *attacks = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert fine == [None, {"namespaces": True, "network": True, "files": True, "system_calls": True}]
+    told = ("PermissionError", "FileNotFoundError", "Read-only file system", "ProcessLookupError", "")
+    assert all(mistake and words in mistake for (mistake, _), words in zip(attacks, told, strict=True))
+    assert not harnesses()
