@@ -1,10 +1,9 @@
-"""What a run came to: its metrics anew from its log, in words, as data, and as a page of its own."""
+"""What a run came to: its metrics anew from its log, in words and as data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Any
 
 from evals import samples as logs
@@ -12,8 +11,6 @@ from evals.metrics import Metric, metrics
 from evals.samples import Sample, as_text
 from workspace import RunRecord
 from workspace.errors import Invalid, NotFound, did_you_mean
-
-LONGEST = 20_000  # characters of one text of a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,41 +95,6 @@ def transcript(each: Sample) -> Iterator[tuple[str, str]]:
     for name, score in each.scores.items():
         said = f"error: {score.error}" if score.value is None else f"{score.value:g}"
         yield name, said if not score.details else f"{said} {as_text(dict(score.details))}"
-
-
-def page(record: RunRecord) -> str:
-    """Return a run as one HTML page that needs nothing else."""
-    result = read(record)
-    rows = [
-        {
-            "label": each.label if each.epoch == 1 else f"{each.label} #{each.epoch}",
-            "values": {name: None if score.value is None else score.value for name, score in each.scores.items()},
-            "error": logs.is_error(each),
-            "question": as_text(next(iter(each.inputs.values()), ""))[:200],
-            "answer": (each.error or each.answer or "")[:200],
-            "said": [(who, what[:LONGEST]) for who, what in transcript(each)],
-        }
-        for each in _worst_first(result.samples)
-    ]
-    scorers = list(dict.fromkeys(name for each in result.samples for name in each.scores))
-    html: str = _template().render(record=record, metrics=result.metrics, rows=rows, scorers=scorers,
-                                   errors=len(result.errors))  # fmt: skip
-    return html
-
-
-def _worst_first(samples: Sequence[Sample]) -> list[Sample]:
-    def worth(each: Sample) -> tuple[float, int]:
-        values = [score.value for score in each.scores.values() if score.value is not None]
-        return (sum(values) / len(values) if values else -1.0), each.number
-
-    return sorted(samples, key=worth)
-
-
-@cache
-def _template() -> Any:
-    from jinja2 import Environment, PackageLoader
-
-    return Environment(loader=PackageLoader("evals", "."), autoescape=True).get_template("run.html.jinja2")
 
 
 def _listed(record: RunRecord, key: str) -> list[str]:

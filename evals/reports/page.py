@@ -9,18 +9,17 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
-
-from jinja2 import Environment, StrictUndefined
 
 from evals.compare import Comparison, Pair
 from evals.reports import words
+from evals.reports.paper import template
 from evals.reports.report import Report, clip, question
 from evals.samples import Sample
 from evals.statistics.intervals import Interval
 
 MOST_ROWS = 200
+MOST_OPENED = 20  # rows that are seen at once; the plots below are no day's march away
 MOST_SLICES = 20
 LONGEST_DIFF = 600  # words
 
@@ -67,6 +66,7 @@ document.addEventListener('keydown', event => {
   if (next === undefined) return;
   event.preventDefault();
   const row = rows[Math.max(0, Math.min(rows.length - 1, next))];
+  row.closest('details')?.setAttribute('open', '');
   row.focus({preventScroll: true});
   row.scrollIntoView({block: 'center'});
 });
@@ -75,10 +75,8 @@ document.addEventListener('keydown', event => {
 
 def page(report: Report) -> str:
     """Return the whole page as HTML."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("evals.reports").joinpath("report.html.jinja2").read_text("utf-8"))
     comparison = report.comparison
-    return template.render(
+    return template("report.html.jinja2").render(
         report=report,
         comparison=comparison,
         words=words,
@@ -96,6 +94,7 @@ def page(report: Report) -> str:
         only_before=[_alone(sample) for sample in comparison.only_before],
         only_after=[_alone(sample) for sample in comparison.only_after],
         most=MOST_ROWS,
+        opened=MOST_OPENED,
         question=question,
         clip=clip,
     )

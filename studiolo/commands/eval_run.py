@@ -144,10 +144,11 @@ def _check_outputs(paths: list[Path]) -> None:
 
 def _write(record: Any, paths: list[Path]) -> None:
     from evals import results
+    from evals.reports import run_page
     from workspace.paths import write_atomically
 
     for path in paths:
-        text = results.page(record) if path.suffix == ".html" else json.dumps(results.plain(record), indent=1) + "\n"
+        text = run_page.page(record) if path.suffix == ".html" else json.dumps(results.plain(record), indent=1) + "\n"
         write_atomically(path, text, mode=0o644)
 
 

@@ -70,12 +70,12 @@ def view_command(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the page there, open nothing.")] = None,
 ) -> None:
     """Open a RUN as a page of its own: its metrics, and every row with its transcript, the worst first."""
-    from evals import results
+    from evals.reports import run_page
     from workspace.paths import write_atomically
 
     record = _result(run).record
     where = output or record.directory / "artifacts" / "run.html"
-    write_atomically(where, results.page(record), mode=0o644)
+    write_atomically(where, run_page.page(record), mode=0o644)
     typer.echo(f"wrote {where}")
     if output is None:
         typer.launch(str(where))

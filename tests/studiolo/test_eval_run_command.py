@@ -76,7 +76,7 @@ def test_a_run_is_data_and_a_page(studiolo: Callable[..., Result], server: Serve
     assert (result.exit_code, told["samples"], told["errors"], told["task"]) == (0, 4, 0, "sums")
     assert told == json.loads((tmp_path / "run.json").read_text())
     page = (tmp_path / "run.html").read_text()
-    assert page.index("<b>user</b><pre>3+3=") < page.index("<b>user</b><pre>0+0=")  # the worst first
+    assert page.index("<dt>user</dt><dd>3+3=") < page.index("<dt>user</dt><dd>0+0=")  # the worst first
     again = studiolo("view", told["name"], "-o", str(tmp_path / "again.html"))
     assert again.exit_code == 0
     assert (tmp_path / "again.html").read_text() == page
