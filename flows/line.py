@@ -176,3 +176,10 @@ def _record(node: Node, status: str, span: Span, output: Any) -> NodeRecord:
 
 def _unstreamed(value: Any) -> Any:
     return value.so_far() if isinstance(value, Stream) else value
+
+
+def holds_images(inputs: Mapping[str, Any]) -> bool:
+    """Whether there are images in the inputs of a line, which are loaded before it begins."""
+    from flows import images  # here: few flows have any
+
+    return images.holds(dict(inputs))

@@ -20,7 +20,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from flows.calls import SLOW, STUCK, NodeTimeout, call, call_async, learn, shown
-from flows.line import Done, Line, Repeat
+from flows.line import Done, Line, Repeat, holds_images
 from flows.line_trace import LineTrace
 from flows.plan import SKIPPED, Job, Plan, compile_aggregation, compile_lines
 from flows.results import LineRecord, NodeRecord
@@ -82,7 +82,7 @@ class Runner:
         With `stream`, outputs that come piece by piece are given as they are, an iterator of pieces.
         """
         line = Line(self.plan, number, inputs, done, stream=stream, trace=trace)
-        if self.plan.may_load and _holds_images(inputs):
+        if self.plan.may_load and holds_images(inputs):
             self._pool.submit(self._load, line, given)
         else:
             self._events.put((_BEGIN, line, given))
@@ -393,9 +393,3 @@ class Runner:
 
 
 _BEGIN, _READY, _ENDED, _EXPIRED, _AGAIN, _GONE, _END = range(7)
-
-
-def _holds_images(inputs: Mapping[str, Any]) -> bool:
-    from flows import images
-
-    return images.holds(dict(inputs))

@@ -1,11 +1,10 @@
-"""Lines through the graph: what runs, what is left out, what is tried again, and that nothing stops the others."""
+"""Lines through the graph: what runs, what is tried again, and that nothing stops the others."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from types import SimpleNamespace
@@ -15,123 +14,11 @@ import pytest
 
 import flows
 from flows import overrides
-from flows.promptflow import names as promptflow_names
 from flows.results import LineRecord
-from flows.runner import Runner
-from flows.steps import Kit
+from tests.flows.running import HEAD, PASS, all_lines, node, running
+from tests.flows.running import names as names
+from tests.flows.running import once as once
 from workspace.errors import Invalid
-
-HEAD = """\
-inputs:
-  x: {type: int, default: 2}
-outputs:
-  y: {type: object, reference: "${last.output}"}
-nodes:
-"""
-
-
-def node(name: str, more: str = "", inputs: str = 'x: "${inputs.x}"', kind: str = "python") -> str:
-    """Write a python node of its own file."""
-    source = f"source: {{type: code, path: {name}.py}}"
-    return f"- {{name: {name}, type: {kind}, {source}, inputs: {{{inputs}}}{', ' + more if more else ''}}}\n"
-
-
-@pytest.fixture
-def once(make_flow: Callable[..., Path]) -> Callable[..., flows.FlowResult]:
-    """Run a flow of the given nodes and tools once."""
-
-    def run(nodes: str, *, given: dict[str, Any] | None = None, **tools: str) -> flows.FlowResult:
-        return flows.test(flows.load(make_flow(HEAD + nodes, **tools)), given or {}, connections={})
-
-    return run
-
-
-@pytest.fixture(autouse=True)
-def _names() -> None:
-    promptflow_names.install()
-
-
-@contextmanager
-def running(folder: Path, *, concurrency: int = 100, line_timeout: float | None = None) -> Iterator[Runner]:
-    flow = flows.load(folder)
-    runner = Runner(Kit(flow=flow, connections={}), concurrency=concurrency, line_timeout=line_timeout)
-    try:
-        yield runner
-    finally:
-        runner.close()
-
-
-def all_lines(runner: Runner, inputs: list[dict[str, Any]]) -> list[LineRecord]:
-    ended: SimpleQueue[LineRecord] = SimpleQueue()
-    for number, values in enumerate(inputs):
-        runner.start(number, values, ended.put)
-    return sorted((ended.get(timeout=20) for _ in inputs), key=lambda line: line.number)
-
-
-PASS = "def {0}(x): return x"
-
-
-# Activation and bypass
-
-
-@pytest.mark.parametrize(
-    ("value", "expected", "status"),
-    [("2", 7, "Completed"), ("3", None, "Bypassed"), ("'2'", None, "Bypassed")],
-    ids=["equal", "another", "no coercion"],
-)
-def test_a_node_runs_where_its_condition_equals_the_value(
-    once: Callable[..., Any], value: str, expected: Any, status: str
-) -> None:
-    result = once(node("last", f'activate: {{when: "${{inputs.x}}", is: {value}}}'), last="def last(x): return 7")
-    assert (result.outputs, result.nodes[0].status) == ({"y": expected}, status)
-
-
-def test_true_equals_one_as_in_python(once: Callable[..., Any]) -> None:
-    nodes = node("last", 'activate: {when: "${inputs.x}", is: true}')
-    assert once(nodes, given={"x": 1}, last="def last(x): return 7").outputs == {"y": 7}
-
-
-def test_a_node_whose_condition_needs_a_bypassed_node_is_bypassed(once: Callable[..., Any]) -> None:
-    nodes = node("first", 'activate: {when: "${inputs.x}", is: 0}') + node(
-        "last", 'activate: {when: "${first.output}", is: null}'
-    )
-    result = once(nodes, first=PASS.format("first"), last=PASS.format("last"))
-    assert [each.status for each in result.nodes] == ["Bypassed", "Bypassed"]
-
-
-def test_a_node_whose_condition_holds_runs_even_on_what_bypassed_nodes_left_out(once: Callable[..., Any]) -> None:
-    nodes = node("first", 'activate: {when: "${inputs.x}", is: 0}') + node(
-        "last", 'activate: {when: "${inputs.x}", is: 2}', 'x: "${first.output}"'
-    )
-    assert once(nodes, first=PASS.format("first"), last="def last(x='kept'): return x").outputs == {"y": "kept"}
-
-
-def test_without_a_condition_a_node_is_bypassed_only_if_all_it_uses_was(once: Callable[..., Any]) -> None:
-    nodes = (
-        node("off", 'activate: {when: "${inputs.x}", is: 0}')
-        + node("on")
-        + node("last", inputs='a: "${off.output}", b: "${on.output}"')
-    )
-    tools = {"off": PASS.format("off"), "on": PASS.format("on"), "last": "def last(a, b): return [a, b]"}
-    assert once(nodes, **tools).outputs == {"y": [None, 2]}
-    alone = node("off", 'activate: {when: "${inputs.x}", is: 0}') + node("last", inputs='a: "${off.output}"')
-    result = once(alone, off=PASS.format("off"), last="def last(a): return 1")
-    assert (result.outputs, result.nodes[-1].status) == ({"y": None}, "Bypassed")
-
-
-def test_a_part_of_what_a_bypassed_node_did_not_give_fails_the_line(make_flow: Callable[..., Path]) -> None:
-    text = HEAD.replace("${last.output}", "${last.output.part}") + node(
-        "last", 'activate: {when: "${inputs.x}", is: 0}'
-    )
-    result = flows.test(flows.load(make_flow(text, last=PASS.format("last"))), {}, connections={})
-    assert result.status == "Failed"
-
-
-def test_else_is_the_output_of_a_node_that_does_not_run(once: Callable[..., Any]) -> None:
-    nodes = node("other") + node("last", 'activate: {when: "${inputs.x}", is: 0, else: "${other.output}"}')
-    result = once(nodes, other="def other(x): return x * 10", last=PASS.format("last"))
-    assert (result.outputs, result.nodes[-1].status) == ({"y": 20}, "Bypassed")
-
 
 # Arguments
 
