@@ -299,8 +299,9 @@ def test_transfer(workspace: Workspace, tmp_path: Path) -> None:
         shop.execute("INSERT INTO sales VALUES ('mon', 2), ('mon', 3), ('tue', 1)")
     leads = (("target", f"sqlite:///{tmp_path / 'shop.db'}"),)
     assets.create(workspace, "connection", EXAMPLES / "transfer/shop.yml", leads)
-    run(workspace, "transfer/pipeline.yml")
-    assert shop.execute("SELECT * FROM sales_by_day").fetchall() == [("mon", 5), ("tue", 1)]
+    job = run(workspace, "transfer/pipeline.yml")
+    assert (output(workspace, job, "seen") / "files.txt").read_text().split() == ["MLTable", "part-0.parquet"]
+    assert shop.execute("SELECT * FROM prices").fetchall() == [("bread", 2.5), ("milk", 1.25)]
     shop.close()
 
 
