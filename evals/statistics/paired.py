@@ -59,7 +59,8 @@ def not_worse(change: float, error: float, margin: float, *, df: float) -> Test:
 def sign_flip(changes: Values, *, draws: int = DRAWS, seed: int = 0) -> Test:
     """Test a mean change by flipping signs: all ways for up to 12 changes, else seeded draws.
 
-    Needs no assumption but that, without an effect, a change up is as likely as the same change down.
+    Needs no assumption but that, without an effect, a change up is as likely as the same change down. From 25 changes
+    on the p-value is the mid-p one, as McNemar's: sums that are as large as the observed one count for a half.
     """
     array = np.asarray(changes, dtype=np.float64)
     moved = array[array != 0]
@@ -67,8 +68,12 @@ def sign_flip(changes: Values, *, draws: int = DRAWS, seed: int = 0) -> Test:
     if len(moved) <= MOST_TO_ENUMERATE:
         sums = every_sign(len(moved)) @ moved
         return Test(float((np.abs(sums) >= observed).mean()), "exact sign-flip permutation")
-    extreme = int((np.abs(flipped_sums(moved, draws=draws, seed=seed)) >= observed).sum())
-    return Test((extreme + 1) / (draws + 1), f"sign-flip permutation, {draws:,} draws")
+    sums = np.abs(flipped_sums(moved, draws=draws, seed=seed))
+    extreme = float((sums >= observed).sum())
+    if len(moved) < EXACT_BELOW:
+        return Test((extreme + 1) / (draws + 1), f"sign-flip permutation, {draws:,} draws")
+    ties = float((sums <= abs(float(moved.sum())) + 1e-9 * float(np.abs(moved).sum())).sum()) - (draws - extreme)
+    return Test((extreme - ties / 2 + 1) / (draws + 1), f"mid-p sign-flip permutation, {draws:,} draws")
 
 
 def every_sign(count: int) -> Floats:
