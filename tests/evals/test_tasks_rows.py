@@ -14,7 +14,7 @@ from evals.tasks import FewShot, Task
 from evals.tasks.prompts import asking, letter_of
 from evals.tasks.rows import examples, load
 from workspace import Workspace
-from workspace.errors import NotFound
+from workspace.errors import Invalid, NotFound
 
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "question": "1+1", "answer": "2", "kind": "plus"},
@@ -104,3 +104,9 @@ def test_choices_have_letters_and_the_right_one_is_known_by_letter_place_or_text
 def test_a_letter_is_found_in_what_is_said() -> None:
     said = ("B", "b.", "(B) 2", "2", "B) because", "Because", "C")
     assert [letter_of(text, ("3", "2")) for text in said] == ["B", "B", "B", "B", "B", "Because", "C"]
+
+
+def test_a_file_of_the_hub_is_named_in_full(workspace: Workspace) -> None:
+    with pytest.raises(Invalid, match="names no file of a dataset") as caught:
+        load(workspace, task(data="hf://datasets/openai/gsm8k"))
+    assert caught.value.hint == "hf://datasets/OWNER/NAME@REVISION/test.jsonl"
