@@ -23,7 +23,7 @@ def test_a_press_of_a_button_that_changes_something_counts_only_from_who_may(mon
     # Who the visitor is, its cookie says, which only a browser has; a browser may also press what is shown shut.
     visitor = TokenRecord(id="t", name="t", role="contributor", created_at=0, expires_at=None, revoked_at=None)
     monkeypatch.setattr(parts, "visitor", lambda: visitor)
-    shown = AppTest.from_function(page).run()
+    shown = AppTest.from_function(page, default_timeout=60).run()
     assert shown.button[0].click().run().text[0].value == "True"
     pressed = shown.button[0].click()
     visitor = replace(visitor, role="viewer")

@@ -55,6 +55,7 @@ async def test_the_first_token_is_the_first_that_says_something_and_gaps_are_bet
     assert min(load.gaps) >= 0.19
 
 
+@pytest.mark.alone
 async def test_at_a_rate_requests_count_from_when_they_were_due(house: House) -> None:
     async def slow(wire: Wire) -> None:
         await asyncio.sleep(0.3)
