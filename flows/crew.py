@@ -9,11 +9,11 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Protocol, cast
 
 from flows.connections import Connection
 from flows.flow import Flow
@@ -23,6 +23,7 @@ from workspace.errors import Invalid, Location, StudioloError, Unavailable
 
 LINES = 100  # at the same time, where nobody says otherwise
 CHUNK = 64  # lines in one message
+FEW = 8  # the same, to one elsewhere: so that all have some
 AHEAD = 192  # lines that wait in a worker beyond those it runs
 GRACE = 10.0  # seconds that a worker has beyond the time of a line before it counts as hanging
 
@@ -70,6 +71,18 @@ class Ended:
     tokens: tuple[int, int]
     cost: float | None
     models: tuple[str, ...]
+
+
+class Process(Protocol):
+    """A worker process, wherever it is: `flows.worker`, told and heard line by line."""
+
+    outstanding: dict[int, Task]
+    heard_at: float
+    is_ready: bool
+
+    def tell(self, message: bytes) -> None: ...
+    def kill(self) -> None: ...
+    def close(self) -> int: ...
 
 
 class _Process:
@@ -122,11 +135,17 @@ class _Process:
 
 
 class Crew:
-    """Worker processes. They start up at once, and know what to run from `begin` on."""
+    """Worker processes. They start up at once, and know what to run from `begin` on.
 
-    def __init__(self, workers: int = 1) -> None:
+    `hire` starts them elsewhere: then it is us who write the log, and what aggregates runs here.
+    """
+
+    def __init__(self, workers: int = 1, *, hire: Callable[[queue.SimpleQueue[Any]], Process] | None = None) -> None:
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._processes = [_Process(self._inbox) for _ in range(workers)]
+        self._is_here = hire is None
+        self._hire = hire or _Process
+        self._chunk = CHUNK if self._is_here else FEW
+        self._processes: list[Process] = [self._hire(self._inbox) for _ in range(workers)]
         self._suspects: dict[int, int] = {}  # how many workers died while they had this line
         self._stillborn = 0  # how many in a row died before they were ready
 
@@ -139,7 +158,7 @@ class Crew:
                 "environment": {**flow.environment_variables, **conditions.environment},
                 "concurrency": conditions.concurrency,
                 "line_timeout": conditions.line_timeout,
-                "log": _text(conditions.log),
+                "log": _text(conditions.log) if self._is_here else None,
                 "output": _text(conditions.output),
                 "home": _text(conditions.home),
                 "images": _text(conditions.images),
@@ -172,6 +191,8 @@ class Crew:
             if message is None:
                 yield from self._replace(process, again, alone)
                 continue
+            if "line" in message:
+                yield from self._written(process, line_from(message["line"]))
             for number, *rest_of_it in message.get("done", ()):
                 if process.outstanding.pop(number, None) is not None:
                     yield Ended(number, *rest_of_it)
@@ -186,7 +207,7 @@ class Crew:
 
     def aggregate(self, over: Path | LineRecord) -> tuple[tuple[NodeRecord, ...], dict[str, float]]:
         """Run what runs once over the lines of a log, or over one line; return its records and the metrics logged."""
-        process, again = self._processes[0], isinstance(over, Path)
+        process, again = self._processes[0] if self._is_here else self._beside(), isinstance(over, Path)
         given = {"log": str(over)} if isinstance(over, Path) else {"line": json.loads(to_json(over))}
         process.tell(json.dumps(given).encode())
         while True:
@@ -208,10 +229,23 @@ class Crew:
         for process in self._processes:
             process.close()
 
-    def _new(self) -> _Process:
-        process = _Process(self._inbox)
+    def _new(self) -> Process:
+        process = self._hire(self._inbox)
         process.tell(self._start)
         return process
+
+    def _beside(self) -> Process:
+        """Return a process of this machine, for what runs once."""
+        process = _Process(self._inbox)
+        process.tell(self._start)
+        self._processes.insert(0, process)
+        return process
+
+    def _written(self, process: Process, line: LineRecord) -> Iterator[Ended]:
+        """Write down a line that has ended elsewhere."""
+        if process.outstanding.pop(line.number, None) is not None and self._conditions.log is not None:
+            append(self._conditions.log, line)
+            yield Ended(line.number, *line.summary())
 
     def _hand_out(self, rest: Iterator[Task], again: deque[Task]) -> bool:
         """Fill the workers; return whether there are no lines left."""
@@ -219,25 +253,26 @@ class Crew:
         while True:
             process = min(self._processes, key=lambda each: len(each.outstanding))
             room = most - len(process.outstanding)
-            if room < min(CHUNK, most // 2):
+            if room < min(self._chunk, most // 2):
                 return False
-            chunk = [again.popleft() for _ in range(min(len(again), room, CHUNK))]
-            for task in rest if len(chunk) < min(room, CHUNK) else ():
+            size = min(room, self._chunk)
+            chunk = [again.popleft() for _ in range(min(len(again), size))]
+            for task in rest if len(chunk) < size else ():
                 chunk.append(task)
-                if len(chunk) >= min(room, CHUNK):
+                if len(chunk) >= size:
                     break
             if not chunk:
                 return True
             self._send(process, chunk)
 
-    def _send(self, process: _Process, chunk: list[Task]) -> None:
+    def _send(self, process: Process, chunk: list[Task]) -> None:
         for task in chunk:
             process.outstanding[task.number] = task
         lines = [[task.number, task.inputs, task.given] for task in chunk]
         process.heard_at = time.monotonic()
         process.tell(json.dumps({"lines": lines}, default=str).encode())
 
-    def _hear(self, *, patience: float | None = 1.0) -> tuple[_Process, dict[str, Any] | None]:
+    def _hear(self, *, patience: float | None = 1.0) -> tuple[Process, dict[str, Any] | None]:
         while True:
             try:
                 process, raw = self._inbox.get(timeout=patience)
@@ -263,7 +298,7 @@ class Crew:
             if process.is_ready and process.outstanding and time.monotonic() - process.heard_at > longest:
                 process.kill()
 
-    def _replace(self, dead: _Process, again: deque[Task], alone: deque[Task]) -> Iterator[Ended]:
+    def _replace(self, dead: Process, again: deque[Task], alone: deque[Task]) -> Iterator[Ended]:
         """Put a new process in the place of a dead one; its lines run again, those of two dead workers one by one.
 
         Where two in a row die before they are ready, it is the flow's code that ends them.
@@ -300,7 +335,7 @@ class Crew:
         append(log, line)
         return Ended(task.number, *line.summary())
 
-    def _died(self, process: _Process) -> StudioloError:
+    def _died(self, process: Process) -> StudioloError:
         code = process.close()
         if not process.is_ready:
             return Unavailable(

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import flows
 from flows import approvals, overrides
 from flows.crew import Conditions, Crew
+from jobs.ray.computes import address_of
 from studiolo.flow_connections import connections_for, resolve_variables, revisions
 from studiolo.flow_tests import load
 from workspace import Workspace
@@ -41,7 +43,8 @@ class Asked:
     pins: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     cassette: tuple[Path, str] | None = None
-    workers: int = 1
+    workers: int | None = None  # one, and on a cluster as many as its largest machine has cores
+    compute: str = ""  # "ray", an address, a compute of the workspace: a cluster that runs the lines
     concurrency: int | None = None
     timeout: float | None = None
     traces: bool = False  # its lines will be told as traces
@@ -60,7 +63,10 @@ def run(workspace: Workspace, asked: Asked, workers: Crew | None = None) -> Iter
     flow = overrides.with_connections(flow, _by_node(asked.connections))
     replays = asked.cassette is not None and asked.cassette[1] == "replay"
     settings = workspace.settings
-    with connections_for(flow, lambda: workspace, replays=replays) as connections:
+    with (
+        connections_for(flow, lambda: workspace, replays=replays) as connections,
+        _placed(workspace, asked, workers) as crew,
+    ):
         batch = flows.Batch(
             data=asked.data,
             base=workspace.runs.get(asked.run) if asked.run else None,
@@ -72,7 +78,7 @@ def run(workspace: Workspace, asked: Asked, workers: Crew | None = None) -> Iter
             timeout=asked.timeout or settings.batch_timeout or None,
             conditions=Conditions(
                 concurrency=asked.concurrency or settings.line_concurrency,
-                workers=asked.workers,
+                workers=asked.workers or 1,
                 line_timeout=settings.line_timeout,
                 environment=resolve_variables(flow, connections) | dict(asked.environment),
                 init=asked.init,
@@ -81,7 +87,20 @@ def run(workspace: Workspace, asked: Asked, workers: Crew | None = None) -> Iter
                 traces=asked.traces,
             ),
         )
-        yield from flows.run(workspace, flow, batch, workers=workers)
+        yield from flows.run(workspace, flow, batch, workers=crew)
+
+
+@contextmanager
+def _placed(workspace: Workspace, asked: Asked, workers: Crew | None) -> Iterator[Crew | None]:
+    """Have the processes where they are asked for: here those that were started before, or on a cluster."""
+    address = address_of(workspace, asked.compute) if asked.compute else None
+    if address is None:
+        yield workers
+        return
+    from jobs.ray.flow_workers import flow_workers  # here: most flows need no HTTP
+
+    with flow_workers(workspace.settings, address) as away:
+        yield Crew(asked.workers or away.cores, hire=away.hire)
 
 
 def resume(workspace: Workspace, name: str, workers: Crew | None = None) -> Iterator[Event]:

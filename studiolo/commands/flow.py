@@ -104,21 +104,24 @@ def run_command(
     record: Record = None,
     replay: Replay = None,
     trace: Trace = None,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes: more for tools that compute.")] = 1,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes: more for tools that compute.")] = None,
+    compute: Annotated[
+        str, typer.Option(help="A Ray cluster that runs the lines: ray, ray://HOST:10001, azureml:NAME.")
+    ] = "",
     concurrency: Annotated[int | None, typer.Option(min=1, help="Lines at the same time in each worker.")] = None,
     timeout: Annotated[float | None, typer.Option(min=0, help="Seconds for the whole run.")] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print what the flow's code prints.")] = False,
 ) -> None:
     """Run a flow over rows. A row that fails is recorded and the rest go on; the exit code is then 3."""
     _check_trace(trace)
-    crew = flows.Crew(workers)  # they start up while we read and look
+    crew = None if compute else flows.Crew(workers or 1)  # they start up while we read and look
     from studiolo import flow_batches
 
     asked = flow_batches.Asked(
         flow=flow, data=data, file=file, run=run, mapping=pairs(column_mapping), variant=variant, name=name,
         resume=resume_from, connections=pairs(connections, example="ask.connection=mine"),
         environment=variables(environment_variables), init=values(init), pins=values(pin),
-        cassette=cassette(record, replay), workers=workers, concurrency=concurrency, timeout=timeout,
+        cassette=cassette(record, replay), workers=workers, compute=compute, concurrency=concurrency, timeout=timeout,
         traces=trace is not None,
     )  # fmt: skip
     with studiolo.open_workspace() as workspace:

@@ -1,0 +1,128 @@
+"""Worker processes of a flow's batch on a Ray cluster: they are told lines and answer as those beside us do."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jobs.ray.cluster import running
+from jobs.ray.places import place_of
+from jobs.ray.remote_processes import NoCluster, RemoteProcesses
+from workspace.errors import Invalid, MissingExtra, Unavailable
+from workspace.settings import Settings
+
+LEAVING = 5.0  # seconds for a process to end that is told no more
+_CLIENT = 10001  # where Ray's client is answered if nothing else is said
+
+
+class FlowWorkers:
+    """The processes that were hired, and who hears them."""
+
+    def __init__(self, remote: RemoteProcesses) -> None:
+        self.cores = remote.cores
+        self._remote = remote
+        self._hired: dict[int, Hired] = {}
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def hire(self, inbox: queue.SimpleQueue[Any]) -> Hired:
+        """Have one wherever there is room; what it says goes to the inbox, as (process, line), and None at its end."""
+        own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        # -P: a file of the flow may be called as a module of ours.
+        line = [sys.executable, "-P", "-m", "flows.worker"]
+        number = self._remote.start(line, own, str(Path.cwd()), stdio=True)
+        self._hired[number] = Hired(self._remote, number, inbox)
+        return self._hired[number]
+
+    def _listen(self) -> None:
+        while True:
+            kind, number, value = self._remote.hear()
+            if kind == "closed":
+                for each in self._hired.values():
+                    each.hear("gone", 1)
+                return
+            if number in self._hired:
+                self._hired[number].hear(kind, value)
+
+
+class Hired:
+    """One worker process, as the crew of a batch sees it."""
+
+    def __init__(self, remote: RemoteProcesses, number: int, inbox: queue.SimpleQueue[Any]) -> None:
+        self.outstanding: dict[int, Any] = {}
+        self.heard_at = time.monotonic()
+        self.is_ready = False
+        self._remote = remote
+        self._number = number
+        self._inbox = inbox
+        self._came = b""
+        self._code = 1
+        self._ended = threading.Event()
+
+    def tell(self, message: bytes) -> None:
+        """Send a message."""
+        self._remote.write(self._number, message + b"\n")
+
+    def kill(self) -> None:
+        """End a process that hangs."""
+        self._remote.kill(self._number)
+        self.hear("gone", -9)
+
+    def close(self) -> int:
+        """End the process; return how it ended."""
+        self._remote.finish(self._number)
+        if not self._ended.wait(LEAVING):
+            self._remote.kill(self._number)
+        return self._code
+
+    def hear(self, kind: str, value: Any) -> None:
+        """Hand on what it has said, or that it is gone."""
+        if kind == "said":
+            sys.stderr.buffer.write(value)
+            sys.stderr.flush()
+        elif kind == "channel":
+            *lines, self._came = (self._came + value).split(b"\n")
+            for line in lines:
+                self._inbox.put((self, line))
+        elif kind in ("gone", "lost") and not self._ended.is_set():
+            self._code = value if isinstance(value, int) else 1
+            self._ended.set()
+            self._inbox.put((self, None))
+
+
+@contextmanager
+def flow_workers(settings: Settings, address: str) -> Iterator[FlowWorkers]:
+    """Be able to hire on the cluster at an address, for the block; it must see the files of this machine."""
+    place = place_of(settings, address)
+    if not place.shared:
+        hint = "flows run where their folder and our Python are seen: add ?files=shared where that is so"
+        raise Invalid(f"the Ray cluster at {place.url} does not see the files of this machine", hint=hint)
+    own = running(settings.home)
+    meets = own.address if own is not None and own.url == place.url else _client(address, place.url)
+    told = {"python": sys.executable, "cpus": 1, "gpus": 0, "memory": 0, "address": meets}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": place.token} if Path(place.token).is_file() else {}
+    try:
+        remote = RemoteProcesses(told, {**os.environ, **token})
+    except NoCluster as problem:
+        if "No module named" in str(problem):
+            raise MissingExtra("a Ray cluster", hint="pip install 'studiolo[ray]'") from None
+        raise Unavailable(f"the Ray cluster at {place.url} cannot be reached: {problem}") from None
+    try:
+        yield FlowWorkers(remote)
+    finally:
+        remote.close()
+
+
+def _client(address: str, url: str) -> str:
+    """Return where Ray's client is answered: as it is written, else at its usual port of the same head."""
+    if address.startswith("ray://"):
+        return address.partition("?")[0]
+    host = str(urlsplit(url).hostname)
+    return f"ray://{f'[{host}]' if ':' in host else host}:{_CLIENT}"
