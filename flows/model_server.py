@@ -8,14 +8,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from flows import spans
 from flows.connections import ENTRA, Connection
-from flows.pace import Pace
+from flows.pace import Pace, asked_pause
 from workspace.errors import Invalid, MissingExtra
 
 if TYPE_CHECKING:
@@ -239,7 +237,7 @@ async def _sent(
             unprocessable = unprocessable + 1 if response.status_code == 422 else 0
             if not _will_pass(response) or unprocessable >= retrying.unprocessable:
                 raise Refused(f"the model server refused: {said}", code=_code(response))
-        pause = _asked_pause(response)
+        pause = asked_pause("" if response is None else response.headers.get("retry-after", "").strip())
         pause = retrying.pause(attempt) if pause is None else pause
         if attempt == retrying.tries - 1 or waited + pause > retrying.total:
             raise Refused(
@@ -276,19 +274,6 @@ def _will_pass(response: httpx.Response) -> bool:
     if response.status_code == 429:
         return "insufficient_quota" not in response.text
     return response.status_code >= 500 or response.status_code == 422
-
-
-def _asked_pause(response: httpx.Response | None) -> float | None:
-    """Read Retry-After: seconds, or a date."""
-    said = "" if response is None else response.headers.get("retry-after", "").strip()
-    try:
-        return max(float(said), 0.0)
-    except ValueError:
-        pass
-    try:
-        return max((parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError):
-        return None
 
 
 def _reason(response: httpx.Response) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -76,3 +78,15 @@ class Pace:
             if not place.done():
                 self._now += 1
                 place.set_result(None)
+
+
+def asked_pause(said: str) -> float | None:
+    """Return the seconds that a Retry-After header asks for, in seconds or by a date; None where it says neither."""
+    try:
+        return max(float(said), 0.0)
+    except ValueError:
+        pass
+    try:
+        return max((parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, TypeError):
+        return None

@@ -7,8 +7,6 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +17,7 @@ from evals.targets.http import Broken, Client, Reply, client
 from evals.targets.target import Answer, Question
 from evals.tasks.rows import LETTERS, Row
 from evals.tasks.task import Choosing
-from flows.pace import Pace
+from flows.pace import Pace, asked_pause
 from flows.prices import Prices
 
 Api = Literal["chat", "completion"]
@@ -160,7 +158,7 @@ class Endpoint:
             is_busy = reply is not None and reply.status == 429
             tries += not is_busy
             slow += error.startswith("no answer within")
-            pause = _asked_pause(reply)
+            pause = asked_pause("" if reply is None else reply.headers.get("retry-after", "").strip())
             if pause is None:
                 pause = self.patience.first * 2 ** max(tries - 1, 0) * random.uniform(0.75, 1.25)  # noqa: S311
             pause = min(pause, _LONGEST_PAUSE)
@@ -256,19 +254,6 @@ def _likelihood(logprobs: Any, start: int) -> float | None:
     except (LookupError, TypeError, ValueError):
         return None
     return sum(inside) if inside and None not in inside else None
-
-
-def _asked_pause(reply: Reply | None) -> float | None:
-    """Read Retry-After: seconds, or a date."""
-    said = "" if reply is None else reply.headers.get("retry-after", "").strip()
-    try:
-        return max(float(said), 0.0)
-    except ValueError:
-        pass
-    try:
-        return max((parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError):
-        return None
 
 
 def _reason(body: bytes) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from jobs.parents import child_name, keep, submit_parent
 from jobs.records import JobRecord
 from jobs.submit import Wishes, cancel, stream, wait
 from tests.jobs.conftest import LONG, job_of, until
+from tests.jobs.killing import kill
 from workspace.errors import NotFound
 from workspace.home import Workspace
 
@@ -114,7 +113,7 @@ def test_a_parent_that_is_killed_goes_on_with_the_children_it_had(
     line = f"touch {marks}/$STUDIOLO_JOB.$$; until test -e {gate}; do sleep 0.05; done"
     relay("true", line, line, rest="name: relay\n")
     until(lambda: len(list(marks.iterdir())) >= 1)
-    _kill(workspace, "relay", who)
+    kill(workspace, "relay", who)
     until(lambda: records.get(workspace, "relay").attempt == 2)
     gate.touch()
     ended = wait(workspace, "relay", seconds=LONG)
@@ -128,7 +127,7 @@ def test_a_parent_that_dies_for_good_leaves_no_running_child(workspace: Workspac
     until(lambda: _status(workspace, "mortal_line0") == "Running")
     with workspace.light.write() as statements:
         statements.change("UPDATE jobs SET retries = 0 WHERE name = 'mortal'")
-    _kill(workspace, "mortal", "shim")
+    kill(workspace, "mortal", "shim")
     assert wait(workspace, "mortal", seconds=LONG).status == "Failed"
     assert wait(workspace, "mortal_line0", seconds=LONG).status == "Canceled"
 
@@ -162,14 +161,3 @@ def test_names_of_children_are_no_longer_than_names_may_be() -> None:
 def _status(workspace: Workspace, name: str) -> str:
     rows = workspace.light.rows("SELECT status FROM jobs WHERE name = :name", name=name)
     return str(rows[0]["status"]) if rows else ""
-
-
-def _kill(workspace: Workspace, name: str, who: str) -> None:
-    """Kill the process of a parent, or the shim that owns it."""
-    job = records.get(workspace, name)
-    if who == "shim":
-        assert job.shim is not None
-        os.kill(job.shim.pid, signal.SIGKILL)
-        return
-    running = attempt_folder(workspace.home, name, job.attempt).running
-    os.kill(json.loads(running.read_text())["pid"], signal.SIGKILL)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,7 @@ from jobs.files import job_of
 from jobs.folders import attempt_folder, outputs_of
 from jobs.submit import wait
 from tests.jobs.conftest import LONG, until
+from tests.jobs.killing import kill
 from tests.jobs.pipelines import Run, log_of, statuses
 from tests.jobs.pipelines import cache as cache
 from tests.jobs.pipelines import run_pipeline as run_pipeline
@@ -51,7 +49,7 @@ jobs:
     for attempt in (1, 2):
         until(lambda: statuses(workspace, "killed").get("b") == "Running")
         until(functools.partial(_is_running, workspace, "killed", attempt))
-        _kill(workspace, "killed", who)
+        kill(workspace, "killed", who)
         until(functools.partial(_has_begun, workspace, "killed", attempt + 1))
     gate.touch()
     ended = wait(workspace, "killed", seconds=LONG)
@@ -105,13 +103,3 @@ def _is_running(workspace: Workspace, name: str, number: int) -> bool:
 
 def _has_begun(workspace: Workspace, name: str, number: int) -> bool:
     return records.get(workspace, name).attempt == number
-
-
-def _kill(workspace: Workspace, name: str, who: str) -> None:
-    job = records.get(workspace, name)
-    if who == "shim":
-        assert job.shim is not None
-        os.kill(job.shim.pid, signal.SIGKILL)
-        return
-    running = attempt_folder(workspace.home, name, job.attempt).running
-    os.kill(json.loads(running.read_text())["pid"], signal.SIGKILL)

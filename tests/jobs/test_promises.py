@@ -5,10 +5,11 @@ What is bounded here runs longer and with figures by `make faults` (`benchmarks/
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
+
+from tests.promises import marks_in
 
 # By number: what is promised, where it is proved, by which tests.
 PROMISES: dict[int, tuple[str, dict[str, tuple[str, ...]]]] = {
@@ -132,20 +133,10 @@ def test_so_has_what_has_no_number(promise: str) -> None:
 
 @pytest.mark.parametrize("name", LONG)
 def test_what_takes_a_minute_is_run_with_the_slow_ones(name: str) -> None:
-    assert "slow" in _tests(Path(__file__).with_name("test_ray.py"))[name]
+    assert "slow" in marks_in(Path(__file__).with_name("test_ray.py"))[name]
 
 
 def _runs_always(file: str, name: str) -> None:
-    found = _tests(Path(__file__).with_name(f"{file}.py"))
+    found = marks_in(Path(__file__).with_name(f"{file}.py"))
     assert name in found, f"no {name} in {file}.py"
     assert not {"slow", "skip", "skipif", "xfail"} & found[name], f"{name} may not run"
-
-
-def _tests(path: Path) -> dict[str, set[str]]:
-    """Return the tests of a file, each with the marks that stand over it; those of single parameters do not count."""
-    found = {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-            marks = [each.func if isinstance(each, ast.Call) else each for each in node.decorator_list]
-            found[node.name] = {each.attr for each in marks if isinstance(each, ast.Attribute)}
-    return found

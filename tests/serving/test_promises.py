@@ -5,10 +5,11 @@ What is bounded here runs longer and with figures by `make faults` (`benchmarks/
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
+
+from tests.promises import marks_in
 
 # By number: what is promised, where it is proved, by which tests.
 PROMISES: dict[int, tuple[str, dict[str, tuple[str, ...]]]] = {
@@ -147,18 +148,8 @@ def test_each_promise_has_tests_that_run_with_all_others(number: int) -> None:
     _, places = PROMISES[number]
     assert places
     for file, names in places.items():
-        found = _tests(Path(__file__).with_name(f"{file}.py"))
+        found = marks_in(Path(__file__).with_name(f"{file}.py"))
         assert names
         for name in names:
             assert name in found, f"promise {number}: no {name} in {file}.py"
             assert not {"slow", "skip", "skipif", "xfail"} & found[name], f"promise {number}: {name} may not run"
-
-
-def _tests(path: Path) -> dict[str, set[str]]:
-    """Return the tests of a file, each with the marks that stand over it; those of single parameters do not count."""
-    found = {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-            marks = [each.func if isinstance(each, ast.Call) else each for each in node.decorator_list]
-            found[node.name] = {each.attr for each in marks if isinstance(each, ast.Attribute)}
-    return found

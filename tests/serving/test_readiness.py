@@ -19,21 +19,11 @@ from serving.group import address_of
 from serving.openai_errors import Refusal
 from serving.readiness import Engines
 from tests.serving.conftest import until
+from tests.serving.engine_houses import ECHO
 from workspace.errors import Invalid
 from workspace.home import Workspace
 from workspace.settings import Settings
 
-FLOW = """\
-inputs:
-  question: {type: string, is_chat_input: true}
-outputs:
-  answer: {type: string, reference: "${say.output}", is_chat_output: true}
-nodes:
-- name: say
-  type: python
-  source: {type: code, path: say.py}
-  inputs: {question: "${inputs.question}"}
-"""
 SAY = "from promptflow.core import tool\n\n\n@tool\ndef say(question: str) -> str:\n    return question\n"
 
 
@@ -41,7 +31,7 @@ SAY = "from promptflow.core import tool\n\n\n@tool\ndef say(question: str) -> st
 def echo(workspace: Workspace, tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
     """Make deployments of a flow that only repeats: the quickest engine to start."""
     (tmp_path / "echo").mkdir()
-    (tmp_path / "echo" / "flow.dag.yaml").write_text(FLOW)
+    (tmp_path / "echo" / "flow.dag.yaml").write_text(ECHO)
     (tmp_path / "echo" / "say.py").write_text(SAY)
     workspace.assets.put("flow", "echo", tmp_path / "echo")
 
