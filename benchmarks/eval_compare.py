@@ -49,10 +49,11 @@ def main() -> None:
     count = options.parse_args().samples
     for kind in ("rates", "grades", "clusters"):
         before, after = (samples(count, seed=seed, kind=kind) for seed in (2, 3))
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         compared = compare(before, after)
-        seconds = time.perf_counter() - started
-        print(f"{kind}: statistics {seconds:.2f} s ({compared.measured.change.method})", flush=True)
+        seconds, worked = time.perf_counter() - started, time.process_time() - worked
+        told = f"{seconds:.2f} s, {worked:.2f} s of CPU ({compared.measured.change.method})"
+        print(f"{kind}: statistics {told}", flush=True)
         with tempfile.TemporaryDirectory() as home:
             whole(Path(home), before, after, kind)
 
@@ -69,10 +70,12 @@ def whole(home: Path, before: list[Sample], after: list[Sample], kind: str) -> N
             ) as run:
                 (run.directory / LOG).write_text("".join(map(as_line, found)))
     command = [str(Path(sys.executable).with_name("studiolo")), "eval", "compare", "before-scored", "after-scored"]
-    started = time.perf_counter()
+    started, earlier = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, env=environment, capture_output=True)
     seconds, used = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(f"{kind}: whole command {seconds:.2f} s, at most {used.ru_maxrss / 1024:,.0f} MB", flush=True)
+    worked = used.ru_utime + used.ru_stime - earlier.ru_utime - earlier.ru_stime
+    told = f"{seconds:.2f} s, {worked:.2f} s of CPU, at most {used.ru_maxrss / 1024:,.0f} MB"
+    print(f"{kind}: whole command {told}", flush=True)
 
 
 if __name__ == "__main__":

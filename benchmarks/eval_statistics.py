@@ -207,7 +207,7 @@ def main() -> None:
     print(f"\nfalse alarms at 5 %, {trials:,} A/A pairs")
     tell("passes and failures, 1,000 rows, mid-p McNemar", false_alarms(aa_rates, trials))
     tell("passes and failures, 60 rows, exact McNemar", false_alarms(lambda c: aa_rates(c, 60), trials))
-    tell("grades, 200 rows, sign flips", false_alarms(aa_grades, trials))
+    tell(f"grades, 200 rows, sign flips ({4 * trials:,} pairs)", false_alarms(aa_grades, 4 * trials))
     alarms = [
         (count, tell(f"{count} clusters of 10 rows", false_alarms(lambda c, n=count: aa_clusters(c, n), trials)))
         for count in (10, 20, 29, 50, 100)
