@@ -149,7 +149,8 @@ def test_jobs_and_steps_find_the_token_of_a_server_that_is_elsewhere(
     settings = Settings(home=tmp_path / "home", mlflow_tracking_uri="http://127.0.0.1:9")
     path = tmp_path / "pipeline.yml"
     path.write_text(
-        "type: pipeline\njobs:\n  one:\n    type: command\n    command: test ${MLFLOW_TRACKING_TOKEN%-server} = of-the\n"
+        "type: pipeline\njobs:\n  one:\n    type: command\n"
+        "    command: test ${MLFLOW_TRACKING_TOKEN%-server} = of-the\n"
     )
     with Workspace.open(settings=settings) as workspace:
         job = submit(workspace, job_of(tmp_path, "test $MLFLOW_TRACKING_TOKEN = of-the-server"))
