@@ -140,7 +140,8 @@ def words(found: Plan) -> Iterator[str]:
         if spread.deviation is not None
         else (f"{_disagreement(spread):.0%} of rows that disagree".replace("%", " %"))
     )
-    yield f"A change of {found.change:g} needs {found.rows_needed:,} rows ({how}, {100 * POWER:.0f} % power at {100 * ALPHA:.0f} %)."
+    promise = f"{100 * POWER:.0f} % power at {100 * ALPHA:.0f} %"
+    yield f"A change of {found.change:g} needs {found.rows_needed:,} rows ({how}, {promise})."
     if spread.design > 1:
         yield f"Clusters take {spread.design:.2f} times as many rows; that is in the number."
     if found.rows is not None:

@@ -22,7 +22,6 @@ from evals.reports.markdown import markdown
 from evals.reports.page import page
 from evals.reports.report import Fact, Report
 from evals.reports.sides import Side, data_changed, of_baseline, of_run
-from evals.reports.sides import scored as scored
 from workspace import Asset, Run, Workspace
 from workspace.errors import Invalid
 from workspace.paths import write_atomically

@@ -71,13 +71,6 @@ def t_quantile(p: float, df: float) -> float:
     return _solve(lambda t: 2 * (1 - p) - t_two_sided(t, df), 0.0, high)
 
 
-def binomial_cdf(k: int, n: int, p: float) -> float:
-    """Return the chance of at most `k` successes in `n` tries that succeed with probability `p`."""
-    if k < 0 or k >= n:
-        return float(k >= n)
-    return beta_cdf(1 - p, n - k, k + 1)
-
-
 def fair_coin_cdf(k: int, n: int) -> float:
     """Return the chance of at most `k` heads in `n` throws of a fair coin."""
     if k < 0 or k >= n:

@@ -6,7 +6,8 @@ import random
 import pytest
 from scipy import stats
 
-from evals.statistics.paired import mcnemar, paired_t, sign_flip
+from evals.statistics.intervals import standard_error
+from evals.statistics.paired import mcnemar, not_worse, paired_t, sign_flip
 from workspace.errors import Invalid
 
 CHANGES = [0.25, 0.0, -0.25, 0.5, 0.75, 0.25, 0.25, -0.5, 1.0, 0.0, 0.25, 0.5]
@@ -35,6 +36,14 @@ def test_which_run_comes_first_does_not_change_the_p_value() -> None:
 
 def test_paired_t_equals_scipy() -> None:
     assert paired_t(CHANGES).p == pytest.approx(stats.ttest_1samp(CHANGES, 0).pvalue, rel=1e-10)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.1, 0.5])
+def test_non_inferiority_equals_scipys_one_sided_t(margin: float) -> None:
+    golden = stats.ttest_1samp(CHANGES, -margin, alternative="greater").pvalue
+    mean = sum(CHANGES) / len(CHANGES)
+    found = not_worse(mean, standard_error(CHANGES), margin, df=len(CHANGES) - 1)
+    assert found.p == pytest.approx(golden, rel=1e-7)
 
 
 def test_changes_that_are_all_zero_are_no_evidence() -> None:
