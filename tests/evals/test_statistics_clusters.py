@@ -62,13 +62,13 @@ def test_the_wild_interval_leaves_out_exactly_what_the_test_rejects() -> None:
 def test_five_clusters_can_show_nothing_at_5_percent() -> None:
     measured = clustered([1.0, 1.1, 0.9, 1.2, 0.8], range(5))
     assert clusters.fitting_test(measured).p >= 2 / 32
-    assert math.isinf(clusters.fitting_interval(measured).high)
+    assert math.isinf(clusters.interval(measured).high)
 
 
 def test_one_cluster_says_nothing_of_others() -> None:
     measured = clustered([1.0, 1.0, 0.5], ["a"] * 3)
     assert clusters.fitting_test(measured).p == 1.0
-    assert math.isinf(clusters.fitting_interval(measured).low)
+    assert math.isinf(clusters.interval(measured).low)
     assert clusters.rate(clustered([1.0, 0.0, 1.0], ["a"] * 3)).high > 0.97
 
 
@@ -97,8 +97,8 @@ def test_values_without_a_cluster_each_are_refused() -> None:
 @given(st.lists(st.tuples(st.sampled_from([-1.0, 0.0, 1.0]), st.integers(0, 40)), min_size=2, max_size=120))
 def test_the_mean_lies_in_its_interval_and_turning_signs_turns_it(rows: list[tuple[float, int]]) -> None:
     values, of = [value for value, _ in rows], [cluster for _, cluster in rows]
-    there = clusters.fitting_interval(clustered(values, of))
-    back = clusters.fitting_interval(clustered([-value for value in values], of))
+    there = clusters.interval(clustered(values, of))
+    back = clusters.interval(clustered([-value for value in values], of))
     assert there.low - 1e-9 <= there.estimate <= there.high + 1e-9
     assert 0 <= clusters.fitting_test(clustered(values, of)).p <= 1
     assert back.low == pytest.approx(-there.high, abs=0.05)
