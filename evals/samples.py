@@ -79,6 +79,15 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
+def whole(value: Any) -> Any:
+    """Return a value whose texts every file and protocol takes: a half of a surrogate pair becomes U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {whole(key): whole(each) for key, each in value.items()}
+    return [whole(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 def as_line(sample: Sample) -> str:
     """Return the log line of a sample."""
     return as_bytes(sample).decode()
@@ -95,7 +104,7 @@ def as_bytes(sample: Sample) -> bytes:
 def read(directory: Path) -> tuple[Sample, ...]:
     """Read the log of a scored run, in the order of its rows and their repeats, each as it was written last.
 
-    A line cut short by a crash is left out.
+    A line cut short by a crash is left out, and halves of surrogate pairs are U+FFFD from here on.
     """
     path = directory / LOG
     try:
@@ -120,7 +129,7 @@ def _fields(line: bytes) -> dict[str, Any]:
     try:
         return dict(orjson.loads(line))
     except ValueError:  # NaN, and halves of pairs
-        return dict(json.loads(line))
+        return dict(whole(json.loads(line)))
 
 
 def _sample(fields: dict[str, Any]) -> Sample:

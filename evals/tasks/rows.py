@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from evals.samples import as_text, row_id
+import orjson
+
+from evals.samples import as_text, row_id, whole
 from evals.tasks.task import ROLES, Task
 from workspace.errors import Invalid, NotFound, did_you_mean
 
@@ -121,7 +123,17 @@ def _address(data: str) -> str:
     return f"https://huggingface.co/datasets/{owner}/{name}/resolve/{quote(revision or 'main', safe='')}/{file}"
 
 
+def _readable(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a row as it is, or with U+FFFD where a text has half a surrogate pair, which nobody can be asked."""
+    try:
+        orjson.dumps(given, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # that, and whole numbers beyond 64 bits
+        return dict(whole(given))
+    return given
+
+
 def _row(number: int, given: Mapping[str, Any], task: Task) -> Row:
+    given = _readable(given)
     used: set[str] = set()
     roles: dict[str, Any] = {}
     inputs: dict[str, Any] = {}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ SAMPLE = Sample(
     row="ab",
     inputs={"q": "é\n"},
     name="q4",
-    answer="\ud800",
+    answer="\U0001f600",
     scores={"exact": Score(value=0.5, details={"a": 1})},
 )
 
@@ -20,6 +21,14 @@ SAMPLE = Sample(
 def test_a_sample_comes_back_from_its_log_as_it_was(tmp_path: Path) -> None:
     (tmp_path / LOG).write_text(as_line(SAMPLE), encoding="utf-8")
     assert read(tmp_path) == (SAMPLE,)
+
+
+def test_half_a_surrogate_pair_is_no_obstacle_to_whoever_reads_the_log(tmp_path: Path) -> None:
+    torn = replace(SAMPLE, answer="a\ud83d", outputs={"\udc00": ["\ud83d", float("nan"), 2**70]})
+    (tmp_path / LOG).write_text(as_line(torn), encoding="utf-8")
+    (found,) = read(tmp_path)
+    assert (found.answer, found.outputs["\ufffd"][0], found.inputs) == ("a\ufffd", "\ufffd", SAMPLE.inputs)
+    assert as_line(found).encode()
 
 
 def test_a_last_line_cut_short_by_a_crash_is_left_out(tmp_path: Path) -> None:

@@ -110,3 +110,11 @@ def test_a_file_of_the_hub_is_named_in_full(workspace: Workspace) -> None:
     with pytest.raises(Invalid, match="names no file of a dataset") as caught:
         load(workspace, task(data="hf://datasets/openai/gsm8k"))
     assert caught.value.hint == "hf://datasets/OWNER/NAME@REVISION/test.jsonl"
+
+
+def test_half_a_surrogate_pair_in_a_row_can_be_asked_all_the_same(workspace: Workspace, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"question": "a\\ud83d", "answer": "b", "kind": 1180591620717411303424}\n')
+    (row,) = load(workspace, task(data=str(path))).rows
+    assert row.inputs == {"question": "a\ufffd"}
+    assert row.cluster == "1180591620717411303424"
