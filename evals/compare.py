@@ -207,13 +207,15 @@ def _compare(paired: Paired, metric: str, margin: float, *, peeking: bool) -> Co
         only_after=paired.only_after,
         edited=paired.edited,
         duplicates=paired.duplicates,
-        slices=_slices(pairs, clusters, margin),
+        slices=_slices(pairs, clusters, margin, peeking=peeking),
         repeats=max(len(item) for both in kept for item in both),
         p=measured.test.p,
     )
 
 
-def _slices(pairs: Sequence[Pair], clusters: Sequence[str] | None, margin: float) -> tuple[Slice, ...]:
+def _slices(
+    pairs: Sequence[Pair], clusters: Sequence[str] | None, margin: float, *, peeking: bool
+) -> tuple[Slice, ...]:
     """Measure the rows that share a value, for every column whose values repeat; p by Benjamini and Hochberg."""
     found = []
     for column, groups in _columns(pairs).items():
@@ -223,6 +225,7 @@ def _slices(pairs: Sequence[Pair], clusters: Sequence[str] | None, margin: float
                 [pairs[place].new for place in places],
                 margin=margin,
                 clusters=None if clusters is None else [clusters[place] for place in places],
+                peeking=peeking,
             )
             found.append((column, told, len(places), measured))
     ps = benjamini_hochberg([measured.test.p for *_, measured in found])

@@ -18,6 +18,7 @@ from evals.statistics.sequential import Looks
 from workspace.errors import Invalid
 
 MARGIN = 0.03
+SAME = 1e-12  # changes that are no further apart differ by rounding only
 MOST_TO_DRAW = 10_000  # rows, for the level of each run; the change is always drawn
 
 
@@ -85,13 +86,22 @@ def _means(before: Floats, after: Floats, margin: float) -> Difference:
         binary=False,
         before=_level(before),
         after=_level(after),
-        change=bca(changes),
+        change=bca(changes) if np.ptp(changes) > SAME else _of_alike(float(changes.mean()), len(changes)),
         test=sign_flip(changes),
         second_test=paired_t(changes),
         # Changes that are all alike have no spread to plan with: ask instead for rows that change by a whole score.
         visible=visible_mean_change(len(changes), deviation) if deviation else visible_rate_change(len(changes), 0.0),
         rows_needed=rows_for_mean(margin, deviation),
     )
+
+
+def _of_alike(change: float, rows: float) -> Interval:
+    """Return the interval of a change that all rows share: others may change otherwise, by as much as a whole score.
+
+    How many may is what Wilson's interval says of a rate of which no row was seen.
+    """
+    reach = wilson(0, rows).high
+    return Interval(change, change - reach, change + reach, "Wilson, changes all alike")
 
 
 def _level(values: Floats) -> Interval:
@@ -104,8 +114,10 @@ def _clustered(before: Floats, after: Floats, clusters: list[str], margin: float
     n, changes = len(before), after - before
     level = by_cluster.rate if binary else by_cluster.interval
     change = by_cluster.interval(of)
-    if binary and of.error == 0:
-        change = by_cluster.change_of_rate(*_cells(before, after), clusters=of.count)
+    if of.count > 1 and of.error == 0:
+        change = _of_alike(of.mean, of.count)
+        if binary:
+            change = by_cluster.change_of_rate(*_cells(before, after), clusters=of.count)
     # How many rows of a plain sample tell as much as these, and how many of these it takes to tell as much.
     worth = _worth(of, changes)
     if binary:

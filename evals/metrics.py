@@ -10,8 +10,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from evals.samples import Sample, as_text
-from evals.statistics.clusters import clustered, interval, rate
-from evals.statistics.intervals import Interval, bca, wilson
+from evals.statistics.clusters import Clustered, clustered, design_effect, interval, rate
+from evals.statistics.intervals import Interval, bca, standard_error, wilson
 from evals.statistics.power import visible_mean_change, visible_rate_change
 from workspace.errors import Invalid
 
@@ -94,23 +94,40 @@ def _metric(samples: Sequence[Sample], scorer: str, reducer: str, part: str) -> 
     label = scorer if reducer == "mean" else f"{scorer} {reducer}"
     return Metric(
         name=f"{label} [{part}]" if part else label, scorer=scorer, reducer=reducer, slice=part,
-        interval=_interval(values, grouped), rows=len(values), errors=errors, visible=_visible(values),
+        interval=_interval(values, grouped), rows=len(values), errors=errors, visible=_visible(values, grouped),
     )  # fmt: skip
 
 
 def _interval(values: Sequence[float], clusters: Sequence[str | None]) -> Interval:
     binary = set(values) <= {0.0, 1.0}
     if any(cluster is not None for cluster in clusters):
-        # A row without a cluster is one of its own.
-        grouped = clustered(values, [place if cluster is None else cluster for place, cluster in enumerate(clusters)])
+        grouped = _grouped(values, clusters)
         return rate(grouped) if binary else interval(grouped)
     return wilson(round(sum(values)), len(values)) if binary else bca(values)
 
 
-def _visible(values: Sequence[float]) -> float | None:
-    if set(values) <= {0.0, 1.0}:
-        return visible_rate_change(len(values), DISAGREEMENT)
-    return visible_mean_change(len(values), stdev(values)) if len(values) > 1 else None
+def _visible(values: Sequence[float], clusters: Sequence[str | None]) -> float | None:
+    binary = set(values) <= {0.0, 1.0}
+    worth = len(values)
+    if any(cluster is not None for cluster in clusters):  # rows of one cluster tell less than so many others
+        worth = int(_worth(_grouped(values, clusters), values, binary=binary))
+    if binary:
+        return visible_rate_change(worth, DISAGREEMENT)
+    return visible_mean_change(worth, stdev(values)) if len(values) > 1 else None
+
+
+def _worth(grouped: Clustered, values: Sequence[float], *, binary: bool) -> float:
+    """Return how many rows without clusters tell as much."""
+    if binary:
+        return len(values) / design_effect(grouped)
+    if grouped.count < 2 or grouped.error == 0:
+        return float(grouped.count)
+    return max(float(grouped.count), len(values) * min(1.0, (standard_error(values) / grouped.error) ** 2))
+
+
+def _grouped(values: Sequence[float], clusters: Sequence[str | None]) -> Clustered:
+    """Sum by cluster; a row without one is a cluster of its own."""
+    return clustered(values, [place if cluster is None else cluster for place, cluster in enumerate(clusters)])
 
 
 def _slices(samples: Iterable[Sample], names: Sequence[str]) -> dict[str, list[Sample]]:

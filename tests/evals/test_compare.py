@@ -154,6 +154,16 @@ def test_a_run_that_goes_on_may_be_looked_at_and_is_judged_more_carefully(sample
     assert peeked.verdict == "underpowered"
 
 
+def test_slices_of_a_run_that_goes_on_are_judged_as_carefully(sampled: Sampled) -> None:
+    before, after = (
+        [replace(one, metadata={"half": one.number < 20}) for one in sampled(marks)]
+        for marks in ("+" * 40, "-" * 8 + "+" * 32)
+    )
+    peeked, usual = compare(before, after, peeking=True).slices[0], compare(before, after).slices[0]
+    assert "always-valid" in peeked.measured.test.method
+    assert peeked.p > usual.p
+
+
 def test_grades_are_compared_by_their_means(sampled: Sampled) -> None:
     before, after = graded(sampled("-" * 20), [0.25] * 20), graded(sampled("-" * 20), [0.5] * 14 + [0.25, 0.0] * 3)
     comparison = compare(before, after)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from evals.equivalence import equivalence
-from evals.samples import Sample
+from evals.samples import Sample, Score
 
 Sampled = Callable[[str], tuple[Sample, ...]]
 
@@ -33,3 +33,19 @@ def test_rows_that_scored_otherwise_and_answers_that_are_alike_are_told(sampled:
     assert [pair.after.number for pair in found.flips] == [1, 2]
     assert found.same == 2
     assert "2 of 4 rows scored otherwise, 2 answers are alike" in found.sentence
+
+
+@pytest.mark.parametrize("cluster", [None, "c"])
+@pytest.mark.parametrize(("rows", "verdict"), [(2, "undecided"), (100, "undecided"), (200, "comparable")])
+def test_grades_that_are_all_alike_need_rows_to_be_comparable_too(rows: int, verdict: str, cluster: str | None) -> None:
+    samples = tuple(
+        Sample(
+            number=number,
+            row=str(number),
+            inputs={},
+            cluster=cluster and f"{cluster}{number}",
+            scores={"f1": Score(value=0.3 + 0.1 * (number % 3))},
+        )
+        for number in range(rows)
+    )
+    assert equivalence(samples, samples).verdict == verdict

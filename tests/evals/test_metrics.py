@@ -55,3 +55,14 @@ def test_rows_of_one_cluster_make_the_interval_wider() -> None:
     together = [sample(number, float(number < 50), cluster=str(number // 10)) for number in range(100)]
     narrow, wide = (metrics(each)[0].interval for each in (alone, together))
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+@pytest.mark.parametrize("grade", [1.0, 0.9])
+def test_rows_of_one_cluster_show_larger_changes_only(grade: float) -> None:
+    alone = [sample(number, grade * (number < 50)) for number in range(100)]
+    together = [sample(number, grade * (number < 50), cluster=str(number // 10)) for number in range(100)]
+    shown, less = (metrics(each)[0].visible for each in (alone, together))
+    assert shown is not None
+    assert less is None or less > 2 * shown
+    (four,) = metrics([sample(number, float(number % 2), cluster=str(number % 4)) for number in range(60)])
+    assert four.visible is None  # four clusters tell as much as four rows
