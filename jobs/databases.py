@@ -19,7 +19,7 @@ import duckdb
 
 from jobs.monitors import frames
 from jobs.monitors.frames import Frame
-from workspace.errors import Invalid, Unavailable
+from workspace.errors import Invalid, MissingExtra, Unavailable
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
@@ -74,7 +74,7 @@ def _put_into_duckdb(
     connection: Mapping[str, Any], table: str, frame: Frame, database: duckdb.DuckDBPyConnection
 ) -> int:
     with _of_duckdb(connection, read_only=False) as opened:
-        columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in frame.columns.items())
+        columns = ", ".join(f"{frames.quoted(name)} {kind}" for name, kind in frame.columns.items())
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "rows.parquet"
             frames.write(database, frame, file)
@@ -102,7 +102,11 @@ def _engine(connection: Mapping[str, Any]) -> Iterator[Engine]:
     from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
 
-    engine = create_engine(_url(connection))
+    try:
+        engine = create_engine(_url(connection))
+    except ImportError as problem:
+        what = f"the database of connection {connection['name']!r} needs the package {problem.name}"
+        raise MissingExtra(what, hint=f"pip install {problem.name}") from None
     try:
         yield engine
     except SQLAlchemyError as problem:
@@ -169,12 +173,12 @@ def _write_parquet(names: Sequence[str], rows: Iterable[Any], file: Path) -> Non
     lines = file.with_name(".rows.jsonl")
     with lines.open("w", encoding="utf-8") as written:
         for row in rows:
-            written.write(json.dumps(dict(zip(names, map(_plain, row), strict=True))) + "\n")
+            written.write(json.dumps(dict(zip(names, map(_plain, row), strict=True)), default=str) + "\n")
     with duckdb.connect() as database:
         if lines.stat().st_size:
             database.execute(_LOADED, [str(lines)])
         else:
-            columns = ", ".join(f'"{name}" VARCHAR' for name in names)
+            columns = ", ".join(f"{frames.quoted(name)} VARCHAR" for name in names)
             database.execute(f"CREATE TABLE loaded ({columns})")
         database.table("loaded").write_parquet(str(file))
     lines.unlink()

@@ -23,7 +23,8 @@ from jobs.files.transfer import Database, FileSource, FileSystem
 from jobs.files.transfer_nodes import ImportDataJob, ImportJob
 from jobs.parents import Family, lead, submit_parent
 from jobs.spec import BoundOutput
-from workspace.errors import Invalid
+from workspace.errors import Invalid, NotFound
+from workspace.paths import safe_join
 
 if TYPE_CHECKING:
     from jobs.files.command import Job
@@ -111,9 +112,13 @@ def address_of(connection: Mapping[str, Any]) -> str:
 
 def _found(workspace: Workspace, path: str, connection: Mapping[str, Any]) -> Path:
     leads = address_of(connection)
+    if "://" not in leads:
+        found = places.find(workspace, target(leads, workspace.home))
+        found = safe_join(found, path.strip("/")) if path.strip("/") else found
+        if not found.exists():
+            raise NotFound(f"connection {connection['name']!r} has nothing at {path!r}", hint="check `path`")
+        return found
     whole = f"{leads}/{path.lstrip('/')}" if path else leads
-    if "://" not in whole:
-        return places.find(workspace, target(whole, workspace.home))
     return fetch(workspace.settings, Remote(url=whole, options=options_of(connection)))
 
 

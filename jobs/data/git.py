@@ -17,6 +17,11 @@ from workspace.egress import Address
 from workspace.errors import Denied, Invalid, NotFound, Unavailable
 
 PATIENCE = 600.0  # seconds
+# What git tells its hooks of the repository that they are in: we may run in one, and mean another repository.
+_OF_A_REPOSITORY = frozenset({
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE",
+})  # fmt: skip
 _URL = re.compile(
     r"git\+(?P<scheme>https?|ssh|file)://(?:(?P<user>[^/@#]*)@)?(?P<place>[^/@#]*/[^#]+?)"
     r"(?:@(?P<revision>[^@#/:]+(?:/[^@#:]+)*))?(?:#(?P<rest>.*))?"
@@ -92,10 +97,11 @@ def _git(asked: _Asked, *arguments: str) -> str:
         never.append(f"http.curloptResolve={asked.pinned}")
     line = ["git", *(word for each in never for word in ("-c", each)), *arguments]
     said_to = {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C", **_as_header(asked.user)}
+    around = {name: value for name, value in os.environ.items() if name not in _OF_A_REPOSITORY}
     try:
         done = subprocess.run(
             line, capture_output=True, text=True, timeout=PATIENCE, check=False, errors="replace",
-            env=os.environ | said_to,
+            env=around | said_to,
         )  # fmt: skip
     except FileNotFoundError:
         raise Unavailable("git is not on this machine", hint="install git, or name a folder") from None

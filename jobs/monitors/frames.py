@@ -153,7 +153,13 @@ def _of_static(
         note = "its rows do not say when they are of: all are taken; name that column in data_column_names.timestamp"
         return _frame(database, table, span=None, source=source, note=note)
     when = f"epoch({quoted(timestamp)}::TIMESTAMPTZ)"
-    database.execute(f"DELETE FROM {table} WHERE {when} IS NULL OR {when} < ? OR {when} >= ?", [span.start, span.end])
+    outside = f"DELETE FROM {table} WHERE {when} IS NULL OR {when} < ? OR {when} >= ?"
+    try:
+        database.execute(outside, [span.start, span.end])
+    except duckdb.Error as problem:
+        hint = "data_column_names.timestamp names a column of times, as 2026-05-01T00:00:00Z"
+        told = str(problem).splitlines()[0]
+        raise Invalid(f"column {timestamp!r} of {source} is of no time: {told}", hint=hint) from None
     return _frame(database, table, span=span, source=source)
 
 

@@ -184,7 +184,8 @@ def _sampled(
     there = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in columns)
     count = min(MOST, max(1, math.ceil(frame.rows * (1.0 if rate is None else rate))))
     rows = database.execute(
-        f"SELECT {wanted} FROM {frame.table} WHERE {there} USING SAMPLE reservoir({count} ROWS) REPEATABLE (7)"
+        f"SELECT * FROM (SELECT {wanted} FROM {frame.table} WHERE {there}) "  # a sample is taken before WHERE
+        f"USING SAMPLE reservoir({count} ROWS) REPEATABLE (7)"
     ).fetchall()
     if not rows:
         raise Skip(f"no row of {frame.source} has {' and '.join(columns)}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 RATES = ("null_value_rate", "data_type_error_rate", "out_of_bounds_rate")
 NONE_ALLOWED = QualityRates(null_value_rate=0.0, data_type_error_rate=0.0, out_of_bounds_rate=0.0)
 DEFAULTS = QualityThresholds(numerical=NONE_ALLOWED, categorical=NONE_ALLOWED)
-_BOUNDS = "(SELECT {what} FROM {reference} WHERE {name} IS NOT NULL)"
+_BOUNDS = "(SELECT {what} FROM {reference} WHERE {name} IS NOT NULL AND NOT {missing})"
 
 
 def quality(
@@ -62,18 +62,25 @@ def _rates(
     database: duckdb.DuckDBPyConnection, reference: Frame, production: Frame, feature: Feature
 ) -> dict[str, float]:
     name, right = quoted(feature.name), reference.columns[feature.name]
+    # Files of pandas and Polars have "not a number" where a number is missing; DuckDB takes it for the greatest.
+    missing = f"coalesce(isnan(TRY_CAST({name} AS DOUBLE)), false)" if feature.kind == NUMERICAL else "false"
     if feature.kind == NUMERICAL:
         least, most = (
-            _BOUNDS.format(what=f"{way}(TRY_CAST({name} AS DOUBLE))", reference=reference.table, name=name)
+            _BOUNDS.format(
+                what=f"{way}(TRY_CAST({name} AS DOUBLE))", reference=reference.table, name=name, missing=missing
+            )
             for way in ("min", "max")
         )
         outside = f"TRY_CAST(v AS DOUBLE) < {least} OR TRY_CAST(v AS DOUBLE) > {most}"
     else:
-        known = _BOUNDS.format(what=f"list(DISTINCT {name}::VARCHAR)", reference=reference.table, name=name)
+        known = _BOUNDS.format(
+            what=f"list(DISTINCT {name}::VARCHAR)", reference=reference.table, name=name, missing="false"
+        )
         outside = f"NOT list_contains({known}, v::VARCHAR)"
     found = database.execute(
         f"SELECT avg((v IS NULL)::INT), avg((v IS NOT NULL AND ({_wrong(right)}))::INT), "
-        f"avg(coalesce(v IS NOT NULL AND ({outside}), false)::INT) FROM (SELECT {name} AS v FROM {production.table})"
+        f"avg(coalesce(v IS NOT NULL AND ({outside}), false)::INT) FROM "
+        f"(SELECT CASE WHEN NOT {missing} THEN {name} END AS v FROM {production.table})"
     ).fetchone()
     return dict(zip(RATES, (float(each or 0.0) for each in found or (0, 0, 0)), strict=True))
 

@@ -11,6 +11,7 @@ from typing import Any
 from jobs.files.monitor import Window
 from workspace.errors import Invalid
 
+LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()  # of what has no end
 DEFAULT = "default"  # the word that files of Azure ML write for it
 DAY = 86_400.0
 _DURATION = re.compile(
@@ -70,10 +71,10 @@ def reference_span(window: Window | None, size: float, at: float, *, collected: 
         return Span(at - 2 * size, at - size) if collected else None
     if window.window_start or window.window_end:
         return _between(window)
-    if window.lookback_window_size is None:
+    said, offset = window.lookback_window_size, window.lookback_window_offset
+    if said is None and offset in (None, DEFAULT):
         return Span(at - 2 * size, at - size) if collected else None
-    long = 2 * size if window.lookback_window_size == DEFAULT else seconds(window.lookback_window_size)
-    offset = window.lookback_window_offset
+    long = size if said is None else 2 * size if said == DEFAULT else seconds(said)
     ago = size if offset == DEFAULT or (offset is None and collected) else seconds(offset) if offset else 0.0
     return Span(at - ago - long, at - ago)
 
@@ -85,7 +86,7 @@ def moment(at: float) -> str:
 
 def _between(window: Window) -> Span:
     start = 0.0 if window.window_start is None else _at(window.window_start)
-    end = datetime.max.replace(tzinfo=UTC).timestamp() if window.window_end is None else _at(window.window_end)
+    end = LATEST if window.window_end is None else _at(window.window_end)
     if start >= end:
         raise Invalid(f"the window ends at {window.window_end}, before it begins", hint="window_start, then window_end")
     return Span(start, end)

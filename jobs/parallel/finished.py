@@ -98,10 +98,15 @@ def cut_of(batches: Sequence[MiniBatch], root: str) -> str:
 
 
 def _records(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the records of a log and where they begin; one that was torn when its writer died is left out."""
+    """Yield the records of a log and where they begin, up to the first that was torn: by a kill, or by lost power."""
     place = 0
     with open(path, "rb") as file:  # noqa: PTH123
         for line in file:
-            if line.endswith(b"\n"):
-                yield place, json.loads(line)
+            try:
+                record = json.loads(line) if line.endswith(b"\n") else None
+            except ValueError:
+                record = None
+            if not isinstance(record, dict):
+                return
+            yield place, record
             place += len(line)

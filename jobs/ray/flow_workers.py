@@ -30,6 +30,8 @@ class FlowWorkers:
         self.cores = remote.cores
         self._remote = remote
         self._hired: dict[int, Hired] = {}
+        self._lock = threading.Lock()  # who hires, and who hears
+        self._is_closed = False
         threading.Thread(target=self._listen, daemon=True).start()
 
     def hire(self, inbox: queue.SimpleQueue[Any]) -> Hired:
@@ -37,19 +39,25 @@ class FlowWorkers:
         own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         # -P: a file of the flow may be called as a module of ours.
         line = [sys.executable, "-P", "-m", "flows.worker"]
-        number = self._remote.start(line, own, str(Path.cwd()), stdio=True)
-        self._hired[number] = Hired(self._remote, number, inbox)
-        return self._hired[number]
+        with self._lock:
+            number = self._remote.start(line, own, str(Path.cwd()), stdio=True)
+            hired = self._hired[number] = Hired(self._remote, number, inbox)
+            if self._is_closed:  # nobody would ever hear of it
+                hired.hear("gone", 1)
+        return hired
 
     def _listen(self) -> None:
         while True:
             kind, number, value = self._remote.hear()
-            if kind == "closed":
-                for each in self._hired.values():
-                    each.hear("gone", 1)
-                return
-            if number in self._hired:
-                self._hired[number].hear(kind, value)
+            with self._lock:
+                if kind == "closed":
+                    self._is_closed = True
+                    for each in self._hired.values():
+                        each.hear("gone", 1)
+                    return
+                hired = self._hired.get(number)
+            if hired is not None:
+                hired.hear(kind, value)
 
 
 class Hired:

@@ -47,6 +47,19 @@ def test_code_comes_from_git(workspace: Workspace, run: Submit, tmp_path: Path) 
         run("true", f"code: {url}#subdirectory=gone\n")
 
 
+def test_a_hook_of_git_that_runs_us_keeps_its_own_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, own = repository(tmp_path / "theirs"), tmp_path / "own"
+    repository(own)
+    (own / "src" / "go.py").write_text("print('mine, not committed')\n")
+    monkeypatch.setenv("GIT_DIR", str(own / ".git"))  # as git tells its hooks
+    monkeypatch.setenv("GIT_WORK_TREE", str(own))
+    before = (own / ".git" / "HEAD").read_text()
+    clone(url, tmp_path / "code")
+    assert (tmp_path / "code" / "src" / "go.py").read_text() == "print('from git')\n"
+    assert (own / "src" / "go.py").read_text() == "print('mine, not committed')\n"
+    assert (own / ".git" / "HEAD").read_text() == before
+
+
 def served(server: Server, folder: Path) -> str:
     """Have a server give a repository out as git's dumb protocol asks for it; return its path there."""
     repository(folder)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from jobs import assets, submit
+from jobs import assets, databases, submit
 from jobs.create import create
 from jobs.files import made, read_schedule
 from jobs.imports import job_of
+from jobs.monitors import frames
 from jobs.records import JobRecord
 from jobs.schedules import firing, store
+from workspace.errors import MissingExtra
 from workspace.home import Workspace
 
 NOON = 1_777_636_800.0
@@ -86,6 +89,28 @@ def test_a_table_by_its_name_also_an_empty_one(workspace: Workspace, shop: Path)
     assert (found.columns, found.fetchall()) == (["id", "price", "at", "note"], [])
 
 
+def test_names_and_values_of_a_database_are_what_they_are(tmp_path: Path) -> None:
+    shop = {"name": "shop", "target": f"sqlite:///{tmp_path / 'shop.db'}"}
+    name = "n\" VARCHAR); COPY (SELECT 1) TO 'stolen.csv'; --"
+    databases.bring('SELECT 1 AS "{}" WHERE 1 = 0'.format(name.replace('"', '""')), shop, tmp_path / "none.parquet")
+    assert duckdb.read_parquet(str(tmp_path / "none.parquet")).columns == [name]
+    ducks = {"name": "ducks", "target": f"duckdb:///{tmp_path / 'd.db'}"}
+    (tmp_path / "rows.csv").write_text('petal.length,"say ""it"""\n1.5,a\n')
+    with frames.open_database() as database:
+        databases.put(ducks, "main.flowers", frames.load(database, "t", tmp_path / "rows.csv", span=None), database)
+    databases.bring("SELECT * FROM flowers", ducks, tmp_path / "got.parquet")
+    got = duckdb.read_parquet(str(tmp_path / "got.parquet"))
+    assert (got.columns, got.fetchall()) == (["petal.length", 'say "it"'], [(1.5, "a")])
+
+
+def test_a_database_whose_package_is_not_there_says_which(tmp_path: Path) -> None:
+    if find_spec("pymysql"):
+        pytest.skip("pymysql is installed")
+    far = {"name": "far", "target": "mysql+pymysql://localhost/x"}
+    with pytest.raises(MissingExtra, match="'far' needs the package pymysql"):
+        databases.bring("SELECT 1", far, tmp_path / "x.parquet")
+
+
 def test_files_are_brought_from_where_a_connection_leads(workspace: Workspace, shop: Path) -> None:
     done = imported(workspace, shop, {"type": "file_system", "connection": "files", "path": "rows"}, "uri_folder")
     assert done.status == "Completed", b"".join(submit.stream(workspace, done.name))
@@ -122,6 +147,7 @@ def test_a_connection_to_blobs_leads_to_its_url_and_one_that_leads_nowhere_says_
         ({"type": "database", "connection": "shop", "query": "SELECT x FROM y"}, "no such table"),
         ({"type": "database", "connection": "shop", "stored_procedure": "p"}, "stored procedures"),
         ({"type": "file_system", "connection": "files", "path": "nowhere"}, "nowhere"),
+        ({"type": "file_system", "connection": "files", "path": "rows/../.."}, "rows/../.."),
         ({"type": "file_system", "connection": "nobody", "path": "x"}, "nobody"),
         ({"type": "file_system", "connection": "blobs", "path": "x"}, "inside this machine"),
     ],

@@ -93,6 +93,12 @@ def test_files_have_times_where_a_column_says_so(tmp_path: Path, name: str, cont
     assert (len(rows), frame.span, "data_column_names.timestamp" in frame.note) == (2, None, True)
 
 
+def test_a_column_that_is_of_no_time_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("at,age\nyesterday,7\n")
+    with pytest.raises(Invalid, match="column 'at' of it is of no time"):
+        read(tmp_path, TODAY, "at")
+
+
 def test_tables_are_read_as_their_mltable_says(tmp_path: Path) -> None:
     pytest.importorskip("pandas")
     (tmp_path / "rows.csv").write_text("age;city\n7;a\n8;b\n9;c\n")
@@ -127,6 +133,18 @@ def test_rates_are_measured_by_what_the_reference_has(tmp_path: Path) -> None:
     assert (rates["age", "out_of_bounds_rate"], rates["city", "out_of_bounds_rate"]) == (0.25, 0.25)
     assert (rates["ok", "data_type_error_rate"], rates["city", "data_type_error_rate"]) == (0.25, 0.0)
     assert sum(each.is_breached for each in found.measures) == 6
+
+
+def test_what_is_not_a_number_is_missing_and_no_bound(tmp_path: Path) -> None:
+    (tmp_path / "before.csv").write_text("age\n20.5\nnan\n60\n")
+    (tmp_path / "after.csv").write_text("age\n30.5\nnan\n99\n40\n")
+    with frames.open_database() as database:
+        old, new = (frames.load(database, each, tmp_path / f"{each}.csv", span=None) for each in ("before", "after"))
+        assert old.columns == {"age": "DOUBLE"}
+        found = quality.quality(database, old, new, [Feature("age", "numerical")], None)
+    assert {each.metric: each.value for each in found.measures} == {
+        "null_value_rate": 0.25, "data_type_error_rate": 0.0, "out_of_bounds_rate": 0.25,
+    }  # fmt: skip
 
 
 def test_numbers_are_numerical_unless_the_file_says_otherwise(tmp_path: Path) -> None:

@@ -46,6 +46,24 @@ def test_replies_without_one_grade_are_left_out_and_told(tmp_path: Path) -> None
     assert found.notes == ["relevance: 1 of 2 replies of the judge have no clear grade"]
 
 
+def test_a_sample_is_of_answers_and_not_of_rows_without_one(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(
+        "id,answer\n" + "".join(f"{n},{'' if n % 100 else 'yes'}\n" for n in range(2000))
+    )
+    thresholds = GenerationThresholds(fluency={"aggregated_fluency_pass_rate": 0.5})
+    signal = GenerationQuality(type="generation_safety_quality", metric_thresholds=thresholds, sampling_rate=0.005)
+    asked: list[str] = []
+
+    def ask(prompt: str) -> str:
+        asked.append(prompt)
+        return "5"
+
+    with frames.open_database() as database:
+        frame = frames.load(database, "t", tmp_path / "rows.csv", span=None, source="rows")
+        generation.quality(database, frame, {}, signal, ask)
+    assert len(asked) == 10
+
+
 def test_what_cannot_be_judged_says_why(tmp_path: Path) -> None:
     with pytest.raises(Skip, match="similarity is not measured: no column for ground_truth"):
         judged(tmp_path, lambda _: "5", {}, similarity={"aggregated_similarity_pass_rate": 0.5})

@@ -66,3 +66,10 @@ def test_a_window_between_two_times() -> None:
         production_span(Window(window_start="2026-04-02", window_end="2026-04-01"), DAY, NOON)
     with pytest.raises(Invalid, match="no time"):
         production_span(Window(window_start="yesterday"), DAY, NOON)
+
+
+def test_a_window_without_an_end_is_told_and_an_offset_alone_moves_the_reference() -> None:
+    found = production_span(Window(window_start="2026-04-01T00:00:00"), DAY, NOON)
+    assert found.plain() == {"from": "2026-04-01T00:00:00Z", "to": "9999-12-31T00:00:00Z"}
+    ago = Window(lookback_window_offset="P30D")
+    assert reference_span(ago, DAY, NOON, collected=False) == Span(NOON - 31 * DAY, NOON - 30 * DAY)

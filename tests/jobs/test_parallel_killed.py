@@ -95,6 +95,15 @@ def test_a_torn_record_counts_for_nothing_and_no_row_comes_twice(tmp_path: Path)
     assert third.count == 4
 
 
+def test_a_record_that_lost_power_has_made_unreadable_stops_no_later_attempt(tmp_path: Path) -> None:
+    first = Finished(str(tmp_path), "as it was")
+    first.add(0, 1, "a\n")
+    with (tmp_path / "000001.jsonl").open("ab") as file:
+        file.write(b"\0" * 40 + b"\n")  # the length of a file may be on the disk before what it holds
+    first.add(1, 1, "b\n")
+    assert Finished(str(tmp_path), "as it was").rows == {0: 1}
+
+
 def test_nothing_is_taken_over_where_the_mini_batches_are_others(tmp_path: Path) -> None:
     Finished(str(tmp_path), "as it was").add(0, 1, "a\n")
     assert Finished(str(tmp_path), "something else").rows == {}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import queue
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from flows.batch import Finished, lines
@@ -128,3 +131,14 @@ def test_without_a_cluster_nothing_of_ray_is_imported(workspace: Workspace, flow
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_who_is_hired_when_nobody_speaks_to_the_cluster_any_more_is_gone(workspace: Workspace) -> None:
+    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with flow_workers(workspace.settings, "ray") as away:
+        (relay,) = [each for each in psutil.Process().children() if "relay.py" in " ".join(each.cmdline())]
+        relay.kill()
+        first = away.hire(inbox)
+        assert inbox.get(timeout=30) == (first, None)
+        second = away.hire(inbox)
+        assert inbox.get(timeout=30) == (second, None)
