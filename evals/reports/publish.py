@@ -97,7 +97,7 @@ def _publish(
     outputs: Sequence[Path] = (),
 ) -> Published:
     comparison, *others = compare_all(old.samples, new.samples, terms)
-    decision = None if rules is None else _decided(workspace, (comparison, *others), rules, new)
+    decision = None if rules is None else _decided(workspace, (comparison, *others), rules, old, new)
     name = name or re.sub(r"[^\w.-]+", "-", f"{old.name}-{new.name}", flags=re.ASCII)[:200]
     params = {"before": old.name, "after": new.name, "metric": comparison.metric, "margin": terms.margin}
     tags = {"verdict": comparison.verdict} | ({} if decision is None else {"gate": decision.word})
@@ -131,10 +131,17 @@ def _publish(
     return Published(report, asset, tuple(outputs))
 
 
-def _decided(workspace: Workspace, comparisons: Sequence[Comparison], rules: Gate, new: Side) -> Decision:
+def _decided(workspace: Workspace, comparisons: Sequence[Comparison], rules: Gate, old: Side, new: Side) -> Decision:
     decision = decide(comparisons, rules)
-    locked = locks(workspace, new.samples, [comparison.metric for comparison in comparisons])
-    return replace(decision, failures=(*decision.failures, *locked))
+    against = [*locks(workspace, new.samples, [comparison.metric for comparison in comparisons])]
+    if new.record is not None and new.record.status != "FINISHED":
+        against.append(f"run {new.name!r} has not finished: it is {new.record.status}")
+    warnings = [*decision.warnings]
+    if not rules.metrics:
+        had = dict.fromkeys(name for sample in old.samples for name in sample.scores)
+        has = {name for sample in new.samples for name in sample.scores}
+        warnings += [f"{name}: the baseline has this metric, the run has not" for name in had if name not in has]
+    return replace(decision, failures=(*decision.failures, *against), warnings=tuple(warnings))
 
 
 def render(report: Report) -> Mapping[str, str]:

@@ -188,3 +188,21 @@ def test_an_address_with_a_password_is_refused(studiolo: Callable[..., Result]) 
     found = studiolo("run", "sums.yaml", "--target", "http://me:secret@127.0.0.1:9/v1#m").exception
     assert isinstance(found, Invalid)
     assert "secret" not in str(found)
+
+
+def test_a_paused_run_passes_no_gate_and_a_metric_that_went_missing_is_told(
+    studiolo: Callable[..., Result], server: Server, tmp_path: Path
+) -> None:
+    words = ["--target", f"{server.url}#m", "--concurrency", "1", "--name"]
+    studiolo("run", "sums.yaml", *words, "whole")
+    studiolo("bless", "whole", "--as", "main")
+    studiolo("run", "sums.yaml", *words, "part", "--set", "limits.tokens=20")
+    failed = studiolo("gate", "part")
+    assert failed.exit_code == 3
+    assert "- run 'part' has not finished: it is PAUSED" in failed.stdout
+    (tmp_path / "sums.yaml").write_text(TASK.replace("exact, ", ""))
+    studiolo("run", "sums.yaml", *words, "less")
+    passed = studiolo("gate", "less")
+    assert passed.exit_code == 0
+    assert "note: exact: the baseline has this metric, the run has not" in passed.stdout
+    assert "the baseline has" not in studiolo("gate", "less", "--metric", "within").stdout
