@@ -26,6 +26,7 @@ PASS_RATE = 0.7
 AT_ONCE = 4  # questions to the judge
 PATIENCE = 60.0  # seconds for one reply
 OPEN_AI, AZURE_VERSION = "https://api.openai.com/v1", "2024-10-21"
+_NEVER = (401, 403, 404)  # what it says to a key, a right or a name that is wrong: another time it says the same
 MOST = 500  # answers that are judged in one run
 PROMPT, COMPLETION, CONTEXT, TRUTH = "prompt", "completion", "context", "ground_truth"
 # What a judge is asked, and what it must be shown for that.
@@ -102,8 +103,12 @@ def judge(connection: Mapping[str, Any], model: str) -> Ask:
             found.raise_for_status()
             return str(found.json()["choices"][0]["message"]["content"])
         except httpx.HTTPStatusError as problem:
-            told = f"{problem.response.status_code}: {problem.response.text[:200]}"
-            raise Skip(f"the judge of connection {name!r} answered {told}") from None
+            status = problem.response.status_code
+            why = f"the judge of connection {name!r} answered {status}: {problem.response.text[:200]}"
+            if status in _NEVER:
+                hint = "check the connection's key and address, and the model's name"
+                raise Invalid(why, hint=hint) from None
+            raise Skip(why) from None
         except httpx.HTTPError as problem:
             raise Skip(f"the judge of connection {name!r} cannot be reached: {problem}") from None
         except (ValueError, LookupError, TypeError):

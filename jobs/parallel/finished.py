@@ -88,12 +88,14 @@ class Finished:
 def cut_of(batches: Sequence[MiniBatch], root: str) -> str:
     """Return a digest of what the mini-batches are: another one, and their numbers mean something else.
 
-    Of files it is their names under `root`, which lies elsewhere in each attempt; of tables how many rows there are.
+    Of files it is their names under `root`, which lies elsewhere in each attempt, and how long they are; of tables how
+    many rows there are.
     """
     digest = hashlib.sha256()
     for batch in batches:
-        names = [os.path.relpath(path, root) for path in batch.items] if isinstance(batch.items, list) else None
-        digest.update(json.dumps([batch.size, names, batch.partition], default=str).encode())
+        files = batch.items if isinstance(batch.items, list) else ()
+        named = [(os.path.relpath(path, root), os.path.getsize(path)) for path in files]  # noqa: PTH202
+        digest.update(json.dumps([batch.size, named, batch.partition], default=str).encode())
     return digest.hexdigest()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,31 @@ def test_replies_without_one_grade_are_left_out_and_told(tmp_path: Path) -> None
     found = judged(tmp_path, ask, {"prompt": "question"}, relevance={"aggregated_relevance_pass_rate": 0.5})
     assert found.measures[0].value == 1.0
     assert found.notes == ["relevance: 1 of 2 replies of the judge have no clear grade"]
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    """A chat model that answers with the status that its path names."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(int(self.path.split("/")[1]))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def test_a_judge_that_is_busy_is_waited_for_and_one_that_knows_no_such_key_is_an_error() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        known = {"name": "j", "type": "open_ai", "api_key": "k"}
+        at = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(Invalid, match="the judge of connection 'j' answered 401"):
+            generation.judge({**known, "target": f"{at}/401"}, "m")("how?")
+        with pytest.raises(Skip, match="answered 503"):
+            generation.judge({**known, "target": f"{at}/503"}, "m")("how?")
+        server.shutdown()
 
 
 def test_a_sample_is_of_answers_and_not_of_rows_without_one(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from jobs import records
 from jobs.folders import attempt_folder, outputs_of
-from jobs.parallel.finished import Finished
+from jobs.parallel.finished import Finished, cut_of
+from jobs.parallel.schedule import cut
 from jobs.submit import Wishes, wait
 from tests.jobs.conftest import LONG, until
 from tests.jobs.sweeping import plain_python as plain_python
@@ -107,3 +108,13 @@ def test_a_record_that_lost_power_has_made_unreadable_stops_no_later_attempt(tmp
 def test_nothing_is_taken_over_where_the_mini_batches_are_others(tmp_path: Path) -> None:
     Finished(str(tmp_path), "as it was").add(0, 1, "a\n")
     assert Finished(str(tmp_path), "something else").rows == {}
+
+
+def test_files_that_lie_elsewhere_are_the_same_and_longer_ones_are_others(tmp_path: Path) -> None:
+    def told(folder: str, text: str) -> str:
+        path = tmp_path / folder / "a.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return cut_of(cut([str(path)], 1), str(path.parent))
+
+    assert told("first", "a") == told("second", "a") != told("second", "ab")
