@@ -59,21 +59,23 @@ class Asking:
         self._ask: Callable[[Row], tuple[list[dict[str, Any]], str]] = asking(task, pool)
         self._threads = Threads(0 if all(each.quick for each in applied) else min(task.concurrency, 16))
         self._began = time.monotonic()
+        self._unheard: list[Sample] = []  # that nobody has answered: asked again when the run goes on
+        self._is_named = False  # the target stands in the run
 
     async def all(self, run: Run, questions: Sequence[tuple[Row, int]]) -> None:
         """Ask all questions, so many at once."""
         await self._target.open(questions, run.directory)
-        try:
-            run.log_params({"target_digest": self._target.digest})
-        except Invalid:
-            raise Conflict(
-                f"the target of run {run.name!r} is another than before", hint="start a new run, without --resume"
-            ) from None
+        if self.state.done:
+            self._name(run)
         waiting = iter(questions)
         count = min(self._task.concurrency, len(questions))
-        some = [asyncio.ensure_future(self._some(waiting)) for _ in range(count)]
+        some = [asyncio.ensure_future(self._some(run, waiting)) for _ in range(count)]
         try:
             await asyncio.gather(*some)
+            if len(self._unheard) == len(questions):
+                self.state.stop(f"nobody answers: {self._unheard[-1].error}")
+            elif self.state.absent < MOST_ABSENT:
+                self._keep(run, *self._unheard)
         finally:
             for each in some:
                 each.cancel()
@@ -81,17 +83,39 @@ class Asking:
             self._threads.close()
             await self._target.close()
 
-    async def _some(self, waiting: Iterator[tuple[Row, int]]) -> None:
+    async def _some(self, run: Run, waiting: Iterator[tuple[Row, int]]) -> None:
         for row, epoch in waiting:
             if self.state.reason is not None:
                 return
-            sample = await self._sample(row, epoch)
+            sample, absent = await self._sample(row, epoch)
+            self._unheard.append(sample)
+            if absent:
+                self.state.absent += 1
+            else:
+                self.state.absent = 0
+                unheard, self._unheard = self._unheard, []
+                self._keep(run, *unheard)
+            self._watch(sample)
+
+    def _keep(self, run: Run, *samples: Sample) -> None:
+        """Put samples into the log; the first of them name the target, which may not change from then on."""
+        if samples and not self._is_named:
+            self._name(run)
+        for sample in samples:
             self._log.add(sample)
             self.state.done.append(sample)
             self.state.news.append(sample)
-            self._watch(sample)
 
-    async def _sample(self, row: Row, epoch: int) -> Sample:
+    def _name(self, run: Run) -> None:
+        self._is_named = True
+        try:
+            run.log_params({"target_digest": self._target.digest})
+        except Invalid:
+            raise Conflict(
+                f"the target of run {run.name!r} is another than before", hint="start a new run, without --resume"
+            ) from None
+
+    async def _sample(self, row: Row, epoch: int) -> tuple[Sample, bool]:
         at = time.time()
         try:
             messages, prompt = self._ask(row)
@@ -106,7 +130,6 @@ class Asking:
             )
             answer = await self._target.answer(asked)
             absent = answer.absent
-        self.state.absent = self.state.absent + 1 if absent else 0
         text = answer.text
         if text is not None and self._task.choosing == "letter":
             text = letter_of(text, row.choices)
@@ -116,7 +139,7 @@ class Asking:
             epoch=epoch, seconds=answer.seconds, tokens=answer.tokens, cost=answer.cost, model=answer.model, at=at,
         )  # fmt: skip
         scored = await scores(sample, self._applied, self._threads, seconds=self._task.limits.scorer_seconds)
-        return replace(sample, scores=scored)
+        return replace(sample, scores=scored), absent
 
     def _watch(self, sample: Sample) -> None:
         """Stop where a limit is reached, or nobody answers any more."""

@@ -10,7 +10,7 @@ from evals.baselines import Baseline
 from evals.samples import Sample
 from evals.score import SCORED_RUN
 from workspace import Asset, RunRecord, Workspace
-from workspace.errors import NotFound
+from workspace.errors import Invalid, NotFound
 
 # What of a run's parameters a reader wants to compare.
 SETTINGS = ("variant", "column_mapping", "task", "target", "task_digest", "data_digest", "epochs")
@@ -51,7 +51,11 @@ def of_baseline(baseline: Baseline) -> Side:
 
 
 def as_baseline(side: Side) -> Baseline:
-    """Return what of a side is kept as a baseline."""
+    """Return what of a side is kept as a baseline; Invalid for a run that is not over, or has no scores."""
+    if side.record is not None and side.record.status != "FINISHED":
+        raise Invalid(f"run {side.name!r} is {side.record.status.lower()}, not finished", hint=f"go on: studiolo eval run --resume {side.name}")
+    if not any(score.value is not None for sample in side.samples for score in sample.scores.values()):
+        raise Invalid(f"run {side.name!r} has no scores to compare with", hint=f"studiolo eval show {side.name}")
     return Baseline(name=side.name, task=side.task, samples=side.samples, facts=side.facts)
 
 

@@ -146,6 +146,16 @@ def test_a_server_that_is_gone_pauses_the_run_and_its_return_ends_it(workspace: 
         finished(workspace, task, back, asked=Asked(resume=run.run_id))
 
 
+def test_what_nobody_has_answered_is_asked_when_the_run_goes_on(workspace: Workspace) -> None:
+    with answering(lambda *_: Reply(drop=True)) as nobody:
+        paused = finished(workspace, sums(4), nobody)
+    assert (paused.samples, paused.errors) == (0, 0)
+    assert "nobody answers" in str(paused.reason)
+    with answering() as somebody:  # nothing was measured yet, so that it may be another target
+        run = finished(workspace, sums(4), somebody, asked=Asked(resume=paused.name))
+    assert (run.run_id, run.samples, run.errors, run.reason) == (paused.run_id, 4, 0, None)
+
+
 def test_a_paused_run_goes_on_and_asks_what_is_missing_and_what_failed(workspace: Workspace) -> None:
     gone = threading.Event()
     gone.set()

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner, Result
 
+from evals.samples import LOG, Sample, Score, as_line
 from studiolo.commands.eval import app
 from workspace import RunRecord, Workspace
 from workspace.errors import Invalid
@@ -63,6 +64,21 @@ def test_what_is_blessed_is_what_the_gate_compares_with_until_something_else_is(
     assert Path(outputs[4]).read_text().count("::error ") == 9
     assert studiolo("bless", "bad", "--as", "main").exit_code == 0
     assert studiolo("gate", "bad").exit_code == 0
+
+
+@pytest.mark.parametrize(("stopped", "told"), [(True, "is paused, not finished"), (False, "has no scores")])
+def test_a_run_that_is_not_over_or_has_no_scores_is_not_blessed(
+    studiolo: Studiolo, workspace: Workspace, stopped: bool, told: str
+) -> None:
+    score = Score(value=1.0) if stopped else Score(error="no number")
+    sample = Sample(number=0, row="a", inputs={}, answer="x", scores={"exact": score})
+    with workspace.run("eval", name="half") as run:
+        (run.directory / LOG).write_text(as_line(sample))
+        if stopped:
+            run.pause("interrupted")
+    refused = studiolo("bless", "half", "--as", "main").exception
+    assert isinstance(refused, Invalid)
+    assert told in refused.message
 
 
 def test_a_committed_baseline_gates_without_the_run_that_it_was(
