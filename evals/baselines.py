@@ -51,6 +51,8 @@ def read(path: Path) -> Baseline:
         return Baseline(name=found["name"], task=found["task"], samples=samples, facts=dict(found["facts"]))
     except FileNotFoundError:
         raise NotFound(f"no baseline {str(path)!r}", hint="make it: `studiolo eval bless RUN -o FILE`") from None
+    except OSError as error:
+        raise Invalid(f"baseline {str(path)!r} cannot be read: {error.strerror}", hint="a baseline is a file") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         hint = "files of `studiolo eval bless RUN -o FILE` are baselines"
         raise Invalid(f"{str(path)!r} is no baseline: {error!r}", hint=hint) from None

@@ -62,6 +62,8 @@ def test_what_was_never_blessed_is_not_found_and_no_error(workspace: Workspace, 
 def test_a_file_that_is_no_baseline_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no baseline"):
         read(tmp_path / "b.json")
+    with pytest.raises(Invalid, match="cannot be read"):
+        read(tmp_path)  # a folder
     (tmp_path / "b.json").write_text("[]")
     with pytest.raises(Invalid, match="is no baseline"):
         read(tmp_path / "b.json")
