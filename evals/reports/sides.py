@@ -53,7 +53,8 @@ def of_baseline(baseline: Baseline) -> Side:
 def as_baseline(side: Side) -> Baseline:
     """Return what of a side is kept as a baseline; Invalid for a run that is not over, or has no scores."""
     if side.record is not None and side.record.status != "FINISHED":
-        raise Invalid(f"run {side.name!r} is {side.record.status.lower()}, not finished", hint=f"go on: studiolo eval run --resume {side.name}")
+        hint = f"go on: studiolo eval run --resume {side.name}"
+        raise Invalid(f"run {side.name!r} is {side.record.status.lower()}, not finished", hint=hint)
     if not any(score.value is not None for sample in side.samples for score in sample.scores.values()):
         raise Invalid(f"run {side.name!r} has no scores to compare with", hint=f"studiolo eval show {side.name}")
     return Baseline(name=side.name, task=side.task, samples=side.samples, facts=side.facts)

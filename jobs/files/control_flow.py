@@ -102,7 +102,7 @@ class IfElse:
     type: Literal["if_else"]
     condition: Annotated[
         str | bool | None, Either((Expression(parts=True), Flag()), "an expression or a truth"), "A control output."
-    ] = None
+    ]
     true_block: Annotated[tuple[str, ...], Steps(), "The steps that run where it holds."] = ()
     false_block: Annotated[tuple[str, ...], Steps(), "The steps that run where it does not."] = ()
 
