@@ -87,15 +87,15 @@ class Asking:
         for row, epoch in waiting:
             if self.state.reason is not None:
                 return
-            sample, absent = await self._sample(row, epoch)
+            sample, answer = await self._sample(row, epoch)
             self._unheard.append(sample)
-            if absent:
+            if answer.absent:
                 self.state.absent += 1
             else:
                 self.state.absent = 0
                 unheard, self._unheard = self._unheard, []
                 self._keep(run, *unheard)
-            self._watch(sample)
+            self._watch(sample, kept=answer.kept)
 
     def _keep(self, run: Run, *samples: Sample) -> None:
         """Put samples into the log; the first of them name the target, which may not change from then on."""
@@ -115,12 +115,12 @@ class Asking:
                 f"the target of run {run.name!r} is another than before", hint="start a new run, without --resume"
             ) from None
 
-    async def _sample(self, row: Row, epoch: int) -> tuple[Sample, bool]:
+    async def _sample(self, row: Row, epoch: int) -> tuple[Sample, Answer]:
         at = time.time()
         try:
             messages, prompt = self._ask(row)
         except ValueError as error:
-            answer, absent = Answer(error=str(error)), False
+            answer = Answer(error=str(error))
         else:
             seed = self._task.seed
             if seed is None and self._task.epochs > 1:
@@ -129,7 +129,6 @@ class Asking:
                 row=row, epoch=epoch, seed=None if seed is None else seed + epoch - 1, messages=messages, prompt=prompt
             )
             answer = await self._target.answer(asked)
-            absent = answer.absent
         text = answer.text
         if text is not None and self._task.choosing == "letter":
             text = letter_of(text, row.choices)
@@ -139,13 +138,14 @@ class Asking:
             epoch=epoch, seconds=answer.seconds, tokens=answer.tokens, cost=answer.cost, model=answer.model, at=at,
         )  # fmt: skip
         scored = await scores(sample, self._applied, self._threads, seconds=self._task.limits.scorer_seconds)
-        return replace(sample, scores=scored), absent
+        return replace(sample, scores=scored), answer
 
-    def _watch(self, sample: Sample) -> None:
+    def _watch(self, sample: Sample, *, kept: bool) -> None:
         """Stop where a limit is reached, or nobody answers any more."""
         state, limits = self.state, self._task.limits
-        state.tokens += sum(sample.tokens or ())
-        state.cost += sample.cost or 0.0
+        if not kept:  # what was kept costs nothing again
+            state.tokens += sum(sample.tokens or ())
+            state.cost += sample.cost or 0.0
         if state.absent >= MOST_ABSENT:
             state.stop(f"nobody answers: {sample.error}", at_once=True)
         elif limits.tokens is not None and state.tokens >= limits.tokens:

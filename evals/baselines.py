@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import tempfile
@@ -79,6 +80,17 @@ def find(workspace: Workspace, ref: str, *, task: str) -> Baseline | None:
         return None
     place = workspace.assets.path(asset)
     return read(place / FILE if place.is_dir() else place)
+
+
+def meant(workspace: Workspace, ref: str, *, task: str) -> str | None:
+    """Return the baseline that was probably meant by a reference which names none: a typo must not open a gate."""
+    if ref.endswith(".json") or "/" in ref:
+        path = Path(ref)
+        near = difflib.get_close_matches(path.name, [each.name for each in path.parent.glob("*.json")], n=1)
+        return str(path.parent / near[0]) if near else None
+    kept = workspace.assets.list(KIND, every_version=True)
+    known = [label for asset in kept if asset.name == asset_name(task) for label in asset.labels]
+    return next(iter(difflib.get_close_matches(ref.removeprefix("@"), known, n=1)), None)
 
 
 def asset_name(task: str) -> str:

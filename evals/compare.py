@@ -195,6 +195,8 @@ def _compare(paired: Paired, metric: str, margin: float, *, peeking: bool) -> Co
             hint=f"{alone} rows have no partner; run both over the same data",
         )
     clusters = clusters_of(kept)
+    if peeking:
+        _refuse_early_looks(kept, clusters)
     old_values, new_values = [pair.old for pair in pairs], [pair.new for pair in pairs]
     measured = measure(old_values, new_values, margin=margin, clusters=clusters, peeking=peeking)
     return Comparison(
@@ -211,6 +213,15 @@ def _compare(paired: Paired, metric: str, margin: float, *, peeking: bool) -> Co
         repeats=max(len(item) for both in kept for item in both),
         p=measured.test.p,
     )
+
+
+def _refuse_early_looks(kept: Sequence[tuple[Item, Item]], clusters: Sequence[str] | None) -> None:
+    """Refuse what no early look is right for: what was seen must not change, nor weigh otherwise than it counts."""
+    hint = "wait until the run is over, and leave out --peek"
+    if len({len(item) for both in kept for item in both}) > 1:
+        raise Invalid("repeats that are still coming in change rows that were looked at before", hint=hint)
+    if clusters is not None and len(set(Counter(clusters).values())) > 1:
+        raise Invalid("clusters of different sizes cannot be looked at early", hint=hint)
 
 
 def _slices(

@@ -28,11 +28,11 @@ class Equivalence:
 
     @property
     def verdict(self) -> Verdict:
-        """ "comparable" where no difference beyond the margin can be, "not comparable" where one was measured."""
+        """ "comparable" where no difference beyond the margin can be, "not comparable" where none within it can."""
         change, margin = self.comparison.measured.change, self.comparison.margin
         if -margin < change.low and change.high < margin:
             return "comparable"
-        return "not comparable" if abs(change.estimate) > margin else "undecided"
+        return "not comparable" if change.low > margin or change.high < -margin else "undecided"
 
     @property
     def flips(self) -> tuple[Pair, ...]:

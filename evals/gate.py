@@ -14,6 +14,7 @@ from workspace.documents import Document
 from workspace.errors import Invalid, did_you_mean
 
 CRITICAL = "critical"
+MAX_UNSCORED = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,19 +22,22 @@ class Gate:
     """What a change must keep to. `margin` is the loss that is put up with; critical rows must not break at all.
 
     Of `max_regressions` rows may get worse, whatever the statistics say. An underpowered comparison fails only where
-    `require_power` is set.
+    `require_power` is set. A larger share than `max_unscored` of rows without a score is a run that says nothing.
     """
 
     metrics: tuple[str, ...] = ()
     margin: float = MARGIN
     max_regressions: int | None = None
     require_power: bool = False
+    max_unscored: float = MAX_UNSCORED
 
     def __post_init__(self) -> None:
         if not 0 < self.margin <= 1:
             raise Invalid(f"a margin must be above 0 and at most 1, not {self.margin}", hint="3 points are 0.03")
         if self.max_regressions is not None and self.max_regressions < 0:
             raise Invalid(f"max_regressions must be at least 0, not {self.max_regressions}")
+        if not 0 <= self.max_unscored <= 1:
+            raise Invalid(f"max_unscored is a share from 0 to 1, not {self.max_unscored}", hint="a tenth is 0.1")
 
     @property
     def terms(self) -> Terms:
@@ -79,6 +83,7 @@ def read(block: Any, *, document: Document | None = None) -> Gate:
             ("margin", _is_number(block.get("margin", MARGIN))),
             ("max_regressions", _is_whole(block.get("max_regressions", 0))),
             ("require_power", isinstance(block.get("require_power", False), bool)),
+            ("max_unscored", _is_number(block.get("max_unscored", MAX_UNSCORED))),
         )
         if not right
     ]
@@ -92,7 +97,7 @@ def decide(comparisons: Sequence[Comparison], gate: Gate) -> Decision:
     """Decide by three guards: what is sure to be worse, which critical rows broke, and how many rows did.
 
     A loss that is certain but shown to lie within the margin passes with a warning, and so do an underpowered
-    comparison, rows that came or went, and rows without a score.
+    comparison, rows that came or went, and some rows without a score: not critical ones, and not many.
     """
     failures: list[str] = []
     warnings: list[str] = []
@@ -155,11 +160,23 @@ def _by_rows(comparison: Comparison, gate: Gate, failures: list[str], warnings: 
         failures.append(f"{metric}: {losses:,} rows got worse, at most {gate.max_regressions:,} may")
     if comparison.unscored:
         warnings.append(f"{metric}: {len(comparison.unscored):,} rows have no score in one of the runs")
-        if lost := [row.after.label for row in comparison.unscored if is_critical(row.after)]:
-            warnings.append(f"{metric}: critical rows without a score: {', '.join(lost[:5])}")
+        silent = [row.after for row in comparison.unscored if not _has_score(row.after, metric)]
+        rows = len(comparison.unscored) + len(comparison.pairs)
+        if len(silent) > gate.max_unscored * rows:
+            told = f"{metric}: {len(silent):,} of {rows:,} rows have no score"
+            failures.append(f"{told}, at most {gate.max_unscored:.0%} may".replace("%", " %"))
+        if lost := [sample.label for sample in silent if is_critical(sample)]:
+            failures.append(f"{metric}: critical rows without a score: {', '.join(lost[:5])}")
+    if missing := [sample.label for sample in comparison.only_before if is_critical(sample)]:
+        warnings.append(f"critical rows are gone: {', '.join(missing[:5])}")
     if comparison.only_before or comparison.only_after:
         gone, new = len(comparison.only_before), len(comparison.only_after)
         warnings.append(f"the data changed: {new:,} rows are new, {gone:,} are gone")
+
+
+def _has_score(sample: Sample, metric: str) -> bool:
+    score = sample.scores.get(metric)
+    return sample.error is None and score is not None and score.value is not None
 
 
 def _is_number(value: Any) -> bool:

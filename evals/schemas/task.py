@@ -56,6 +56,9 @@ def schema() -> Schema:
                         "description": "The scorers that count, by default all; the first is the primary one."},
             "margin": {"type": "number", "exclusiveMinimum": 0, "maximum": 1,
                        "description": "The loss that is put up with: 0.03 are 3 points."},
+            "max_unscored": {
+                "type": "number", "minimum": 0, "maximum": 1, "description": "The share of rows that may lack a score.",
+            },
             "max_regressions": {"type": "integer", "minimum": 0, "description": "How many rows may get worse at most."},
             "require_power": {"type": "boolean", "description": "Fail where a loss beyond the margin could go unseen."},
         }),

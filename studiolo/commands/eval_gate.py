@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workspace import Workspace
-from workspace.errors import Invalid
+from workspace.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
     from evals.gate import Gate
@@ -50,6 +50,8 @@ def gate_command(
         side = sides.of_run(workspace, run)
         found = baselines.find(workspace, wanted, task=side.task)
         if found is None:
+            if (near := baselines.meant(workspace, wanted, task=side.task)) is not None:
+                raise NotFound(f"no baseline {wanted!r}", hint=f"did you mean {near!r}?")
             _without(wanted, run, as_json=as_json)
             return
         published = publish.gate(workspace, found, run, rules, data_file=data_file or where, outputs=output or ())

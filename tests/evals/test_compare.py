@@ -206,3 +206,12 @@ def test_a_margin_that_cannot_be_is_refused(sampled: Sampled, margin: float) -> 
 def test_a_loss_beyond_the_margin_is_ruled_out_only_by_the_interval(sampled: Sampled) -> None:
     assert compare(sampled("+" * 2_000), sampled("+" * 2_000)).not_worse
     assert not compare(sampled("+" * 20), sampled("+" * 20)).not_worse
+
+
+def test_what_no_early_look_is_right_for_is_refused(sampled: Sampled) -> None:
+    uneven = [replace(sample, cluster="a" if sample.number < 3 else "b") for sample in sampled("+-+-")]
+    with pytest.raises(Invalid, match="clusters of different sizes"):
+        compare(uneven, uneven, peeking=True)
+    half = [*sampled("+-+-"), replace(sampled("+")[0], epoch=2)]
+    with pytest.raises(Invalid, match="repeats that are still coming in"):
+        compare(sampled("+-+-"), half, peeking=True)

@@ -16,6 +16,7 @@ Sampled = Callable[[str], tuple[Sample, ...]]
         ("+-" * 1_000, "+-" * 1_000, "comparable"),
         ("+-" * 1_000, "-+" + "+-" * 999, "comparable"),
         ("+-" * 1_000, "--" * 100 + "+-" * 900, "not comparable"),
+        ("+-" * 50, "--" * 3 + "+-" * 47, "undecided"),  # three points were lost, and it may be noise
         ("+-" * 10, "+-" * 10, "undecided"),  # so few rows show nothing
         ("+-" * 50, "--" + "+-" * 49, "undecided"),
     ],

@@ -57,10 +57,18 @@ def test_no_more_rows_may_get_worse_than_was_said(sampled: Sampled) -> None:
 
 
 def test_rows_that_came_or_went_and_rows_without_a_score_warn_and_do_not_fail(sampled: Sampled) -> None:
-    decision = decided(sampled("++++++"), sampled("+e++++-")[1:], Gate())
+    decision = decided(sampled("++++++"), sampled("+e++++-")[1:], Gate(max_unscored=0.2))
     assert decision.passed
     assert any("1 rows have no score" in told for told in decision.warnings)
     assert any("1 rows are new, 1 are gone" in told for told in decision.warnings)
+
+
+def test_a_run_that_says_nothing_of_many_rows_or_of_a_critical_one_does_not_pass(sampled: Sampled) -> None:
+    many = decided(sampled("+" * 10), sampled("+" * 8 + "ee"), Gate())
+    assert many.failures == ("exact: 2 of 10 rows have no score, at most 10 % may",)
+    assert decided(sampled("+" * 10), sampled("+" * 9 + "e"), Gate()).passed
+    silent = [replace(sample, metadata={"critical": True}) for sample in sampled("+" * 9 + "e")]
+    assert decided(sampled("+" * 10), silent, Gate()).failures == ("exact: critical rows without a score: row 10",)
 
 
 def test_a_block_of_a_task_file_is_read_and_what_is_wrong_in_it_is_said_with_its_line(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from evals.samples import LOG, Sample, Score, as_line
 from studiolo.commands.eval import app
 from workspace import RunRecord, Workspace
-from workspace.errors import Invalid
+from workspace.errors import Invalid, NotFound
 
 Answered = Callable[..., RunRecord]
 Studiolo = Callable[..., Result]
@@ -64,6 +64,17 @@ def test_what_is_blessed_is_what_the_gate_compares_with_until_something_else_is(
     assert Path(outputs[4]).read_text().count("::error ") == 9
     assert studiolo("bless", "bad", "--as", "main").exit_code == 0
     assert studiolo("gate", "bad").exit_code == 0
+
+
+def test_a_typo_in_the_name_of_a_baseline_opens_no_gate(
+    studiolo: Studiolo, scored: Callable[..., None], tmp_path: Path
+) -> None:
+    scored("good", set())
+    studiolo("bless", "good", "--as", "champion", "-o", str(tmp_path / "baseline.json"))
+    for wrong, meant in (("@champoin", "champion"), (str(tmp_path / "basline.json"), "baseline.json")):
+        refused = studiolo("gate", "good", "--baseline", wrong).exception
+        assert isinstance(refused, NotFound)
+        assert meant in str(refused.hint)
 
 
 @pytest.mark.parametrize(("stopped", "told"), [(True, "is paused, not finished"), (False, "has no scores")])
