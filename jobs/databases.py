@@ -22,10 +22,11 @@ from jobs.monitors.frames import Frame
 from workspace.errors import Invalid, MissingExtra, Unavailable
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Engine
+    from sqlalchemy import URL, Engine, Table
 
 DUCKDB = "duckdb:///"
 AT_ONCE = 1_000  # rows that are written together
+NOTES = "studiolo_exports"  # the table, beside those that are written into, of the jobs that have done so
 _LOADED = "CREATE TABLE loaded AS SELECT * FROM read_json_auto(?, format = 'newline_delimited')"
 
 
@@ -35,6 +36,7 @@ def bring(statement: str, connection: Mapping[str, Any], file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     if leads.startswith(DUCKDB):
         with _of_duckdb(connection, read_only=True) as database:
+            _shut(database, file)
             database.sql(statement).write_parquet(str(file))
         return
     from sqlalchemy import text
@@ -44,25 +46,36 @@ def bring(statement: str, connection: Mapping[str, Any], file: Path) -> None:
         _write_parquet(list(answer.keys()), answer, file)
 
 
-def put(connection: Mapping[str, Any], table: str, frame: Frame, database: duckdb.DuckDBPyConnection) -> int:
-    """Add the rows of a frame to a table, which is made where there is none; all of them or none. Return how many."""
+def put(connection: Mapping[str, Any], table: str, frame: Frame, database: duckdb.DuckDBPyConnection, job: str) -> bool:
+    """Add the rows of a frame to a table, which is made where there is none; all of them or none, and once for a job.
+
+    Return whether they were added now: a process that was killed when they were in, and is made again, adds none.
+    """
     if str(connection.get("target") or "").startswith(DUCKDB):
-        return _put_into_duckdb(connection, table, frame, database)
-    from sqlalchemy import MetaData, insert, inspect
+        return _put_into_duckdb(connection, table, frame, database, job)
+    from sqlalchemy import MetaData
+    from sqlalchemy.exc import IntegrityError
 
     schema, _, name = table.rpartition(".")
+    made = _table(MetaData(), name, schema or None, frame)
     with _engine(connection) as engine:
-        made = _table(MetaData(), name, schema or None, frame)
-        with engine.begin() as opened:
-            if inspect(opened).has_table(name, schema=schema or None):
-                known = {each["name"] for each in inspect(opened).get_columns(name, schema=schema or None)}
-                if missing := [each for each in frame.columns if each not in known]:
-                    raise Invalid(f"table {table!r} has no column {missing[0]!r}", hint=f"it has {', '.join(known)}")
-            else:
-                made.create(opened)
-            for rows in _batches(database, frame):
-                opened.execute(insert(made), rows)
-    return frame.rows
+        has_table = _takes(engine, table, frame)
+        notes = _notes(engine, schema or None)
+        if _is_noted(engine, notes, job):
+            return False
+        try:
+            with engine.begin() as opened:
+                # First of all: it waits here while a process that was killed is not yet done for the database.
+                opened.execute(notes.insert(), {"job": job, "rows": frame.rows})
+                if not has_table:
+                    made.create(opened)
+                for rows in _batches(database, frame):
+                    opened.execute(made.insert(), rows)
+        except IntegrityError:
+            if not _is_noted(engine, notes, job):
+                raise
+            return False
+    return True
 
 
 def quoted(table: str) -> str:
@@ -71,18 +84,65 @@ def quoted(table: str) -> str:
 
 
 def _put_into_duckdb(
-    connection: Mapping[str, Any], table: str, frame: Frame, database: duckdb.DuckDBPyConnection
-) -> int:
-    with _of_duckdb(connection, read_only=False) as opened:
-        columns = ", ".join(f"{frames.quoted(name)} {kind}" for name, kind in frame.columns.items())
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "rows.parquet"
-            frames.write(database, frame, file)
-            opened.execute("BEGIN")
-            opened.execute(f"CREATE TABLE IF NOT EXISTS {quoted(table)} ({columns})")
-            opened.execute(f"INSERT INTO {quoted(table)} BY NAME SELECT * FROM read_parquet(?)", [str(file)])
-            opened.execute("COMMIT")
-    return frame.rows
+    connection: Mapping[str, Any], table: str, frame: Frame, database: duckdb.DuckDBPyConnection, job: str
+) -> bool:
+    columns = ", ".join(f"{frames.quoted(name)} {kind}" for name, kind in frame.columns.items())
+    with _of_duckdb(connection, read_only=False) as opened, tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "rows.parquet"
+        frames.write(database, frame, file)
+        opened.execute("BEGIN")
+        opened.execute(f"CREATE TABLE IF NOT EXISTS {NOTES} (job VARCHAR PRIMARY KEY, rows BIGINT)")
+        if opened.execute(f"SELECT 1 FROM {NOTES} WHERE job = ?", [job]).fetchone():
+            opened.execute("ROLLBACK")
+            return False
+        opened.execute(f"INSERT INTO {NOTES} VALUES (?, ?)", [job, frame.rows])
+        opened.execute(f"CREATE TABLE IF NOT EXISTS {quoted(table)} ({columns})")
+        opened.execute(f"INSERT INTO {quoted(table)} BY NAME SELECT * FROM read_parquet(?)", [str(file)])
+        opened.execute("COMMIT")
+    return True
+
+
+def _takes(engine: Engine, table: str, frame: Frame) -> bool:
+    """Whether there is such a table; Invalid where it lacks a column."""
+    from sqlalchemy import inspect
+
+    schema, _, name = table.rpartition(".")
+    if not inspect(engine).has_table(name, schema=schema or None):
+        return False
+    known = {each["name"] for each in inspect(engine).get_columns(name, schema=schema or None)}
+    if missing := [each for each in frame.columns if each not in known]:
+        raise Invalid(f"table {table!r} has no column {missing[0]!r}", hint=f"it has {', '.join(known)}")
+    return True
+
+
+def _notes(engine: Engine, schema: str | None) -> Table:
+    """Return the table of the jobs whose rows are in, which is made where there is none."""
+    from sqlalchemy import BigInteger, Column, MetaData, String, Table, inspect
+    from sqlalchemy.exc import DBAPIError
+
+    columns = (Column("job", String(64), primary_key=True), Column("rows", BigInteger))
+    made = Table(NOTES, MetaData(), *columns, schema=schema)
+    try:
+        made.create(engine, checkfirst=True)
+    except DBAPIError as problem:
+        if not inspect(engine).has_table(NOTES, schema=schema):  # nobody else has made it meanwhile
+            told = str(problem.orig).splitlines()[0]
+            hint = f"an export keeps there that it is done: make {NOTES} (job VARCHAR(64) PRIMARY KEY, rows BIGINT)"
+            raise Unavailable(f"table {NOTES} cannot be made: {told}", hint=hint) from None
+    return made
+
+
+def _is_noted(engine: Engine, notes: Table, job: str) -> bool:
+    with engine.connect() as opened:
+        return opened.execute(notes.select().where(notes.c.job == job)).first() is not None
+
+
+def _shut(database: duckdb.DuckDBPyConnection, file: Path) -> None:
+    """Let what is asked see the database alone, and no file, network or extension; the answer may be written."""
+    places = [str(each).replace("'", "''") for each in (file, file.with_name(f"tmp_{file.name}"))]  # DuckDB's own
+    database.execute(f"SET allowed_paths = ['{places[0]}', '{places[1]}']")
+    database.execute("SET enable_external_access = false")
+    database.execute("SET lock_configuration = true")
 
 
 @contextmanager
@@ -133,7 +193,7 @@ def _url(connection: Mapping[str, Any]) -> URL:
     return url
 
 
-def _table(metadata: Any, name: str, schema: str | None, frame: Frame) -> Any:
+def _table(metadata: Any, name: str, schema: str | None, frame: Frame) -> Table:
     from sqlalchemy import Column, Table
 
     return Table(name, metadata, *(Column(each, _type(kind)) for each, kind in frame.columns.items()), schema=schema)

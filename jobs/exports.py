@@ -41,13 +41,13 @@ def work(family: Family) -> None:
     connection = connections.opened(family.workspace, sink["connection"])
     place = family.given(SOURCE)
     if sink["type"] == "database":
-        told = _put_rows(place, sink, connection)
+        told = _put_rows(place, sink, connection, family.spec.run_id)
     else:
         told = _put_files(place, str(sink.get("path") or ""), connection)
     print(f"{told} exported to {sink['connection']}", flush=True)  # noqa: T201  the log of the job
 
 
-def _put_rows(place: Path, sink: Mapping[str, Any], connection: Mapping[str, Any]) -> str:
+def _put_rows(place: Path, sink: Mapping[str, Any], connection: Mapping[str, Any], job: str) -> str:
     table = sink.get("table_name")
     if not table:
         raise Invalid("an export to a database needs a `table_name`", hint="no query and no procedure is called")
@@ -55,7 +55,8 @@ def _put_rows(place: Path, sink: Mapping[str, Any], connection: Mapping[str, Any
         frame = frames.load(database, "rows", place, span=None, source=place.name)
         if not frame.columns or "nothing" in frame.columns:
             raise Invalid(f"there are no rows at {place.name!r}", hint="files of .csv, .parquet, .jsonl, or an MLTable")
-        return f"{databases.put(connection, str(table), frame, database)} rows of table {table}"
+        is_new = databases.put(connection, str(table), frame, database, job)
+    return f"{frame.rows} rows of table {table}{'' if is_new else ', which were in already, are'}"
 
 
 def _put_files(place: Path, path: str, connection: Mapping[str, Any]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -138,6 +141,47 @@ def test_what_cannot_be_taken_fails_in_one_line_and_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def done_again(workspace: Workspace, job: JobRecord) -> str:
+    """Have the process of an export again, as it is made where it was killed before its end was known."""
+    line = [sys.executable, "-P", "-m", "jobs.exports", job.name]
+    own = os.environ | workspace.settings.environment()
+    return subprocess.run(line, env=own, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("connection", ["shop", "ducks"])
+def test_an_export_that_is_killed_when_its_rows_are_in_adds_none_again(
+    workspace: Workspace, tmp_path: Path, elsewhere: Path, connection: str
+) -> None:
+    (tmp_path / "rows.csv").write_text("id,price\n5,1\n6,2\n")
+    counts = []
+    done = exported(workspace, tmp_path, table(connection, "bought"))
+    assert done.status == "Completed", log_of(workspace, done.name)
+    for _ in range(2):
+        assert "2 rows of table bought, which were in already, are exported" in done_again(workspace, done)
+    other = exported(workspace, tmp_path, table(connection, "bought"))  # another job adds them once more
+    assert other.status == "Completed", log_of(workspace, other.name)
+    for query in ("SELECT count(*) FROM bought", "SELECT count(*), sum(rows) FROM studiolo_exports"):
+        with duckdb.connect(str(elsewhere / "d.db")) as ducks, sqlite3.connect(elsewhere / "shop.db") as shop:
+            counts.append((shop if connection == "shop" else ducks).execute(query).fetchone())
+    assert counts == [(4,), (2, 4)]
+
+
+def test_an_export_whose_rows_are_not_all_taken_is_not_done(
+    workspace: Workspace, tmp_path: Path, elsewhere: Path
+) -> None:
+    with sqlite3.connect(elsewhere / "shop.db") as database:
+        database.execute("CREATE TABLE picky (id INTEGER PRIMARY KEY)")
+        database.execute("INSERT INTO picky VALUES (2000)")
+    (tmp_path / "rows.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(1, 2500)))
+    done = exported(workspace, tmp_path, table("shop", "picky"))
+    assert "UNIQUE constraint failed: picky.id" in (done.error or "")
+    with sqlite3.connect(elsewhere / "shop.db") as database:
+        assert database.execute("SELECT count(*) FROM picky").fetchone() == (1,)
+        assert database.execute("SELECT count(*) FROM studiolo_exports").fetchone() == (0,)
+        database.execute("DELETE FROM picky")
+    assert "2499 rows of table picky exported" in done_again(workspace, done)
+
+
 @pytest.mark.postgres
 def test_a_table_of_postgres(workspace: Workspace, postgres_url: str, tmp_path: Path) -> None:
     url = make_url(postgres_url)
@@ -148,6 +192,7 @@ def test_a_table_of_postgres(workspace: Workspace, postgres_url: str, tmp_path: 
     (tmp_path / "rows.csv").write_text("id,at\n1,2026-05-01\n")
     done = exported(workspace, tmp_path, table("pg", "public.got"))
     assert done.status == "Completed", log_of(workspace, done.name)
+    assert "1 rows of table public.got, which were in already" in done_again(workspace, done)
     engine = create_engine(postgres_url)
     with engine.connect() as opened:
         assert opened.execute(text("SELECT id, at FROM public.got")).fetchall() == [(1, date(2026, 5, 1))]

@@ -18,7 +18,7 @@ from jobs.imports import job_of
 from jobs.monitors import frames
 from jobs.records import JobRecord
 from jobs.schedules import firing, store
-from workspace.errors import MissingExtra
+from workspace.errors import MissingExtra, Unavailable
 from workspace.home import Workspace
 
 NOON = 1_777_636_800.0
@@ -97,10 +97,45 @@ def test_names_and_values_of_a_database_are_what_they_are(tmp_path: Path) -> Non
     ducks = {"name": "ducks", "target": f"duckdb:///{tmp_path / 'd.db'}"}
     (tmp_path / "rows.csv").write_text('petal.length,"say ""it"""\n1.5,a\n')
     with frames.open_database() as database:
-        databases.put(ducks, "main.flowers", frames.load(database, "t", tmp_path / "rows.csv", span=None), database)
+        frame = frames.load(database, "t", tmp_path / "rows.csv", span=None)
+        assert databases.put(ducks, "main.flowers", frame, database, "one")
     databases.bring("SELECT * FROM flowers", ducks, tmp_path / "got.parquet")
     got = duckdb.read_parquet(str(tmp_path / "got.parquet"))
     assert (got.columns, got.fetchall()) == (["petal.length", 'say "it"'], [(1.5, "a")])
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("SELECT content FROM read_text('{folder}/secret.txt')", "file system operations are disabled"),
+        ("FROM glob('{folder}/*')", "file system operations are disabled"),
+        ("COPY (SELECT 1) TO '{folder}/stolen.csv'", "file system operations are disabled"),
+        ("ATTACH '{folder}/other.db'", "file system operations are disabled"),
+        ("SET enable_external_access = true", "configuration has been locked"),
+        ("SET allowed_directories = ['/']", "configuration has been locked"),
+        ("INSTALL httpfs", "disabled"),
+    ],
+)
+def test_what_is_asked_of_duckdb_sees_nothing_but_its_database(
+    workspace: Workspace, tmp_path: Path, query: str, words: str
+) -> None:
+    folder = tmp_path / "it's elsewhere"
+    folder.mkdir()
+    (folder / "secret.txt").write_text("hush")
+    with duckdb.connect(str(folder / "d.db")) as database:
+        database.execute("CREATE TABLE orders AS SELECT 7 AS id")
+    target = f"duckdb:///{folder / 'd.db'}"
+    said = {"name": "ducks", "type": "custom", "target": target, "credentials": {"type": "none"}}
+    assets.create(workspace, "connection", said)
+    asked = query.format(folder=str(folder).replace("'", "''"))
+    done = imported(workspace, tmp_path, {"type": "database", "connection": "ducks", "query": asked})
+    assert (done.status, words in (done.error or "")) == ("Failed", True), done.error
+    assert sorted(path.name for path in folder.iterdir()) == ["d.db", "secret.txt"]
+    with pytest.raises(Unavailable, match=words):
+        databases.bring(f"SELECT 1; {asked}; SELECT 1", {"name": "d", "target": target}, folder / "got.parquet")
+    for _ in range(2):  # also where a file is there already
+        databases.bring("SELECT id FROM orders", {"name": "d", "target": target}, folder / "got.parquet")
+    assert duckdb.read_parquet(str(folder / "got.parquet")).fetchall() == [(7,)]
 
 
 def test_a_database_whose_package_is_not_there_says_which(tmp_path: Path) -> None:
