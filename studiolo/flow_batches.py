@@ -65,7 +65,7 @@ def run(workspace: Workspace, asked: Asked, workers: Crew | None = None) -> Iter
     settings = workspace.settings
     with (
         connections_for(flow, lambda: workspace, replays=replays) as connections,
-        _placed(workspace, asked, workers) as crew,
+        _placed(workspace, asked, flow.folder, workers) as crew,
     ):
         batch = flows.Batch(
             data=asked.data,
@@ -91,7 +91,7 @@ def run(workspace: Workspace, asked: Asked, workers: Crew | None = None) -> Iter
 
 
 @contextmanager
-def _placed(workspace: Workspace, asked: Asked, workers: Crew | None) -> Iterator[Crew | None]:
+def _placed(workspace: Workspace, asked: Asked, folder: Path, workers: Crew | None) -> Iterator[Crew | None]:
     """Have the processes where they are asked for: here those that were started before, or on a cluster."""
     address = address_of(workspace, asked.compute) if asked.compute else None
     if address is None:
@@ -99,7 +99,7 @@ def _placed(workspace: Workspace, asked: Asked, workers: Crew | None) -> Iterato
         return
     from jobs.ray.flow_workers import flow_workers  # here: most flows need no HTTP
 
-    with flow_workers(workspace.settings, address) as away:
+    with flow_workers(workspace.settings, address, folder) as away:
         yield Crew(asked.workers or away.cores, hire=away.hire)
 
 

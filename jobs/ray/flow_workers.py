@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,30 @@ from urllib.parse import urlsplit
 from jobs.ray.cluster import running
 from jobs.ray.places import place_of
 from jobs.ray.remote_processes import NoCluster, RemoteProcesses
+from jobs.variables import passed
 from workspace.errors import Invalid, MissingExtra, Unavailable
 from workspace.settings import Settings
 
 LEAVING = 5.0  # seconds for a process to end that is told no more
+# What workers are given of the environment here, beside what jobs are and what the files of the flow name.
+_PASSED = (
+    "PYTHONPATH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME",
+    "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_API_VERSION",  # where the model of a prompty is
+    "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+)  # fmt: skip
+_NAMING = (".prompty", ".yaml", ".yml")
+_NAMED = re.compile(r"\$\{env:([^}]+)\}")
 _CLIENT = 10001  # where Ray's client is answered if nothing else is said
 
 
 class FlowWorkers:
     """The processes that were hired, and who hears them."""
 
-    def __init__(self, remote: RemoteProcesses) -> None:
+    def __init__(self, remote: RemoteProcesses, environment: Mapping[str, str]) -> None:
         self.cores = remote.cores
+        self._environment = environment
         self._remote = remote
         self._hired: dict[int, Hired] = {}
         self._lock = threading.Lock()  # who hires, and who hears
@@ -36,11 +49,10 @@ class FlowWorkers:
 
     def hire(self, inbox: queue.SimpleQueue[Any]) -> Hired:
         """Have one wherever there is room; what it says goes to the inbox, as (process, line), and None at its end."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         # -P: a file of the flow may be called as a module of ours.
         line = [sys.executable, "-P", "-m", "flows.worker"]
         with self._lock:
-            number = self._remote.start(line, own, str(Path.cwd()), stdio=True)
+            number = self._remote.start(line, self._environment, str(Path.cwd()), stdio=True)
             hired = self._hired[number] = Hired(self._remote, number, inbox)
             if self._is_closed:  # nobody would ever hear of it
                 hired.hear("gone", 1)
@@ -106,8 +118,11 @@ class Hired:
 
 
 @contextmanager
-def flow_workers(settings: Settings, address: str) -> Iterator[FlowWorkers]:
-    """Be able to hire on the cluster at an address, for the block; it must see the files of this machine."""
+def flow_workers(settings: Settings, address: str, flow: Path) -> Iterator[FlowWorkers]:
+    """Be able to hire on the cluster at an address, for the block; it must see the files of this machine.
+
+    `flow` is the folder of the flow: the workers get the variables that its files name, and no others of ours.
+    """
     place = place_of(settings, address)
     if not place.shared:
         hint = "flows run where their folder and our Python are seen: add ?files=shared where that is so"
@@ -123,9 +138,19 @@ def flow_workers(settings: Settings, address: str) -> Iterator[FlowWorkers]:
             raise MissingExtra("a Ray cluster", hint="pip install 'studiolo[ray]'") from None
         raise Unavailable(f"the Ray cluster at {place.url} cannot be reached: {problem}") from None
     try:
-        yield FlowWorkers(remote)
+        yield FlowWorkers(remote, _environment(settings, flow))
     finally:
         remote.close()
+
+
+def _environment(settings: Settings, flow: Path) -> dict[str, str]:
+    """Return what leaves this machine of our environment: the rest may be secret, and is nothing to the cluster."""
+    wanted = set(_PASSED)
+    for file in flow.rglob("*"):
+        if file.suffix.lower() in _NAMING and file.is_file():
+            wanted.update(_NAMED.findall(file.read_text(encoding="utf-8", errors="replace")))
+    own = {name: os.environ[name] for name in wanted if name in os.environ and not name.startswith("RAY_")}
+    return passed(os.environ) | own | {"STUDIOLO_HOME": str(settings.home)}
 
 
 def _client(address: str, url: str) -> str:

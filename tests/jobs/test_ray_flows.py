@@ -112,10 +112,31 @@ def test_a_line_that_ends_its_worker_fails_alone_and_a_resumed_run_does_the_rest
     assert kept == before
 
 
+def test_no_more_of_our_environment_leaves_than_the_flow_names(
+    workspace: Workspace, flow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CANARY_OF_OURS", "NAMED_BY_A_FILE", "OPENAI_API_KEY", "STUDIOLO_DATABASE_URL", "SAID_BY_THE_RUN"):
+        monkeypatch.setenv(name, f"ours {name}")
+    (flow / "ask.prompty").write_text("---\nmodel: {configuration: {api_key: '${env:NAMED_BY_A_FILE}'}}\n---\nuser:\n")
+    tool = "import os\nfrom promptflow.core import tool\n@tool\ndef where(text: str):\n"
+    (flow / "where.py").write_text(tool + "    return {'pid': '1'} | dict(os.environ)\n")
+    said = {"SAID_BY_THE_RUN": "told"}
+    asked = Asked(flow=str(flow), data=data(tmp_path, "a"), compute="ray", workers=1, environment=said)
+    ended = finished(workspace, asked)
+    assert (ended.completed, ended.problems) == (1, ())
+    ((line,),) = [list(lines(workspace.runs.get(ended.run_id)))]
+    assert line.outputs
+    found = line.outputs["answer"]
+    assert {name: value for name, value in found.items() if "ours" in value or value == "told"} == {
+        "NAMED_BY_A_FILE": "ours NAMED_BY_A_FILE", "OPENAI_API_KEY": "ours OPENAI_API_KEY", "SAID_BY_THE_RUN": "told",
+    }  # fmt: skip
+    assert found["STUDIOLO_HOME"] == str(workspace.home)
+
+
 def test_a_cluster_that_does_not_see_the_flow_is_refused(workspace: Workspace, ray_head: Cluster) -> None:
     with (
         pytest.raises(Invalid, match="does not see the files"),
-        flow_workers(workspace.settings, f"{ray_head.url}?files=upload"),
+        flow_workers(workspace.settings, f"{ray_head.url}?files=upload", workspace.home),
     ):
         pass
 
@@ -135,7 +156,7 @@ def test_without_a_cluster_nothing_of_ray_is_imported(workspace: Workspace, flow
 
 def test_who_is_hired_when_nobody_speaks_to_the_cluster_any_more_is_gone(workspace: Workspace) -> None:
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    with flow_workers(workspace.settings, "ray") as away:
+    with flow_workers(workspace.settings, "ray", workspace.home) as away:
         (relay,) = [each for each in psutil.Process().children() if "relay.py" in " ".join(each.cmdline())]
         relay.kill()
         first = away.hire(inbox)

@@ -36,6 +36,21 @@ def on_ray(workspace: Workspace, folder: Path, script: str, data: Path, **given:
     return begun(workspace, folder, script, data, **{"compute": "ray", "name": name, **given})
 
 
+def test_workers_get_the_job_s_environment_and_nothing_of_whoever_submits_it(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANARY_OF_OURS", "hush")
+    monkeypatch.setenv("OPENAI_API_KEY", "hush")
+    script = """
+import os
+def run(mini_batch):
+    return [name for name in ("CANARY_OF_OURS", "OPENAI_API_KEY", "OF_THE_JOB") if name in os.environ]
+"""
+    job = on_ray(workspace, tmp_path, script, files(tmp_path, "a"), environment_variables={"OF_THE_JOB": "1"},
+                 error_threshold=-1)  # fmt: skip
+    assert rows(workspace, job.name) == ["OF_THE_JOB"]
+
+
 def test_workers_are_placed_by_ray_and_keep_to_the_policy(workspace: Workspace, tmp_path: Path) -> None:
     """`init` once a process, retries, rows in order, the script's words in the log; the job's own Python."""
     script = f"""
