@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 FOLDER = "STUDIOLO_FINISHED"  # the variable that says where the logs lie
 _SUFFIX = ".jsonl"
+_SYNC = getattr(os, "fdatasync", os.fsync)  # not every system has it
 
 
 class Finished:
-    """The rows of all mini-batches, on disk as soon as one is done; joined in the order of the input."""
+    """The rows of all mini-batches, synced to the disk as soon as one is done; joined in the order of the input."""
 
     def __init__(self, folder: str | None, cut: str) -> None:
         """Read what earlier attempts have left in `folder`, as far as their mini-batches were those of `cut`."""
@@ -74,6 +75,7 @@ class Finished:
         self._end += len(line)
         while line:
             line = line[os.write(self._file, line) :]
+        _SYNC(self._file)
 
     def _read(self, path: str, cut: str) -> None:
         for place, record in _records(path):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -103,6 +106,18 @@ def test_a_record_that_lost_power_has_made_unreadable_stops_no_later_attempt(tmp
         file.write(b"\0" * 40 + b"\n")  # the length of a file may be on the disk before what it holds
     first.add(1, 1, "b\n")
     assert Finished(str(tmp_path), "as it was").rows == {0: 1}
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_what_is_finished_has_reached_the_disk_before_anybody_goes_on(tmp_path: Path) -> None:
+    program = (
+        f"from jobs.parallel.finished import Finished\nfound = Finished({str(tmp_path / 'logs')!r}, 'cut')\n"
+        "for number in range(3): found.add(number, 1, 'text\\n')"
+    )
+    line = ["strace", "-f", "-e", "trace=write,fdatasync", "-o", str(tmp_path / "calls"), sys.executable, "-c", program]
+    subprocess.run(line, check=True)
+    calls = [each for each in (tmp_path / "calls").read_text().splitlines() if "number" in each or "fdatasync(" in each]
+    assert ["sync" if "fdatasync(" in each else "write" for each in calls] == ["sync", *["write", "sync"] * 3]
 
 
 def test_nothing_is_taken_over_where_the_mini_batches_are_others(tmp_path: Path) -> None:
