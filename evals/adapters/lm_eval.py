@@ -13,13 +13,13 @@ from evals.adapters.harness import Endpoint, Said
 from evals.samples import Sample, Score, as_text, row_id
 from workspace.errors import Invalid, Location
 
-PACKAGES = ("lm-eval[api]>=0.4.13,<0.5",)
+PACKAGES = ("lm-eval[api]>=0.4.13,<0.5", "transformers>=5")  # whose tokenizers measure the contexts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """Which tasks, and how. `include` is a folder of task files, `chat` asks as a chat where a task allows it;
-    `tokenizer` is the folder of the model's tokenizer, without which the server counts the tokens.
+    `tokenizer` is the folder of the model's tokenizer, which tasks that compare likelihoods need.
     """
 
     tasks: Sequence[str]

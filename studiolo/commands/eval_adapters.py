@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from studiolo.arguments import pairs
-from workspace.errors import Conflict, Invalid
+from workspace.errors import Conflict, Invalid, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +57,10 @@ def lm_eval_command(
     limit: Limit = None,
     few_shot: Annotated[int | None, typer.Option(min=0, help="Examples before each question.")] = None,
     chat: Annotated[bool, typer.Option(help="Ask as a chat, for tasks that generate.")] = False,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="The folder of its tokenizer, where the model is not here.", exists=True),
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Questions at once.")] = 8,
     name: Name = None,
     as_json: AsJson = False,
@@ -64,11 +68,11 @@ def lm_eval_command(
     """Run tasks of lm-evaluation-harness, by its own package, against an endpoint; each becomes a run of ours."""
     from evals.adapters import lm_eval
 
-    ask = lm_eval.Ask(
-        tasks=tasks, include=include and include.resolve(), limit=limit, few_shot=few_shot, chat=chat,
-        concurrency=concurrency,
-    )  # fmt: skip
     with _asked(model) as (workspace, endpoint, folder):
+        ask = lm_eval.Ask(
+            tasks=tasks, include=include and include.resolve(), limit=limit, few_shot=few_shot, chat=chat,
+            tokenizer=tokenizer or _tokenizer(workspace, model), concurrency=concurrency,
+        )  # fmt: skip
         found = _followed(lm_eval.measured(endpoint, ask, folder))
         _keep(workspace, endpoint, "lm-evaluation-harness", found, name, as_json=as_json)
 
@@ -112,6 +116,15 @@ def _asked(model: str) -> Iterator[tuple[Workspace, Endpoint, Path]]:
             gateway = stack.enter_context(local_gateway(workspace))
             endpoint = Endpoint(base_url=gateway.base_url, model=model, key=gateway.token)
         yield workspace, endpoint, Path(folder)
+
+
+def _tokenizer(workspace: Workspace, model: str) -> Path | None:
+    """Return the folder of a model that is kept here and has a tokenizer."""
+    try:
+        folder = workspace.assets.path(workspace.assets.get("model", model))
+    except (NotFound, Invalid):
+        return None  # an endpoint's name, or a model that is elsewhere
+    return folder if (folder / "tokenizer.json").is_file() else None
 
 
 def _followed(events: Iterator[Any]) -> Any:
