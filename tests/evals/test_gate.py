@@ -67,7 +67,7 @@ def test_a_run_that_says_nothing_of_many_rows_or_of_a_critical_one_does_not_pass
     many = decided(sampled("+" * 10), sampled("+" * 8 + "ee"), Gate())
     assert many.failures == ("exact: 2 of 10 rows have no score, at most 10 % may",)
     assert decided(sampled("+" * 10), sampled("+" * 9 + "e"), Gate()).passed
-    silent = [replace(sample, metadata={"critical": True}) for sample in sampled("+" * 9 + "e")]
+    silent = tuple(replace(sample, metadata={"critical": True}) for sample in sampled("+" * 9 + "e"))
     assert decided(sampled("+" * 10), silent, Gate()).failures == ("exact: critical rows without a score: row 10",)
 
 
