@@ -155,8 +155,12 @@ class CopyComponent(Component):
     data_copy_mode: CopyMode | None = None
 
     def settle(self, place: Place, written: Mapping[str, Any]) -> CopyComponent:
-        if "outputs" in written and len(self.outputs) != 1:
+        if "outputs" not in written:
+            raise place.wrong("needs one output to copy to, below `outputs`")
+        if len(self.outputs) != 1:
             raise place.under("outputs").wrong(f"must be one output, not {len(self.outputs)}")
+        if not self.inputs:
+            raise place.wrong("needs `inputs` to copy")
         return self
 
 
