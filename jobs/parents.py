@@ -28,7 +28,6 @@ from typing import Any
 from jobs import records, states
 from jobs.children import cancel_children
 from jobs.create import create
-from jobs.data import places
 from jobs.files import job_of
 from jobs.files.command import Job
 from jobs.files.expressions import EXPRESSION, render
@@ -140,6 +139,8 @@ class Family:
 
     def given(self, name: str) -> Path:
         """Return where data lies that this job was given."""
+        from jobs.data import places  # late: it loads all of SQLAlchemy, and few jobs ask
+
         bound = self.spec.inputs.get(name)
         if not isinstance(bound, BoundInput):
             raise NotFound(f"job {self.job.name!r} has no data {name!r}")
