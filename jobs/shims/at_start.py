@@ -3,6 +3,8 @@
 In a container nobody can say beforehand which packages of Azure ML its Python has: those go first, as they do outside.
 """
 
+from __future__ import annotations
+
 import importlib.machinery
 import importlib.util
 import os
