@@ -196,7 +196,7 @@ def test_a_paused_run_passes_no_gate_and_a_metric_that_went_missing_is_told(
     words = ["--target", f"{server.url}#m", "--concurrency", "1", "--name"]
     studiolo("run", "sums.yaml", *words, "whole")
     studiolo("bless", "whole", "--as", "main")
-    studiolo("run", "sums.yaml", *words, "part", "--set", "limits.tokens=20", "--no-cache")  # what is kept costs nothing
+    studiolo("run", "sums.yaml", *words, "part", "--set", "limits.tokens=20", "--no-cache")
     failed = studiolo("gate", "part")
     assert failed.exit_code == 3
     assert "- run 'part' has not finished: it is PAUSED" in failed.stdout
