@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,13 +37,14 @@ class Said:
     line: str
 
 
-def python_with(packages: Sequence[str]) -> Iterator[Said | Path]:
-    """Make or find an environment with these packages; the last thing yielded is its Python."""
+def python_with(packages: Sequence[str]) -> Generator[Said, None, Path]:
+    """Make or find an environment with these packages, and return its Python: `python = yield from python_with(…)`."""
     for event in prepare_packages(cache_folder(), Spec(packages=tuple(packages))):
-        if isinstance(event, Prepared):
-            yield event.python
-        elif isinstance(event, Preparing):
+        if isinstance(event, Preparing):
             yield Said(event.text)
+        elif isinstance(event, Prepared):
+            return event.python
+    raise AssertionError("the last event is Prepared, or an error")
 
 
 def run(command: Sequence[str], environ: Mapping[str, str], folder: Path) -> Iterator[Said]:

@@ -31,13 +31,7 @@ class Ask:
 
 def measured(endpoint: Endpoint, ask: Ask, folder: Path) -> Iterator[Said | tuple[Sample, ...]]:
     """Run the task and yield what is said meanwhile, at last its samples."""
-    python: Path | None = None
-    for event in harness.python_with(PACKAGES):
-        if isinstance(event, Path):
-            python = event
-        else:
-            yield event
-    assert python is not None  # noqa: S101 - it comes last, or an error does
+    python = yield from harness.python_with(PACKAGES)
     logs = folder / "inspect"
     variables = {
         "STUDIOLO_BASE_URL": endpoint.base_url, "STUDIOLO_API_KEY": endpoint.key or "none",

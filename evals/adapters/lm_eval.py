@@ -34,13 +34,7 @@ class Ask:
 
 def measured(endpoint: Endpoint, ask: Ask, folder: Path) -> Iterator[Said | dict[str, tuple[Sample, ...]]]:
     """Run the tasks and yield what is said meanwhile, at last the samples of each task."""
-    python: Path | None = None
-    for event in harness.python_with(PACKAGES):
-        if isinstance(event, Path):
-            python = event
-        else:
-            yield event
-    assert python is not None  # noqa: S101 - it comes last, or an error does
+    python = yield from harness.python_with(PACKAGES)
     out = folder / "lm-eval"
     variables = {"OPENAI_API_KEY": endpoint.key or "none", "DO_NOT_TRACK": "1"}
     yield from harness.run([str(python), "-m", "lm_eval", *arguments(endpoint, ask, out)], variables, folder)

@@ -23,8 +23,7 @@ class OnlineEndpoints:
         """Make an endpoint of a file or a mapping, or bring the one of that name to it."""
         from serving import deploying, endpoint_files
 
-        read = endpoint_files.read_document(_document(said)) if isinstance(said, Mapping) else None
-        found = read or endpoint_files.read(Path(str(said)))
+        found = _read(endpoint_files, said)
         return self.get(deploying.put_endpoint(self._workspace, found).name)
 
     begin_create_or_update = create_or_update
@@ -85,8 +84,7 @@ class OnlineDeployments:
         """
         from serving import deploying, deployment_files
 
-        read = deployment_files.read_document(_document(said)) if isinstance(said, Mapping) else None
-        found = read or deployment_files.read(Path(str(said)))
+        found = _read(deployment_files, said)
         *_, made = deploying.deploy(self._workspace, found, allow_pickle=allow_pickle)
         assert isinstance(made, deploying.Made)  # noqa: S101 - the last event says what was made
         return self.get(made.deployment.name, made.deployment.endpoint)
@@ -135,8 +133,7 @@ class BatchEndpoints:
         """Make a batch endpoint of a file or a mapping, or bring the one of that name to it."""
         from serving.batch import deploying, endpoint_files
 
-        read = endpoint_files.read_document(_document(said)) if isinstance(said, Mapping) else None
-        found = read or endpoint_files.read(Path(str(said)))
+        found = _read(endpoint_files, said)
         return self.get(deploying.put_endpoint(self._workspace, found).name)
 
     begin_create_or_update = create_or_update
@@ -228,3 +225,8 @@ class BatchDeployments:
 
 def _document(said: Mapping[str, Any]) -> Document:
     return Document(Path.cwd() / "<Python>", dict(said))
+
+
+def _read(files: Any, said: Said) -> Any:
+    """Read a file, or what stands in its place, by the module for files of that kind."""
+    return files.read_document(_document(said)) if isinstance(said, Mapping) else files.read(Path(str(said)))
