@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import flows
+from evals.metrics import metrics
 from evals.samples import LOG, Sample, Score, as_line, as_text, row_id
 from evals.scorers.registry import Scorer
-from evals.statistics.intervals import Interval, bca, wilson
+from evals.statistics.intervals import Interval
 from workspace import Asset, RunRecord, Workspace
 from workspace.errors import Invalid, NotFound, did_you_mean
 
@@ -79,27 +80,19 @@ def score(
                 done.append(sample)
                 yield SampleScored(sample)
             os.fsync(log.fileno())
-        metrics = summarize(done)
-        scoring.log_metrics(_flat(metrics))
-        if not metrics:
+        found = summarize(done)
+        scoring.log_metrics(_flat(found))
+        if not found:
             scoring.fail("no row could be scored")
         for model in sorted(_judges(done)):
             scoring.input(model)
     errors = sum(any(result.value is None for result in sample.scores.values()) for sample in done)
-    yield Finished(scoring.run_id, scoring.name, len(done), errors, metrics)
+    yield Finished(scoring.run_id, scoring.name, len(done), errors, found)
 
 
 def summarize(samples: Iterable[Sample]) -> Mapping[str, Interval]:
     """Return each scorer's mean with its interval: Wilson's for passes and failures, BCa for grades."""
-    values: dict[str, list[float]] = {}
-    for sample in samples:
-        for scorer, result in sample.scores.items():
-            if result.value is not None:
-                values.setdefault(scorer, []).append(result.value)
-    return {
-        scorer: wilson(round(sum(scores)), len(scores)) if set(scores) <= {0.0, 1.0} else bca(scores)
-        for scorer, scores in values.items()
-    }
+    return {metric.scorer: metric.interval for metric in metrics(tuple(samples))}
 
 
 def _scored(samples: Sequence[Sample], scorers: Mapping[str, Scorer]) -> Iterator[Sample]:

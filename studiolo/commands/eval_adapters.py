@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from studiolo.arguments import pairs
+from studiolo.commands.eval_options import AsJson
 from workspace.errors import Conflict, Invalid, NotFound
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 Target = Annotated[str, typer.Option("--model", "--target", help="A model's or endpoint's name, or http://…/v1#model.")]
 Name = Annotated[str | None, typer.Option(help="A name for the run; of several tasks the beginning of each name.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first rows.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print data instead of words.")]
 
 
 def import_command(

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from studiolo.commands.eval_options import GATE_FAILED
 from workspace import Workspace
 from workspace.errors import Invalid
 
 if TYPE_CHECKING:
     from evals.compare import Terms
-
-GATE_FAILED = 3
 
 
 def compare_command(

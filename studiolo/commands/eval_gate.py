@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from studiolo.commands.eval_options import GATE_FAILED, AsJson
 from workspace import Workspace
 from workspace.errors import Invalid, NotFound
 
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from evals.plan import Plan
     from evals.reports.publish import Published
 
-GATE_FAILED = 3
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print data instead of words.")]
 Outputs = Annotated[
     list[Path] | None,
     typer.Option("--output", "-o", help="A .html, .md, .xml, .json or .txt (annotations) file; repeatable."),

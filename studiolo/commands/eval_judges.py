@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from studiolo.commands.eval_options import GATE_FAILED, AsJson
 from workspace import Workspace
 from workspace.errors import Invalid
 
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
     from evals.scorers import Scorer
     from evals.statistics.intervals import Interval
 
-GATE_FAILED = 3
 _SHOWN = 20
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print data instead of words.")]
 
 
 def scorers_command(as_json: AsJson = False) -> None:

@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 
 from studiolo.arguments import pairs
+from studiolo.commands.eval_options import GATE_FAILED, AsJson
 
-GATE_FAILED = 3
 _SHOWN = 10
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print data instead of words.")]
 Two = Annotated[list[str] | None, typer.Option(help="BASE_RUN=TUNED_RUN; repeatable.")]
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from studiolo.commands.eval_options import AsJson
+
 if TYPE_CHECKING:
     from evals.results import Result
     from evals.samples import Sample
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print data instead of words.")]
 _WIDTH = 100
 
 
