@@ -109,15 +109,21 @@ def test_a_record_that_lost_power_has_made_unreadable_stops_no_later_attempt(tmp
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-def test_what_is_finished_has_reached_the_disk_before_anybody_goes_on(tmp_path: Path) -> None:
+def test_what_took_long_has_reached_the_disk_before_anybody_goes_on_and_what_did_not_soon(tmp_path: Path) -> None:
     program = (
-        f"from jobs.parallel.finished import Finished\nfound = Finished({str(tmp_path / 'logs')!r}, 'cut')\n"
-        "for number in range(3): found.add(number, 1, 'text\\n')"
+        "import time\nfrom jobs.parallel.finished import Finished\n"
+        f"found = Finished({str(tmp_path / 'logs')!r}, 'cut')\n"
+        "for number in range(4):\n    found.add(number, 1, 'text\\n')\n    time.sleep(0.6 if number else 0)"
     )
     line = ["strace", "-f", "-e", "trace=write,fdatasync", "-o", str(tmp_path / "calls"), sys.executable, "-c", program]
     subprocess.run(line, check=True)
     calls = [each for each in (tmp_path / "calls").read_text().splitlines() if "number" in each or "fdatasync(" in each]
-    assert ["sync" if "fdatasync(" in each else "write" for each in calls] == ["sync", *["write", "sync"] * 3]
+    assert ["sync" if "fdatasync(" in each else "write" for each in calls] == [
+        "sync",
+        "write",
+        "write",
+        *["write", "sync"] * 2,
+    ]
 
 
 def test_nothing_is_taken_over_where_the_mini_batches_are_others(tmp_path: Path) -> None:
