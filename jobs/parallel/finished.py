@@ -98,10 +98,10 @@ def cut_of(batches: Sequence[MiniBatch], root: str) -> str:
     Of files it is their names under `root`, which lies elsewhere in each attempt, and how long they are; of tables how
     many rows there are.
     """
-    digest = hashlib.sha256()
+    digest, above = hashlib.sha256(), os.path.join(root, "")  # noqa: PTH118
     for batch in batches:
         files = batch.items if isinstance(batch.items, list) else ()
-        named = [(os.path.relpath(path, root), os.path.getsize(path)) for path in files]  # noqa: PTH202
+        named = [(path[len(above) :] if path.startswith(above) else path, os.stat(path).st_size) for path in files]  # noqa: PTH116
         digest.update(json.dumps([batch.size, named, batch.partition], default=str).encode())
     return digest.hexdigest()
 
