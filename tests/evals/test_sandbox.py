@@ -19,8 +19,15 @@ from workspace.errors import Invalid
 
 
 def harnesses() -> list[psutil.Process]:
-    """What runs in any sandbox."""
-    return [each for each in psutil.process_iter(["cmdline"]) if "harness.py" in " ".join(each.info["cmdline"] or ())]
+    """What goes on running in any sandbox: what has been killed needs a moment to be gone."""
+    deadline = time.monotonic() + 20
+    while running := [
+        each for each in psutil.process_iter(["cmdline"]) if "harness.py" in " ".join(each.info["cmdline"] or ())
+    ]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return running
 
 
 QUICK = Limits(seconds=8.0, cpu=2)
