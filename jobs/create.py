@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from jobs.files.command import CommandJob, Job
@@ -16,6 +18,13 @@ if TYPE_CHECKING:
     from jobs.files.spark import SparkJob
     from jobs.files.transfer_nodes import ExportDataJob, ImportDataJob, ImportJob
     from jobs.monitors.job import MonitorJob
+
+# Jobs that floors above ours do: the class, or one that it is made of, and the function that submits it.
+ABOVE = {
+    "TuneJob": "studiolo.tuning.submission:submit_tuning",
+    "FineTuningJob": "studiolo.tuning.submission:submit_fine_tuning",
+    "AutoMLJob": "studiolo.automl_jobs:submit_automl",
+}
 
 
 def create(workspace: Workspace, job: Job, wishes: Wishes | None = None) -> JobRecord:
@@ -55,4 +64,9 @@ def create(workspace: Workspace, job: Job, wishes: Wishes | None = None) -> JobR
         from jobs.monitors.job import submit_monitor
 
         return submit_monitor(workspace, cast("MonitorJob", job), wishes)
+    for made in type(job).__mro__:
+        if made.__name__ in ABOVE:
+            module, _, name = ABOVE[made.__name__].partition(":")
+            begin: Callable[[Workspace, Job, Wishes | None], JobRecord] = getattr(importlib.import_module(module), name)
+            return begin(workspace, job, wishes)
     raise Invalid(f"jobs of type {type(job).__name__} cannot be run")

@@ -62,9 +62,18 @@ class Stopped(Exception):
     """Somebody has asked this job to end."""
 
 
-def submit_parent(workspace: Workspace, job: Job, *, kind: str, module: str, wishes: Wishes | None = None) -> JobRecord:
+def submit_parent(
+    workspace: Workspace,
+    job: Job,
+    *,
+    kind: str,
+    module: str,
+    wishes: Wishes | None = None,
+    needs: Needs = Needs(cpus=0),  # noqa: B008  a frozen value
+) -> JobRecord:
     """Record a job of this kind, which `python -m MODULE NAME` does, and begin it; it goes on whatever happens to us.
 
+    `needs` is what the process itself takes of the machine; those that only wait for children take nothing.
     Its code and its data are kept as they are now. The process finds them in `Family.written`, as assets.
     """
     wishes = wishes or Wishes()
@@ -89,7 +98,7 @@ def submit_parent(workspace: Workspace, job: Job, *, kind: str, module: str, wis
         folder=str(job.folder),
         ours=True,
     )
-    wishes = replace(wishes, needs=Needs(cpus=0), retries=LIVES)
+    wishes = replace(wishes, needs=needs, retries=LIVES)
     return record_job(workspace, job, spec, kind=kind, wishes=wishes)
 
 

@@ -44,6 +44,7 @@ COMMANDS = {
     "pf": Entry("studiolo.commands.pf:pf", "Take prompt flow's own command lines.", WORK),
     "index": Entry("studiolo.commands.index:app", "Make folders of documents searchable, for flows.", WORK),
     "eval": Entry("studiolo.commands.eval:app", "Score runs and compare them.", WORK),
+    "finetune": Entry("studiolo.commands.finetune:app", "Fine-tune language models, and look at how it went.", WORK),
     "job": Entry("studiolo.commands.job:app", "Submit jobs, follow them, look at them, cancel them.", WORK),
     "az": Entry("studiolo.commands.az:az", "Take command lines that were written for `az ml`.", WORK),
     "shell": Entry("studiolo.commands.shell:shell", "Open a shell in which `az` works on this workspace.", WORK),
