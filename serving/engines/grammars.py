@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serving.engines.templates import CLOSING, OPENING
+from catalog.chat_templates import CLOSING, OPENING
 from serving.engines.tools import Offer, Tool
 from serving.engines.vocabulary import Compiled, Vocabulary, json_rule, literal
 

@@ -4,31 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from catalog.chat_templates import Call, Message
 from serving.engines.fields import unsupported, word, wrong
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call of a function: its arguments are JSON text, as the model wrote it."""
-
-    id: str
-    name: str
-    arguments: str
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message; an assistant's may call functions, a tool's answers the call `answers`."""
-
-    role: str
-    text: str
-    calls: tuple[Call, ...] = ()
-    answers: str | None = None
 
 
 def read_messages(body: Mapping[str, Any]) -> tuple[Message, ...]:

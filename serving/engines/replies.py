@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from catalog.chat_templates import Call
 from serving.engines.logprobs import Shown, TextLogprobs, chat_logprobs, joined
-from serving.engines.messages import Call
 from serving.engines.requests import Chat, Completion
 from serving.engines.sampling import Chosen
 from serving.engines.scheduler import Event

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from catalog.chat_templates import Message
 from serving.engines.fields import biases, flag, member, number, schema, texts, unsupported, whole, wrong
-from serving.engines.messages import Message, read_messages
+from serving.engines.messages import read_messages
 from serving.engines.tools import Offer, read_offer
 
 MOST_CHOICES = 16

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from serving.engines.messages import Call
+from catalog.chat_templates import Call
 from serving.engines.tool_calls import Begun, Piece, Said
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from catalog.chat_templates import Call, Message
 from serving.engines.fields import parse
-from serving.engines.messages import Call, Message
 from serving.engines.requests import read_chat, read_completion, read_embedding
 from serving.openai_errors import Refusal
 

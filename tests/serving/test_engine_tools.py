@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.engines.messages import Call, Message
+from catalog.chat_templates import Call, Message
 from serving.engines.templates import Template
 from serving.engines.tool_calls import Argued, Begun, CallReader, Piece, Said
 from serving.engines.tools import NOTHING, Offer, read_offer
