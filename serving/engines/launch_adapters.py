@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from serving.endpoints import Deployment
+from workspace.assets import Asset
 from workspace.errors import Invalid
 from workspace.home import Workspace
 
+CONFIG = "adapter_config.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HINT = "adapters: {polite: model:polite-lora:2}"
 
@@ -20,6 +22,18 @@ def adapters(workspace: Workspace, deployment: Deployment) -> dict[str, Path]:
     if not isinstance(given, Mapping):
         raise Invalid("adapters is a mapping from a name to a model", hint=_HINT)
     return {str(name): _folder(workspace, str(name), str(reference)) for name, reference in given.items()}
+
+
+def weights_of(workspace: Workspace, model: Asset) -> tuple[Path, dict[str, Path]]:
+    """Return the folder that is loaded for a model, and the adapter that answers for it: an adapter needs its base."""
+    content = workspace.assets.path(model)
+    if not (content / CONFIG).is_file():
+        return content, {}
+    base = model.properties.get("base")
+    if base is None:
+        hint = f"register it with the property `base`, or deploy its base with adapters: {{NAME: {model.ref}}}"
+        raise Invalid(f"{model.ref} is an adapter and does not say of which model", hint=hint)
+    return workspace.assets.path(workspace.assets.get("model", str(base))), {model.name: content}
 
 
 def named(deployment: Deployment) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 from serving import sizes
 from serving.endpoints import Deployment
 from serving.engines.launch import Launch, asked, option
-from serving.engines.launch_adapters import adapters, named, owned
+from serving.engines.launch_adapters import adapters, named, owned, weights_of
 from workspace.home import Workspace
 
 OPTIONS = ("threads", "dtype")
@@ -19,7 +19,7 @@ READ_AHEAD = 8_192  # positions whose keys and values are reckoned with
 def launch(workspace: Workspace, deployment: Deployment) -> Launch:
     """Return how the model is served."""
     model = workspace.assets.get("model", deployment.model)
-    content = workspace.assets.path(model)
+    content, own = weights_of(workspace, model)
     task = str(model.properties.get("task", "chat"))
     settings = workspace.settings
     given = deployment.properties
@@ -28,7 +28,7 @@ def launch(workspace: Workspace, deployment: Deployment) -> Launch:
     command += ["--name", model.name, "--task", task]
     for name, value in found.items():
         command += option(name, value) if value else []
-    for name, folder in adapters(workspace, deployment).items():
+    for name, folder in (own | adapters(workspace, deployment)).items():
         command += ["--adapter", f"{name}={folder}"]
     chat = task == "chat"
     # What "auto" comes to is found out by the engine: importing torch to ask takes seconds.

@@ -10,7 +10,7 @@ from serving import machine, sizes
 from serving.endpoints import Deployment
 from serving.engines import installs
 from serving.engines.launch import CPU, CUDA, Launch, asked, option
-from serving.engines.launch_adapters import adapters, named, owned
+from serving.engines.launch_adapters import adapters, named, owned, weights_of
 from workspace.errors import MissingExtra
 from workspace.home import Workspace
 
@@ -42,20 +42,21 @@ def launch(workspace: Workspace, deployment: Deployment) -> Launch:
     if installed is None:
         raise MissingExtra("the vllm engine is not installed", hint="studiolo engine install vllm")
     model = workspace.assets.get("model", deployment.model)
-    content = workspace.assets.path(model)
+    content, own = weights_of(workspace, model)
     on_cpu = installed.build == CPU
     found = (_cpu_defaults(content) if on_cpu else {}) | asked(deployment.properties, PASSED)
     if not on_cpu and "enable_sleep_mode" not in found:
         found["enable_sleep_mode"] = True  # a CPU build has none
     command = [str(installed.python), "-P", "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", str(content), "--served-model-name", model.name]
+    # An adapter answers by its own name, so its base needs another.
+    command += ["--model", str(content), "--served-model-name", f"{model.name}-base" if own else model.name]
     for name, value in found.items():
         command += option(name, value)
     if "tool_call_parser" in found:
         command += ["--enable-auto-tool-choice"]
     if model.properties.get("task") == "embedding":
         command += ["--runner", "pooling"]
-    command += _adapters(workspace, deployment)
+    command += _adapters(workspace, deployment, own)
     sleeps = not on_cpu and bool(found["enable_sleep_mode"])
     return Launch(
         command=command,
@@ -89,10 +90,10 @@ def _lora(deployment: Deployment) -> bool:
     return bool(deployment.properties.get("enable_lora") or deployment.properties.get("adapters"))
 
 
-def _adapters(workspace: Workspace, deployment: Deployment) -> list[str]:
-    if not _lora(deployment):
+def _adapters(workspace: Workspace, deployment: Deployment, own: Mapping[str, Path]) -> list[str]:
+    if not _lora(deployment) and not own:
         return []
-    found = [f"{name}={folder}" for name, folder in adapters(workspace, deployment).items()]
+    found = [f"{name}={folder}" for name, folder in (dict(own) | adapters(workspace, deployment)).items()]
     return ["--enable-lora", *(["--lora-modules", *found] if found else [])]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from serving import sizes
 from serving.endpoints import Deployment
-from serving.engines import installs, launch_vllm, llamacpp
+from serving.engines import installs, launch_torch, launch_vllm, llamacpp
 from serving.engines.launch import Launch
 from serving.engines.launches import KINDS, kind
 from workspace.errors import Conflict, Invalid, MissingExtra, NotFound, Unavailable
@@ -178,3 +178,25 @@ def test_the_pins_of_the_cpu_build_are_exact_and_name_no_place() -> None:
 @pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (16, 15)])
 def test_llama_cpp_leaves_a_core_to_its_server_and_the_gateway(cores: int, threads: int) -> None:
     assert llamacpp.threads(cores) == threads
+
+
+def test_an_adapter_is_served_on_the_weights_of_its_base(workspace: Workspace, tmp_path: Path, vllm: Path) -> None:
+    put_model(workspace, tmp_path / "m")
+    folder = tmp_path / "lora"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text("{}")
+    tuned = workspace.assets.put("model", "polite", folder, properties={"task": "chat", "base": "model:m:1"})
+    asked = Deployment(endpoint="e", name="blue", engine="torch", model=tuned.ref)
+    content, adapter = (workspace.assets.path(workspace.assets.get("model", name)) for name in ("m", "polite"))
+    ours, theirs = (module.launch(workspace, asked).command for module in (launch_torch, launch_vllm))
+    assert ours[ours.index("--model") + 1] == theirs[theirs.index("--model") + 1] == str(content)
+    assert ours[ours.index("--adapter") + 1] == theirs[theirs.index("--lora-modules") + 1] == f"polite={adapter}"
+
+
+def test_an_adapter_of_nobody_knows_what_says_what_to_do(workspace: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "lora"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text("{}")
+    workspace.assets.put("model", "m", folder, properties={"task": "chat"})
+    with pytest.raises(Invalid, match="does not say of which model"):
+        launch_torch.launch(workspace, way("torch"))

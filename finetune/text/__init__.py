@@ -1,0 +1,1 @@
+"""Models that read texts: classifiers, taggers, embedders and rerankers, one readable recipe each."""
