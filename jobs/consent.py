@@ -13,6 +13,20 @@ from workspace.documents import read_yaml
 from workspace.errors import Invalid, NotFound
 
 MLMODEL = "MLmodel"
+# Types that skops puts together from numbers and names alone, without calling anything that the file could choose.
+NUMBERS_ONLY = frozenset({
+    "numpy.dtype", "collections.OrderedDict", "sklearn.utils._bunch.Bunch", "sklearn.tree._tree.Tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64", "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neighbors._ball_tree.BallTree", "sklearn._loss.link.Interval", "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor", "lightgbm.sklearn.LGBMRanker",
+    "xgboost.core.Booster", "xgboost.sklearn.XGBClassifier", "xgboost.sklearn.XGBRegressor",
+    "xgboost.sklearn.XGBRanker",
+})  # fmt: skip
+# Loaders of Studiolo's own, which read JSON, safetensors and LightGBM's text.
+OWN_LOADERS = frozenset({"finetune.tabular.network", "finetune.tabular.forecaster", "finetune.tabular.pictures"})
 PROPERTY = "allow_pickle"  # of a deployment: the digest of the model that may be loaded though it can run code
 
 
@@ -28,6 +42,8 @@ def objection(folder: Path) -> str | None:
     if python.get("code") or root.get("model_code_path") or python.get("model_code_path"):
         return "it brings code of its own"
     loader = str(python.get("loader_module", ""))
+    if loader in OWN_LOADERS:
+        return None
     flavor = loader.removeprefix("mlflow.")
     judge = _HARMLESS.get(flavor)
     if loader != f"mlflow.{flavor}" or judge is None:
@@ -69,7 +85,9 @@ def _sklearn(flavor: Mapping[str, Any]) -> str | None:
     if written != "skops":
         return f"sklearn loads it with {written}"
     # The list of types to be trusted comes with the model, from whoever made it.
-    return f"it asks to trust {flavor['skops_trusted_types']}" if flavor.get("skops_trusted_types") else None
+    asked = flavor.get("skops_trusted_types") or ()
+    doubtful = [str(each) for each in asked if each not in NUMBERS_ONLY]
+    return f"it asks to trust {', '.join(doubtful)}" if doubtful else None
 
 
 def _onnx(_: Mapping[str, Any]) -> str | None:

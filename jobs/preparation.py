@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jobs.files.environment import Environment
     from jobs.files.references import Reference
 
+OWN = "studiolo"  # the environment of this name is the Python that Studiolo itself runs in
 ASKED, MADE = "environment.json", "prepare.jsonl"  # in the attempt's folder: what is wanted, what was made of it
 
 OUTSIDE = {"PATH", "HOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TMPDIR"}  # a container has its own

@@ -301,6 +301,8 @@ def _environment(workspace: Workspace, job: CommandJob) -> tuple[Any, dict[str, 
     from jobs.assets.environments import settled
 
     wanted = settled(workspace, job.environment)
+    if wanted.name == preparation.OWN:
+        return None, None
     found = preparation.find(wanted)
     return plain(wanted), None if found is None else preparation.plain(found)
 

@@ -178,6 +178,10 @@ PYFUNC = "flavors:\n  python_function:\n    loader_module: {loader}\n{more}"
          "cloudpickle"),
         (PYFUNC.format(loader="mlflow.sklearn", more="  sklearn:\n    serialization_format: skops\n"
                        "    skops_trusted_types: [os.system]\n"), "trust"),
+        (PYFUNC.format(loader="mlflow.sklearn", more="  sklearn:\n    serialization_format: skops\n"
+                       "    skops_trusted_types: [numpy.dtype, lightgbm.basic.Booster]\n"), None),
+        (PYFUNC.format(loader="finetune.tabular.network", more=""), None),
+        (PYFUNC.format(loader="finetune.tabular.unknown", more=""), "loaded by"),
         (PYFUNC.format(loader="mlflow.sklearn", more="  sklearn: {}\n"), "cloudpickle"),
         (PYFUNC.format(loader="mlflow.pyfunc.model", more=""), "mlflow.pyfunc.model"),
         (PYFUNC.format(loader="evil", more="  xgboost: {}\n"), "evil"),
