@@ -60,7 +60,7 @@ class Sofar:
 
 
 class Arriving:
-    """An unfinished sync: `with Arriving.open(folder, scope, complete=True, first=url) as sync: sync.add(models, next)`."""
+    """An unfinished sync: `with Arriving.open(folder, scope, complete=True, first=url) as sync: sync.add(page, next)`."""
 
     def __init__(self, file: duckdb.DuckDBPyConnection, path: Path, started: int) -> None:
         self._file = file
@@ -101,9 +101,10 @@ class Arriving:
         """Keep a page, and where the next one is."""
         self._file.begin()
         if models:
-            order = ", ".join(f"each.{name}" for name in _COLUMNS)
+            columns = ", ".join(f"each.{name}" for name in _COLUMNS)
+            given = "(SELECT unnest(from_json(?, ?)) AS each)"
             self._file.execute(
-                f"INSERT INTO arriving SELECT nextval('arrivals'), {order} FROM (SELECT unnest(from_json(?, ?)) AS each)",
+                f"INSERT INTO arriving SELECT nextval('arrivals'), {columns} FROM {given}",
                 [orjson.dumps(models).decode(), _SHAPE],
             )
         self._file.execute("UPDATE sync SET next = ?, pages = pages + 1, rows = rows + ?", [following, len(models)])
@@ -138,6 +139,5 @@ def _begun(file: duckdb.DuckDBPyConnection, scope: Scope, *, complete: bool, fir
         file.execute("DELETE FROM sync")
         file.execute("INSERT INTO sync VALUES (?, ?, epoch(now())::UINTEGER, ?, 0, 0)", [str(scope), complete, first])
         file.commit()
-    row = file.execute("SELECT started FROM sync").fetchone()
-    assert row is not None
-    return int(row[0])
+    (started,) = file.execute("SELECT started FROM sync").fetchall()[0]
+    return int(started)

@@ -152,16 +152,16 @@ def _add(file: duckdb.DuckDBPyConnection) -> None:
     file.execute("""INSERT INTO texts SELECT n, key, id, sha, base, relation, formats, languages, tags
         FROM new JOIN numbered USING (arrival) ORDER BY n""")
     for kind in KINDS:
-        file.execute(f"""INSERT INTO terms SELECT '{kind}',
-            (SELECT coalesce(max(code), 0) FROM terms WHERE kind = '{kind}') + row_number() OVER (ORDER BY count(*) DESC),
-            {kind} FROM new WHERE {kind} IS NOT NULL
+        last = _one(file, f"SELECT coalesce(max(code), 0) FROM terms WHERE kind = '{kind}'")
+        file.execute(f"""INSERT INTO terms SELECT '{kind}', {last} + row_number() OVER (ORDER BY count(*) DESC), {kind}
+            FROM new WHERE {kind} IS NOT NULL
             AND {kind} NOT IN (SELECT word FROM terms WHERE kind = '{kind}') GROUP BY {kind} LIMIT 60000""")
     coded = " ".join(
         f"LEFT JOIN (SELECT code AS {kind}_code, word AS {kind} FROM terms WHERE kind = '{kind}') USING ({kind})"
         for kind in KINDS
     )
-    file.execute(f"""INSERT INTO facts SELECT n, task_code, library_code, license_code, type_code, precision_code, gated,
-        parameters, weights, context, downloads, likes, trending, created, modified
+    file.execute(f"""INSERT INTO facts SELECT n, task_code, library_code, license_code, type_code, precision_code,
+        gated, parameters, weights, context, downloads, likes, trending, created, modified
         FROM new JOIN numbered USING (arrival) {coded} ORDER BY n""")
     _add_tags(file)
     _add_words(file)
@@ -169,7 +169,7 @@ def _add(file: duckdb.DuckDBPyConnection) -> None:
 
 def _add_tags(file: duckdb.DuckDBPyConnection) -> None:
     file.execute("""CREATE TEMP TABLE pairs AS SELECT DISTINCT tag, n FROM (
-        SELECT unnest(list_append(list_append(tags, 'author:' || split_part(id, '/', 1)), 'base_model:' || base)) AS tag, n
+        SELECT unnest(list_concat(tags, ['author:' || split_part(id, '/', 1), 'base_model:' || base])) AS tag, n
         FROM new JOIN numbered USING (arrival)) WHERE tag IS NOT NULL""")
     file.execute("""INSERT INTO tags SELECT (SELECT coalesce(max(code), 0) FROM tags)
         + row_number() OVER (ORDER BY count(*) DESC), tag FROM pairs ANTI JOIN tags USING (tag) GROUP BY tag""")
