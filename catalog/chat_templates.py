@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from jinja2 import Environment, TemplateError, meta
@@ -55,6 +56,17 @@ class ChatTemplate:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._knows_tools = _knows_tools(tokenizer)
+        self.end: str = tokenizer.eos_token or ""
+        self.special: tuple[str, ...] = tuple(tokenizer.all_special_tokens)
+
+    @cached_property
+    def always_prompts(self) -> bool:
+        """Whether the template begins an answer even where it is not asked to."""
+        asked = [Message("user", "x")]
+        try:
+            return self.render(asked) == self.render(asked, prompted=False)
+        except Invalid:
+            return False  # it wants more than a question, and says so where it is given more
 
     def render(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = (), *, prompted: bool = True
