@@ -60,7 +60,7 @@ class Sofar:
 
 
 class Arriving:
-    """An unfinished sync: `with Arriving.open(folder, scope, complete=True, first=url) as sync: sync.add(page, next)`."""
+    """An unfinished sync: `with Arriving.open(folder, scope, complete=True, first=url) as sync`, then `add`."""
 
     def __init__(self, file: duckdb.DuckDBPyConnection, path: Path, started: int) -> None:
         self._file = file

@@ -33,14 +33,11 @@ _BITS = {
 }
 _NAMED_SIZE = re.compile(r"(?<![a-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])")
 _KEY = re.compile(r"[0-9a-f]{24}")
-_LANGUAGE = re.compile(r"[a-z]{2}")
-# ISO 639-1, as tags of the Hub are written; "it" and "no" are languages there and nothing else.
-LANGUAGES = frozenset(
-    "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en"
-    " eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja jv"
-    " ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne"
-    " ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st"
-    " su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu".split()  # noqa: SIM905
+# ISO 639-1; `it` and `no` are languages among tags, and nothing else.
+LANGUAGE = re.compile(
+    r"a[abefkmnrsvyz]|b[aeghimnors]|c[aehorsuvy]|d[aevz]|e[elnostu]|f[afijory]|g[adlnuv]|h[aeiortuyz]"
+    r"|i[adegikostu]|j[av]|k[agijklmnorsuvwy]|l[abginotuv]|m[ghiklnrsty]|n[abdeglnorvy]|o[cjmrs]|p[ailst]|q[u]"
+    r"|r[mnouw]|s[acdegiklmnoqrstuvw]|t[aeghiklnorstwy]|u[gkrz]|v[eio]|w[ao]|x[h]|y[io]|z[ahu]"
 )
 
 
@@ -134,7 +131,7 @@ class _KnownTags:
                 licenses.append(rest)
             elif colon and kind == "base_model":
                 bases.append(rest)
-            elif _LANGUAGE.fullmatch(tag) and tag in LANGUAGES:
+            elif LANGUAGE.fullmatch(tag):
                 languages.append(tag)
             if (word := tag.lower()) in FORMATS:
                 formats.append(word)
