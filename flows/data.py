@@ -68,7 +68,7 @@ def rows(path: Path) -> Iterator[Row]:
 def count(path: Path) -> int | None:
     """Return how many rows there are, where that is known without reading them; else None."""
     if path.is_dir():
-        counts = [count(file) for file in _files(path)]
+        counts = [count(file) for file in files_in(path)]
         return None if None in counts else sum(filter(None, counts))
     if path.suffix.lower() == ".parquet":
         return parquet.count(path)
@@ -222,7 +222,7 @@ def _misfit(position: int, reason: str) -> BadRow:
 
 
 def _folder(folder: Path) -> Iterator[Row | BadRow]:
-    files = _files(folder)
+    files = files_in(folder)
     if not files:
         raise NotFound(f"no data files in {str(folder)!r}", hint=f"known are {', '.join(KNOWN)}")
     position = 0
@@ -237,8 +237,8 @@ def _folder(folder: Path) -> Iterator[Row | BadRow]:
             position += 1
 
 
-def _files(folder: Path) -> list[Path]:
-    """Return the data files in a folder; hidden files and pictures are none."""
+def files_in(folder: Path) -> list[Path]:
+    """Return the data files in a folder by name; hidden files and pictures are none."""
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     return [path for path in found if not _is_hidden(path, folder) and not _is_picture(path)]
 

@@ -31,7 +31,8 @@ class Packed:
     def block_mask(self) -> npt.NDArray[np.bool_]:
         """Return which token (row) may see which (column): those before it in its own row."""
         row = np.repeat(np.arange(len(self.bounds) - 1), np.diff(self.bounds))
-        return np.tri(len(row), dtype=np.bool_) & (row[:, None] == row[None, :])
+        seen: npt.NDArray[np.bool_] = np.tri(len(row), dtype=np.bool_) & (row[:, None] == row[None, :])
+        return seen
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
