@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evals.texts import SHINGLE, Vocabulary, Words, jaccard, signatures
 from flows import data as files
 from workspace import Asset, Workspace
 from workspace.errors import Denied, Invalid, NotFound
+from workspace.texts import SHINGLE, Vocabulary, Words, jaccard, signatures
 
 ALIKE = 0.6  # of the shingles of two texts, from where on they are near duplicates
 _FEWEST = 4  # words of a text that says something by itself: "Paris" stands in every training set
