@@ -116,6 +116,7 @@ async def _wrong(fault: Fault, hub: LocalHub, answer: tuple[Any, bytes], scope: 
     headers = {name.lower(): value for name, value in start["headers"]}
     if fault.kind == "status":
         start["status"], body = fault.status, b'{"error":"no"}'
+        headers.pop(b"ratelimit")
     elif fault.kind == "html":
         headers[b"content-type"], body = b"text/html", b"<html><body>Sign in to this network</body></html>"
     elif fault.kind == "redirect":
