@@ -13,10 +13,10 @@ from typing import Any
 
 from evals.compare import Comparison, Pair
 from evals.reports import words
-from evals.reports.paper import template
 from evals.reports.report import Report, clip, question
 from evals.samples import Sample
 from evals.statistics.intervals import Interval
+from workspace.paper import template
 
 MOST_ROWS = 200
 MOST_OPENED = 20  # rows that are seen at once; the plots below are no day's march away
@@ -76,7 +76,7 @@ document.addEventListener('keydown', event => {
 def page(report: Report) -> str:
     """Return the whole page as HTML."""
     comparison = report.comparison
-    return template("report.html.jinja2").render(
+    return template("evals.reports", "report.html.jinja2").render(
         report=report,
         comparison=comparison,
         words=words,

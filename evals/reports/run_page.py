@@ -8,9 +8,9 @@ from typing import Any
 
 from evals import results
 from evals.metrics import Metric
-from evals.reports.paper import template
 from evals.samples import Sample, as_text, is_error
 from workspace import RunRecord
+from workspace.paper import template
 
 LONGEST = 20_000  # characters of one text
 SHORTEST = 200  # of what stands in a row before it is opened
@@ -58,4 +58,4 @@ def _worst_first(samples: Sequence[Sample]) -> list[Sample]:
 
 @cache
 def _template() -> Any:
-    return template("run.html.jinja2")
+    return template("evals.reports", "run.html.jinja2")
