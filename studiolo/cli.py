@@ -58,6 +58,7 @@ COMMANDS = {
     "schedule": Entry("studiolo.commands.schedule:app", "Run jobs again and again.", WORK),
     "event-rule": Entry("studiolo.commands.event_rule:app", "Tell others what happens here.", WORK),
     "cluster": Entry("studiolo.commands.cluster:app", "Start a small Ray cluster here, to try it.", STUDIO),
+    "catalog": Entry("studiolo.commands.catalog:app", "Find models, and bring them here.", WORK),
     "models": Entry("studiolo.commands.models:app", "Prepare the models that come with Studiolo.", WORK),
     "endpoint": Entry("studiolo.commands.endpoint:app", "Make endpoints, split their traffic, ask them.", WORK),
     "deployment": Entry("studiolo.commands.deployment:app", "Deploy models, scripts and flows behind endpoints.", WORK),

@@ -16,21 +16,9 @@ EXPAND = (
     "pipeline_tag", "private", "safetensors", "sha", "tags", "trendingScore",
 )  # fmt: skip
 FORMATS = ("safetensors", "gguf", "onnx", "pytorch", "mlx", "openvino", "tensorflow", "jax")
-GATED = {False: 0, None: 0, "auto": 1, "manual": 2, True: 1}
 RELATIONS = ("adapter", "finetune", "merge", "quantized")
 _QUANTIZED = ("gguf", "gptq", "awq", "exl2", "exl3", "fp8", "compressed-tensors", "bitsandbytes", "hqq", "aqlm", "mlx")
-_BITS = {
-    "F64": 64,
-    "F32": 32,
-    "I32": 32,
-    "BF16": 16,
-    "F16": 16,
-    "I16": 16,
-    "F8_E4M3": 8,
-    "F8_E5M2": 8,
-    "I8": 8,
-    "U8": 8,
-}
+_BYTES = {"F64": 8, "F32": 4, "I32": 4, "BF16": 2, "F16": 2, "I16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1}
 _NAMED_SIZE = re.compile(r"(?<![a-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])")
 _KEY = re.compile(r"[0-9a-f]{24}")
 # ISO 639-1; `it` and `no` are languages among tags, and nothing else.
@@ -84,7 +72,7 @@ class Listed:
         by_type = {str(kind): _number(count) or 0 for kind, count in _mapping(tensors.get("parameters")).items()}
         precision = known.quantization or max(by_type, key=lambda kind: by_type[kind], default=None)
         parameters = _number(tensors.get("total")) or sum(by_type.values()) or _number(gguf.get("total"))
-        stored = sum(count * _BITS.get(kind, 16) // 8 for kind, count in by_type.items())
+        stored = sum(count * _BYTES.get(kind, 2) for kind, count in by_type.items())
         return cls(
             key=key,
             id=name,
@@ -101,7 +89,7 @@ class Listed:
             trending=_number(told.get("trendingScore")) or 0,
             created=seconds(told.get("createdAt")) or int(key[:8], 16),
             modified=seconds(told.get("lastModified")),
-            gated=GATED.get(told.get("gated"), 1),
+            gated=_gate(told.get("gated")),
             parameters=parameters or named_parameters(name),
             weights=stored or _number(gguf.get("totalFileSize")),
             context=_number(gguf.get("context_length")) or _number(config.get("max_position_embeddings")),
@@ -172,6 +160,12 @@ def seconds(time: object) -> int:
     except ValueError:
         return 0
     return max(0, int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()))
+
+
+def _gate(value: object) -> int:
+    if value in (False, None):
+        return 0
+    return 2 if value == "manual" else 1
 
 
 def _text(value: object) -> str | None:

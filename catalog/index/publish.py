@@ -1,4 +1,4 @@
-"""From what has arrived to a new snapshot: `models-<number>.duckdb`, complete, immutable, found by its number.
+"""From what has arrived to a new snapshot: `models-v<format>-<number>.duckdb`, immutable, known by its number.
 
 A reader keeps the snapshot it has opened, whatever is published meanwhile; a snapshot comes into being by a rename.
 """
@@ -19,7 +19,8 @@ from workspace.errors import Unavailable
 if TYPE_CHECKING:
     import duckdb
 
-_NAME = re.compile(r"models-(\d{6,})\.duckdb")
+FORMAT = 1  # another number with other tables: what was written otherwise is not read, but synced anew
+_NAME = re.compile(rf"models-v{FORMAT}-(\d{{6,}})\.duckdb")
 _COMING = "coming.duckdb"
 KINDS = ("task", "library", "license", "type", "precision")  # of which a model has one, from few
 _FACTS = (
@@ -31,7 +32,7 @@ _TABLES = {
     "facts": _FACTS,
     "texts": "n UINTEGER, key VARCHAR, id VARCHAR, sha VARCHAR, base VARCHAR, relation VARCHAR, formats VARCHAR[],"
     " languages VARCHAR[], tags VARCHAR[]",
-    "terms": "kind VARCHAR, code USMALLINT, word VARCHAR",
+    "terms": "kind VARCHAR, code USMALLINT, word VARCHAR, models UINTEGER",
     "tags": "code UINTEGER, tag VARCHAR",
     "tagged": "tag UINTEGER, n UINTEGER",
     "words": "code UINTEGER, word VARCHAR, models UINTEGER",
@@ -78,13 +79,14 @@ def publish(folder: Path, sync: Arriving, scope: Scope, *, complete: bool) -> Ch
             changes = _merge(file, scope, sync.started, complete=complete, old="old" if anew and before else "")
             file.execute("DETACH came")
             file.execute("CHECKPOINT")
-        path.rename(folder / f"models-{_number(before) + 1 if before else 1:06}.duckdb")
+        now = path.rename(folder / f"models-v{FORMAT}-{_number(before) + 1 if before else 1:06}.duckdb")
     except (duckdb.Error, OSError) as error:
         hint = "what has been fetched is kept: sync again when there is room"
         raise Unavailable(f"cannot make a snapshot in {folder}: {line(error)}", hint=hint) from None
     discard(folder)
-    if before is not None:
-        before.unlink(missing_ok=True)
+    for path in folder.glob("models-*.duckdb"):
+        if path != now:
+            path.unlink(missing_ok=True)
     return changes
 
 
@@ -153,7 +155,8 @@ def _add(file: duckdb.DuckDBPyConnection) -> None:
         FROM new JOIN numbered USING (arrival) ORDER BY n""")
     for kind in KINDS:
         last = _one(file, f"SELECT coalesce(max(code), 0) FROM terms WHERE kind = '{kind}'")
-        file.execute(f"""INSERT INTO terms SELECT '{kind}', {last} + row_number() OVER (ORDER BY count(*) DESC), {kind}
+        file.execute(f"""INSERT INTO terms
+            SELECT '{kind}', {last} + row_number() OVER (ORDER BY count(*) DESC), {kind}, 0
             FROM new WHERE {kind} IS NOT NULL
             AND {kind} NOT IN (SELECT word FROM terms WHERE kind = '{kind}') GROUP BY {kind} LIMIT 60000""")
     coded = " ".join(
@@ -163,6 +166,9 @@ def _add(file: duckdb.DuckDBPyConnection) -> None:
     file.execute(f"""INSERT INTO facts SELECT n, task_code, library_code, license_code, type_code, precision_code,
         gated, parameters, weights, context, downloads, likes, trending, created, modified
         FROM new JOIN numbered USING (arrival) {coded} ORDER BY n""")
+    for kind in KINDS:
+        file.execute(f"""UPDATE terms SET models = coalesce((SELECT count(*) FROM facts WHERE {kind} = code), 0)
+            WHERE kind = '{kind}'""")
     _add_tags(file)
     _add_words(file)
 
@@ -178,11 +184,11 @@ def _add_tags(file: duckdb.DuckDBPyConnection) -> None:
 
 
 def _add_words(file: duckdb.DuckDBPyConnection) -> None:
-    """Words of the path, whole and without a number at their end, and of task, library and kind."""
+    """Words of the path, whole and without a number at their end, and of task, library, kind and precision."""
     file.execute(r"""CREATE TEMP TABLE pairs AS SELECT word, n, bool_or(named) AS named FROM (
         SELECT unnest(regexp_extract_all(lower(id), '[\pL\pN]+(?:\.\pN+)*')) AS word, n, true AS named
         FROM new JOIN numbered USING (arrival)
-        UNION ALL SELECT unnest(string_split(concat_ws('-', task, library, type), '-')), n, false
+        UNION ALL SELECT unnest(string_split(lower(concat_ws('-', task, library, type, precision)), '-')), n, false
         FROM new JOIN numbered USING (arrival)) WHERE word <> '' GROUP BY word, n""")
     file.execute(r"""INSERT INTO pairs SELECT DISTINCT regexp_extract(word, '^(\pL\pL+)[\pN.]+$', 1) AS stem, n, true
         FROM pairs WHERE named AND stem <> ''""")

@@ -1,0 +1,319 @@
+"""Searching the shelf: words and filters in, models with facets out, in milliseconds over millions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from catalog.index.arriving import CLOSED, line
+from catalog.index.publish import KINDS, newest
+from catalog.index.words import Meant, meant
+from workspace.errors import Invalid, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    import duckdb
+
+Sort = Literal["relevance", "trending", "downloads", "likes", "newest", "updated", "small", "popular-small", "fresh"]
+_COLUMN = {
+    "trending": "trending DESC, downloads DESC",
+    "downloads": "downloads DESC",
+    "likes": "likes DESC, downloads DESC",
+    "newest": "created DESC",
+    "updated": "modified DESC",
+    "small": "parameters ASC NULLS LAST, downloads DESC",
+    # Trade-offs: ten times the downloads count as much as a fourth of the size; half a year halves what is fresh.
+    "popular-small": "log10(1 + downloads) - log10(1 + coalesce(parameters, 1e10)) / log10(4) DESC",
+    "fresh": "log10(1 + downloads + 1000 * trending) * exp((modified::BIGINT - newest) / 2.25e7) DESC",
+}
+_FACET = 20  # words of a facet
+_POPULAR = 0.12  # what a factor of e in downloads counts beside a word that fits
+_NOT_NAMED = 0.35  # what a word counts that stands in the task or library only, and not in the name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A question to the shelf. All that is said must hold; `parameters` and `context` are from-to, either end open.
+
+    `weights` is how many bytes the weights may take; `gated` False leaves out what must be asked for.
+    """
+
+    words: str = ""
+    task: str | None = None
+    library: str | None = None
+    license: str | None = None
+    type: str | None = None
+    precision: str | None = None
+    author: str | None = None
+    base: str | None = None
+    languages: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    parameters: tuple[float | None, float | None] = (None, None)
+    context: tuple[float | None, float | None] = (None, None)
+    weights: float | None = None
+    gated: bool | None = None
+    sort: Sort | None = None
+    limit: int = 20
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise Invalid for what cannot be asked."""
+        if self.sort is not None and self.sort not in get_args(Sort):
+            raise Invalid(f"cannot sort by {self.sort!r}", hint=f"one of {', '.join(get_args(Sort))}")
+        if not 1 <= self.limit <= 1000 or self.offset < 0:
+            raise Invalid("the limit is from 1 to 1000, the offset not negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model on the shelf. Times are UTC; what is not known is None."""
+
+    id: str
+    sha: str | None
+    task: str | None
+    library: str | None
+    license: str | None
+    type: str | None
+    precision: str | None
+    gated: Literal["open", "ask", "approval"]
+    parameters: int | None
+    weights: int | None
+    context: int | None
+    downloads: int
+    likes: int
+    trending: int
+    created: datetime
+    modified: datetime | None
+    base: str | None
+    relation: str | None
+    formats: tuple[str, ...]
+    languages: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An answer: one page of `total` models; `facets` count what each further word would leave, were it chosen.
+
+    `instead` says which words were taken for mistyped ones, `without` which were left out since no model has them too.
+    """
+
+    models: tuple[Model, ...]
+    total: int
+    facets: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    instead: Mapping[str, str] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+
+
+class _Counts(defaultdict[str, list[tuple[int, int]]]):
+    """Of each kind, codes with how many models have them."""
+
+
+class Shelf:
+    """One snapshot, open for reading: `with Shelf.open(folder) as shelf: shelf.search(Wanted(words="qwen"))`."""
+
+    def __init__(self, file: duckdb.DuckDBPyConnection, path: Path) -> None:
+        self._file = file
+        self.path = path
+
+    @classmethod
+    @contextmanager
+    def open(cls, folder: Path) -> Iterator[Shelf]:
+        """Open the newest snapshot. Raises NotFound where nothing was synced yet."""
+        import duckdb
+
+        path = newest(folder)
+        if path is None:
+            raise NotFound("the catalog is empty", hint="studiolo catalog sync")
+        try:
+            file = duckdb.connect(str(path), read_only=True, config=CLOSED)
+        except duckdb.Error as error:
+            raise Unavailable(f"cannot read {path}: {line(error)}", hint="studiolo catalog sync --full") from None
+        with file:
+            yield cls(file, path)
+
+    def search(self, wanted: Wanted, *, facets: bool = True) -> Found:
+        """Answer a question."""
+        words = meant(self._file, wanted.words)
+        instead = {word.asked: word.instead for word in words if word.instead}
+        without = self._match(words)
+        if len(without) > 1 and words[0].asked not in without:
+            # The rarest word may be the one that is too much.
+            others = self._match(words[1:])
+            without = (words[0].asked, *others) if len(others) + 1 < len(without) else self._match(words)
+        rules = self._rules(wanted)
+        if rules is None or (words and len(without) == len(words)):
+            return Found(models=(), total=0, instead=instead, without=without)
+        source = "facts JOIN matching USING (n)" if words else "facts"
+        total, counts = self._count(source, rules, wanted=facets)
+        numbers = self._page(source, rules, self._order(wanted, scored=bool(words)), wanted)
+        return Found(models=self._models(numbers), total=total, facets=counts, instead=instead, without=without)
+
+    def get(self, name: str) -> Model:
+        """Return the model at a path, also by a path that it had once. Raises NotFound."""
+        found = self._file.execute("SELECT n FROM texts WHERE id = ?", [name]).fetchall()
+        found = (
+            found
+            or self._file.execute(
+                """SELECT n FROM texts JOIN renamed USING (key) WHERE old = ? ORDER BY noticed DESC LIMIT 1""", [name]
+            ).fetchall()
+        )
+        found = found or self._file.execute("SELECT n FROM texts WHERE lower(id) = lower(?)", [name]).fetchall()
+        if not found:
+            near = self.search(Wanted(words=name.replace("/", " "), limit=3), facets=False).models
+            hint = f"did you mean {', '.join(model.id for model in near)}?" if near else "studiolo catalog search"
+            raise NotFound(f"no model {name!r} in the catalog", hint=hint)
+        return self._models([found[0][0]])[0]
+
+    def _match(self, words: Sequence[Meant]) -> tuple[str, ...]:
+        """Write down which models have the words, and how well these fit; return the words that none has too."""
+        without = [word.asked for word in words if not word.codes]
+        self._file.execute("DROP TABLE IF EXISTS matching")
+        first = True
+        for word in words:
+            if not word.codes:
+                continue
+            codes = ", ".join(f"({code}, {weight:.4f}::FLOAT)" for code, weight in word.codes.items())
+            rare = 1 / (1 + word.rarity) ** 0.05
+            score = f"{rare:.4f}::FLOAT * max(weight * CASE WHEN named THEN 1 ELSE {_NOT_NAMED} END)"
+            before, among = ("", "") if first else ("any_value(score) + ", "JOIN matching USING (n)")
+            self._file.execute(
+                f"""CREATE OR REPLACE TEMP TABLE fitting AS SELECT n, {before}{score} AS score
+                FROM says JOIN (VALUES {codes}) AS meant (word, weight) USING (word) {among} GROUP BY n"""
+            )
+            if not first and not self._one("SELECT count(*) FROM fitting"):
+                without.append(word.asked)
+                continue
+            self._file.execute("DROP TABLE IF EXISTS matching; ALTER TABLE fitting RENAME TO matching")
+            first = False
+        return tuple(without)
+
+    def _rules(self, wanted: Wanted) -> dict[str, str] | None:
+        """Return what must hold, by its subject, in SQL; None where no model can be it."""
+        rules = {}
+        for kind in KINDS:
+            word = getattr(wanted, kind)
+            if word is not None:
+                code = self._one("SELECT code FROM terms WHERE kind = ? AND lower(word) = lower(?)", [kind, word])
+                if code is None:
+                    return None
+                rules[kind] = f"facts.{kind} = {code}"
+        named = [*wanted.languages, *wanted.tags]
+        named += [f"author:{wanted.author}"] if wanted.author else []
+        named += [f"base_model:{wanted.base}"] if wanted.base else []
+        for tag in named:
+            code = self._one("SELECT code FROM tags WHERE tag = ?", [tag])
+            if code is None:
+                return None
+            rules[tag] = f"n IN (SELECT n FROM tagged WHERE tag = {code})"
+        for name, (low, high) in (("parameters", wanted.parameters), ("context", wanted.context)):
+            rules |= {f"{name} from": f"{name} >= {low:.0f}"} if low is not None else {}
+            rules |= {f"{name} to": f"{name} <= {high:.0f}"} if high is not None else {}
+        if wanted.weights is not None:
+            rules["weights"] = f"coalesce(weights, 2 * parameters) <= {wanted.weights:.0f}"
+        if wanted.gated is not None:
+            rules["gated"] = "gated > 0" if wanted.gated else "gated = 0"
+        return rules
+
+    def _order(self, wanted: Wanted, *, scored: bool) -> str:
+        if wanted.sort in (None, "relevance"):
+            return f"score + {_POPULAR} * ln(1 + downloads + 100 * likes) DESC" if scored else "downloads DESC"
+        assert wanted.sort is not None  # noqa: S101  said above
+        return _COLUMN[wanted.sort].replace("newest", "(SELECT max(modified) FROM facts)")
+
+    def _page(self, source: str, rules: Mapping[str, str], order: str, wanted: Wanted) -> list[int]:
+        rows = self._file.execute(
+            f"""SELECT n FROM {source} {_where(rules.values())}
+            ORDER BY {order}, n LIMIT {wanted.limit} OFFSET {wanted.offset}"""
+        )
+        return [number for (number,) in rows.fetchall()]
+
+    def _count(
+        self, source: str, rules: Mapping[str, str], *, wanted: bool
+    ) -> tuple[int, dict[str, tuple[tuple[str, int], ...]]]:
+        """Count all, and by every kind; a kind that is itself asked for is counted as though it were not."""
+        if not wanted:
+            return int(self._one(f"SELECT count(*) FROM {source} {_where(rules.values())}")), {}
+        terms = self._file.execute("SELECT kind, code, word, models FROM terms").fetchall()
+        words = {(kind, code): word for kind, code, word, _ in terms}
+        if not rules and source == "facts":
+            total = int(self._one("SELECT count(*) FROM facts"))
+            counts = _Counts(list)
+            for kind, code, _, models in terms:
+                counts[kind].append((code, models))
+        else:
+            total, counts = self._counted(source, rules)
+        return total, {
+            kind: tuple((words[kind, code], count) for code, count in sorted(counts[kind], key=_often)[:_FACET])
+            for kind in KINDS
+        }
+
+    def _counted(self, source: str, rules: Mapping[str, str]) -> tuple[int, _Counts]:
+        free = [kind for kind in KINDS if kind not in rules]
+        sets = ", ".join(f"({kind})" for kind in free)
+        counts = _Counts(list)
+        total = 0
+        rows = self._file.execute(
+            f"""SELECT grouping({", ".join(free)}), {", ".join(free)}, count(*) FROM {source} {_where(rules.values())}
+            GROUP BY GROUPING SETS ({sets}, ())"""
+        )
+        for grouped, *codes, count in rows.fetchall():
+            if grouped == 2 ** len(free) - 1:
+                total = count
+            for kind, code in zip(free, codes, strict=True):
+                if code is not None:
+                    counts[kind].append((code, count))
+        for kind in rules.keys() & set(KINDS):
+            others = _where(rule for name, rule in rules.items() if name != kind)
+            counts[kind] = self._file.execute(
+                f"SELECT {kind}, count(*) FROM {source} {others} GROUP BY ALL HAVING {kind} IS NOT NULL"
+            ).fetchall()
+        return total, counts
+
+    def _models(self, numbers: Sequence[int]) -> tuple[Model, ...]:
+        if not numbers:
+            return ()
+        kinds = ", ".join(
+            f"(SELECT word FROM terms WHERE kind = '{kind}' AND code = facts.{kind}) AS {kind}" for kind in KINDS
+        )
+        among = ", ".join(map(str, numbers))
+        rows = self._file.execute(
+            f"""SELECT * EXCLUDE (key, task, library, license, type, precision), {kinds}
+            FROM facts JOIN texts USING (n) WHERE n IN ({among})"""
+        )
+        names = [column[0] for column in rows.description]
+        found = {row["n"]: _model(row) for row in (dict(zip(names, row, strict=True)) for row in rows.fetchall())}
+        return tuple(found[number] for number in numbers)
+
+    def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
+        row = self._file.execute(query, list(values)).fetchone()
+        return None if row is None else row[0]
+
+
+def _where(rules: Iterable[str]) -> str:
+    said = list(rules)
+    return f"WHERE {' AND '.join(said)}" if said else ""
+
+
+def _often(counted: tuple[int, int]) -> tuple[int, int]:
+    code, count = counted
+    return -count, code
+
+
+def _model(row: Mapping[str, Any]) -> Model:
+    told = {name: value for name, value in row.items() if name != "n"}
+    return Model(
+        **told
+        | {
+            "gated": ("open", "ask", "approval")[row["gated"]],
+            "created": datetime.fromtimestamp(row["created"], UTC),
+            "modified": datetime.fromtimestamp(row["modified"], UTC) if row["modified"] else None,
+            "formats": tuple(row["formats"] or ()),
+            "languages": tuple(row["languages"] or ()),
+            "tags": tuple(row["tags"] or ()),
+        }
+    )
