@@ -80,27 +80,39 @@ def fit(
     return Fitted(folder=into, classes=classes, metrics=metrics, notes=notes)
 
 
-def probabilities(folder: Path, texts: Sequence[str], *, batch_size: int = 64, max_length: int = 256) -> np.ndarray:
-    """Return the probability of each class for each text; of a multi-label model each stands for itself."""
-    import torch
-    from transformers import AutoModelForSequenceClassification
+class Reader:
+    """A classifier that is loaded; `many` is true where a text may have several labels."""
 
-    quiet()
-    tokenizer = tokenizer_of(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).eval()
-    length = fitting(model, tokenizer, max_length)
-    many = model.config.problem_type == "multi_label_classification"
-    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    found = np.zeros((len(texts), model.config.num_labels), dtype=np.float32)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        batch = tokenizer(
-            [texts[row] for row in chosen], truncation=True, max_length=length, padding=True, return_tensors="pt"
-        )
-        with torch.inference_mode():
-            logits = model(**batch).logits.float()
-        found[chosen] = (logits.sigmoid() if many else logits.softmax(dim=1)).numpy()
-    return found
+    def __init__(self, folder: Path, *, max_length: int = 512) -> None:
+        from transformers import AutoModelForSequenceClassification
+
+        quiet()
+        self._tokenizer = tokenizer_of(folder)
+        self._model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).eval()
+        self._length = fitting(self._model, self._tokenizer, max_length)
+        told = self._model.config.id2label
+        self.classes: tuple[str, ...] = tuple(told[place] for place in sorted(told))
+        self.many: bool = self._model.config.problem_type == "multi_label_classification"
+
+    def probabilities(self, texts: Sequence[str], *, batch_size: int = 64) -> np.ndarray:
+        """Return the probability of each class for each text; of a multi-label model each stands for itself."""
+        import torch
+
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        found = np.zeros((len(texts), len(self.classes)), dtype=np.float32)
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            given = [texts[row] for row in chosen]
+            batch = self._tokenizer(given, truncation=True, max_length=self._length, padding=True, return_tensors="pt")
+            with torch.inference_mode():
+                logits = self._model(**batch).logits.float()
+            found[chosen] = (logits.sigmoid() if self.many else logits.softmax(dim=1)).numpy()
+        return found
+
+
+def probabilities(folder: Path, texts: Sequence[str]) -> np.ndarray:
+    """Load a classifier and return the probability of each class for each text."""
+    return Reader(folder).probabilities(texts)
 
 
 def classes_of(folder: Path) -> tuple[str, ...]:

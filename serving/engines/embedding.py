@@ -120,5 +120,8 @@ def _nested(config: Any) -> tuple[int, ...] | None:
 
 def _refuse_other_pooling(folder: Path) -> None:
     told = folder / "1_Pooling" / "config.json"
-    if told.is_file() and not json.loads(told.read_text()).get("pooling_mode_mean_tokens"):
+    if not told.is_file():
+        return
+    pooling = json.loads(told.read_text())  # `pooling_mode` is sentence-transformers 6, before each mode had a switch
+    if pooling.get("pooling_mode") != "mean" and not pooling.get("pooling_mode_mean_tokens"):
         raise ValueError("its vectors are not the mean over tokens, the only way this engine knows")
