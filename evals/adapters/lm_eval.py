@@ -88,13 +88,20 @@ def _sample(logged: Mapping[str, Any]) -> Sample:
         number=int(logged["doc_id"]), row=row_id(doc), inputs=doc,
         name=str(own) if isinstance(own, str | int) and str(own) else None,
         answer=_answer(logged), expected=as_text(logged.get("target")), scores=scores,
-        asked=_asked(logged),
+        asked=_asked(logged), outputs=_said(logged),
     )  # fmt: skip
 
 
 def _asked(logged: Mapping[str, Any]) -> Any:
     first: Mapping[str, Any] = next(iter(logged.get("arguments", {}).values()), {})
     return first.get("arg_0")
+
+
+def _said(logged: Mapping[str, Any]) -> dict[str, str]:
+    """Return what was generated, where a filter has taken the answer out of it."""
+    first = next(iter(logged.get("resps") or ()), None)
+    said = first[0] if isinstance(first, list) and first else None
+    return {"said": said} if isinstance(said, str) and said != _answer(logged) else {}
 
 
 def _answer(logged: Mapping[str, Any]) -> str:

@@ -7,9 +7,9 @@ import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import orjson
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _REFERENCE = re.compile(r"\$\{data\.([^{}]+)\}")
 _ASSET = "data:"
-_HUB = "hf://datasets/"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -105,22 +104,18 @@ def _given(workspace: Workspace, data: Any, folder: Path) -> tuple[list[Mapping[
     from jobs.data import places
     from jobs.files.references import target
 
-    path = places.find(workspace, target(_address(data), folder), folder=folder)
+    path = places.find(workspace, target(data, folder), folder=folder)
     rows: list[Mapping[str, Any]] = [*files.rows(path)]
     name = re.sub(r"[^\w.-]+", "-", path.stem, flags=re.ASCII).strip("-.") or "rows"
-    return rows, workspace.assets.put("data", name, path, properties={"filename": path.name})
+    told = {"filename": path.name} | (_origin(data, path) if data.startswith("hf://") else {})
+    return rows, workspace.assets.put("data", name, path, properties=told)
 
 
-def _address(data: str) -> str:
-    """Turn a file of a dataset of the Hub into its address: hf://datasets/OWNER/NAME@REVISION/FILE."""
-    if not data.startswith(_HUB):
-        return data
-    owner, _, rest = data.removeprefix(_HUB).partition("/")
-    named, _, file = rest.partition("/")
-    name, _, revision = named.partition("@")
-    if not (owner and name and file):
-        raise Invalid(f"{data!r} names no file of a dataset", hint=f"{_HUB}OWNER/NAME@REVISION/test.jsonl")
-    return f"https://huggingface.co/datasets/{owner}/{name}/resolve/{quote(revision or 'main', safe='')}/{file}"
+def _origin(data: str, path: Path) -> dict[str, str]:
+    """Return where on the Hub a file is from, and of which commit: whatever was asked for, this is what was read."""
+    folders = [each.name for each in path.parents]
+    found = [name for name, above in pairwise(folders) if above == "snapshots"]
+    return {"source": data, "commit": found[0]} if found else {"source": data}
 
 
 def _readable(given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
+from jobs.data import hub_files
 from jobs.data.datastores import Remote
 from workspace import egress
 from workspace.errors import Denied, Invalid, MissingExtra, NotFound, StudioloError, Unavailable
@@ -72,8 +73,10 @@ def fetch(settings: Settings, remote: Remote) -> Path:
     """Return a file or folder with what is at a URL; it is only for reading.
 
     Where the source does not answer, what was fetched before is used, and that is said; where it lets us in no more,
-    it is not used.
+    it is not used. What is on the Hub comes by its own client, and lies in its own cache.
     """
+    if remote.url.startswith("hf://"):
+        return hub_files.fetch(settings, remote.url)
     place = cache_folder() / "data" / key(remote.url)
     with writing(place):
         place.mkdir(parents=True, exist_ok=True, mode=0o700)

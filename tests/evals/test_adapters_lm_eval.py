@@ -52,6 +52,7 @@ def test_the_samples_of_the_harness_become_ours(tmp_path: Path) -> None:
     assert choice.scores["acc"].value == 1.0
     assert choice.asked == "2+2?\nAnswer:"
     assert text.answer == "3"
+    assert text.outputs == {"said": "it is 3"}
     assert {name: score.value for name, score in text.scores.items()} == {
         "exact_match.strict": 0.0,
         "exact_match.loose": 1.0,
