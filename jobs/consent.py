@@ -26,7 +26,9 @@ NUMBERS_ONLY = frozenset({
     "xgboost.sklearn.XGBRanker",
 })  # fmt: skip
 # Loaders of Studiolo's own, which read JSON, safetensors and LightGBM's text.
-OWN_LOADERS = frozenset({"finetune.tabular.network", "finetune.tabular.forecaster", "finetune.tabular.pictures"})
+OWN_LOADERS = frozenset(
+    {"finetune.tabular.network", "finetune.tabular.forecaster", "finetune.tabular.pictures", "finetune.automl.model"}
+)
 PROPERTY = "allow_pickle"  # of a deployment: the digest of the model that may be loaded though it can run code
 
 

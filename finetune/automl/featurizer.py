@@ -19,6 +19,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
+from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
     KBinsDiscretizer,
@@ -254,7 +255,7 @@ def _hashed(bits: int) -> Any:
 
 def _target_encoder(plan: Plan) -> Any:
     kind = "continuous" if not plan.classes else "binary" if plan.classes == 2 else "multiclass"
-    return TargetEncoder(target_type=kind, random_state=0, cv=5)
+    return TargetEncoder(target_type=kind, cv=KFold(5, shuffle=True, random_state=0))
 
 
 def _of_text(kind: str, plan: Plan, name: str, topics: int) -> Any:

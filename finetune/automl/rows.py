@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,7 +139,7 @@ def target_of(values: Any, wanted: Wanted) -> tuple[Numbers, list[Any]]:
     if pd.api.types.is_float_dtype(values) and (values % 1 != 0).any() and values.nunique() > FEW:
         hint = f"task: {REGRESSION}"
         raise Invalid(f"the target {wanted.target!r} has {values.nunique():,} different numbers: no classes", hint=hint)
-    plain = values.map(_class)
+    plain = values.map(class_of)
     counted = plain.value_counts()
     if len(counted) < 2:
         raise Invalid(
@@ -156,7 +155,7 @@ def target_of(values: Any, wanted: Wanted) -> tuple[Numbers, list[Any]]:
     return plain.map(place).to_numpy(dtype=np.int64), classes
 
 
-def _class(value: Any) -> Any:
+def class_of(value: Any) -> Any:
     """Return a class as JSON writes it: true, 3 and "yes"; whole numbers that came as floats are whole."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
@@ -173,7 +172,13 @@ def _labels(values: Any) -> tuple[Numbers, list[Any]]:
     labels = sorted(set().union(*sets))
     if not labels:
         raise Invalid("no row has a label", hint="labels are written as ['a', 'b'] or a,b")
-    return np.array([[label in each for label in labels] for each in sets], dtype=np.int64), labels
+    return labelled(values, labels), labels
+
+
+def labelled(values: Any, labels: list[Any]) -> Numbers:
+    """Return a column of 0 and 1 for each label."""
+    sets = [_set(value) for value in values]
+    return np.array([[label in each for label in labels] for each in sets], dtype=np.int64)
 
 
 def _set(value: Any) -> set[str]:
@@ -280,8 +285,3 @@ def suspicious(rows: Rows) -> list[str]:
     from finetune.automl.leakage import leaks
 
     return leaks(rows.prepared, rows.target, rows.plan, classes=len(rows.classes))
-
-
-def as_frame(records: Mapping[str, Any] | Any) -> Any:
-    """Return a table of whatever a caller gives."""
-    return records if isinstance(records, pd.DataFrame) else pd.DataFrame(records)
