@@ -193,11 +193,6 @@ def compared(name: str, ours: Sequence[Sample], other: Sequence[Sample], answers
         for mine, yours in zip(one, two, strict=True):
             told: dict[str, Any] = {"id": mine.label, "expected": mine.expected}
             told |= {"ours": mine.answer, "lm_eval": yours.answer}
-                "id": mine.label,
-                "ours": mine.answer,
-                "lm_eval": yours.answer,
-                "expected": mine.expected,
-            }
             told |= {"score": mine.scores["score"].value, "lm_eval_score": yours.scores["score"].value}
             file.write(json.dumps(told, ensure_ascii=False) + "\n")
 
