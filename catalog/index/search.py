@@ -119,6 +119,11 @@ class Shelf:
     def __init__(self, file: duckdb.DuckDBPyConnection, path: Path) -> None:
         self._file = file
         self.path = path
+        # A snapshot never changes: the words of its kinds are read once.
+        terms = file.execute("SELECT kind, code, word, models FROM terms").fetchall()
+        self._words = {(kind, code): word for kind, code, word, _ in terms}
+        self._codes = {(kind, word.lower()): code for kind, code, word, _ in terms}
+        self._models_of = {(kind, code): models for kind, code, _, models in terms}
 
     @classmethod
     @contextmanager
@@ -198,7 +203,7 @@ class Shelf:
         for kind in KINDS:
             word = getattr(wanted, kind)
             if word is not None:
-                code = self._one("SELECT code FROM terms WHERE kind = ? AND lower(word) = lower(?)", [kind, word])
+                code = self._codes.get((kind, word.lower()))
                 if code is None:
                     return None
                 rules[kind] = f"facts.{kind} = {code}"
@@ -238,17 +243,15 @@ class Shelf:
         """Count all, and by every kind; a kind that is itself asked for is counted as though it were not."""
         if not wanted:
             return int(self._one(f"SELECT count(*) FROM {source} {_where(rules.values())}")), {}
-        terms = self._file.execute("SELECT kind, code, word, models FROM terms").fetchall()
-        words = {(kind, code): word for kind, code, word, _ in terms}
         if not rules and source == "facts":
             total = int(self._one("SELECT count(*) FROM facts"))
             counts = _Counts(list)
-            for kind, code, _, models in terms:
+            for (kind, code), models in self._models_of.items():
                 counts[kind].append((code, models))
         else:
             total, counts = self._counted(source, rules)
         return total, {
-            kind: tuple((words[kind, code], count) for code, count in sorted(counts[kind], key=_often)[:_FACET])
+            kind: tuple((self._words[kind, code], count) for code, count in sorted(counts[kind], key=_often)[:_FACET])
             for kind in KINDS
         }
 
@@ -277,17 +280,30 @@ class Shelf:
     def _models(self, numbers: Sequence[int]) -> tuple[Model, ...]:
         if not numbers:
             return ()
-        kinds = ", ".join(
-            f"(SELECT word FROM terms WHERE kind = '{kind}' AND code = facts.{kind}) AS {kind}" for kind in KINDS
-        )
         among = ", ".join(map(str, numbers))
-        rows = self._file.execute(
-            f"""SELECT * EXCLUDE (key, task, library, license, type, precision), {kinds}
-            FROM facts JOIN texts USING (n) WHERE n IN ({among})"""
+        found: dict[int, dict[str, Any]] = {number: {} for number in numbers}
+        for table in ("facts", "texts"):
+            rows = self._file.execute(f"SELECT * FROM {table} WHERE n IN ({among})")
+            names = [column[0] for column in rows.description]
+            for row in rows.fetchall():
+                told = dict(zip(names, row, strict=True))
+                found[told["n"]] |= told
+        return tuple(self._model(found[number]) for number in numbers)
+
+    def _model(self, told: dict[str, Any]) -> Model:
+        named = {kind: self._words.get((kind, told[kind])) for kind in KINDS}
+        lists = {name: tuple(told[name] or ()) for name in ("formats", "languages", "tags")}
+        kept = {name: value for name, value in told.items() if name not in ("n", "key")}
+        return Model(
+            **kept
+            | named
+            | lists
+            | {
+                "gated": ("open", "ask", "approval")[told["gated"]],
+                "created": datetime.fromtimestamp(told["created"], UTC),
+                "modified": datetime.fromtimestamp(told["modified"], UTC) if told["modified"] else None,
+            }
         )
-        names = [column[0] for column in rows.description]
-        found = {row["n"]: _model(row) for row in (dict(zip(names, row, strict=True)) for row in rows.fetchall())}
-        return tuple(found[number] for number in numbers)
 
     def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
         row = self._file.execute(query, list(values)).fetchone()
@@ -302,18 +318,3 @@ def _where(rules: Iterable[str]) -> str:
 def _often(counted: tuple[int, int]) -> tuple[int, int]:
     code, count = counted
     return -count, code
-
-
-def _model(row: Mapping[str, Any]) -> Model:
-    told = {name: value for name, value in row.items() if name != "n"}
-    return Model(
-        **told
-        | {
-            "gated": ("open", "ask", "approval")[row["gated"]],
-            "created": datetime.fromtimestamp(row["created"], UTC),
-            "modified": datetime.fromtimestamp(row["modified"], UTC) if row["modified"] else None,
-            "formats": tuple(row["formats"] or ()),
-            "languages": tuple(row["languages"] or ()),
-            "tags": tuple(row["tags"] or ()),
-        }
-    )
