@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from catalog.chat_templates import ChatTemplate, Message
 from finetune.data.rows import Conversation, Preference, Row, Text, Verdict
 from finetune.data.turns import Rendered, Tools, render
-from workspace.errors import Invalid
+from workspace.errors import Invalid, did_you_mean
 
 IGNORED = -100  # the label of a token that is only read
 _AT_ONCE = 512  # rows whose texts are tokenized together
@@ -35,6 +35,15 @@ class Encoding:
     train_on: TrainOn = "assistant"
     max_length: int = 2048
     too_long: TooLong = "cut"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("train_on", self.train_on, get_args(TrainOn)), ("too_long", self.too_long, get_args(TooLong)),
+        ):  # fmt: skip
+            if value not in known:
+                raise Invalid(f"{name} is one of {', '.join(known)}, not {value!r}", hint=did_you_mean(value, known))
+        if self.max_length < 1:
+            raise Invalid(f"max_length is at least 1, not {self.max_length}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,15 +91,13 @@ class EncodedVerdict:
     was: int
 
 
-Item = TypeVar("Item", Encoded, EncodedPair, EncodedVerdict)
-
-
 @dataclass(slots=True)
 class Notes:
     """What encoding did to rows, by their numbers: nothing happens to one silently."""
 
     cut: list[int] = field(default_factory=list)
     dropped: dict[int, str] = field(default_factory=dict)
+    lost: list[int] = field(default_factory=list)  # the tokens of each that was dropped for its length
     endless: list[int] = field(default_factory=list)  # the template ends their answer by no token; one was added
 
     def said(self) -> list[str]:
@@ -114,6 +121,11 @@ class Batch:
     verdicts: list[EncodedVerdict] = field(default_factory=list)
     notes: Notes = field(default_factory=Notes)
 
+    @property
+    def items(self) -> tuple[Encoded | EncodedPair | EncodedVerdict, ...]:
+        """Return whatever there is."""
+        return (*self.texts, *self.pairs, *self.verdicts)
+
 
 def encode(rows: Iterable[Row], tokenizer: Any, how: Encoding) -> Batch:
     """Return all rows as tokens; raises Invalid where a row cannot be rendered, or nothing is left to learn."""
@@ -125,7 +137,7 @@ def encode(rows: Iterable[Row], tokenizer: Any, how: Encoding) -> Batch:
             batch.pairs.append(item)
         else:
             batch.verdicts.append(item)
-    if not (batch.texts or batch.pairs or batch.verdicts):
+    if not batch.items:
         raise Invalid("no row has anything to learn", hint="; ".join(batch.notes.said()) or "the data is empty")
     return batch
 
@@ -205,7 +217,7 @@ class _Writer:
         for plain in (False, True):
             some = [text for text in texts if text[1] is plain]
             if some:
-                every = self.tokenizer([text for text, _ in some], add_special_tokens=plain)["input_ids"]
+                every = self.tokenizer([text for text, _ in some], add_special_tokens=plain, verbose=False)["input_ids"]
                 found.update(zip(some, every, strict=True))
         end = self.tokenizer.eos_token_id
         return [found[key][:-1] if key[1] and found[key][-1:] == [end] else found[key] for key in texts]
@@ -230,7 +242,7 @@ class _Writer:
         """Tokenize a part by itself, where a token would reach over its beginning: the engine has none there."""
         texts = [text for text, _ in draft.prefixes()]
         part = texts[number][len(texts[number - 1]) :] if number else texts[0]
-        own: list[int] = self.tokenizer(part, add_special_tokens=False)["input_ids"]
+        own: list[int] = self.tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"]
         said = self.tokenizer.decode(own, clean_up_tokenization_spaces=False)
         if said != part:
             raise Invalid(f"row {draft.row.number}: this tokenizer cannot begin an answer with {part[:20]!r}")
@@ -261,18 +273,22 @@ class _Writer:
         limit, row = self.how.max_length, made.row
         if len(made) > limit:
             if self.how.too_long == "drop":
-                self.notes.dropped[row] = f"more than {limit} tokens"
+                self._dropped(row, f"more than {limit} tokens", made.was)
                 return None
             part = slice(-limit, None) if self.how.too_long == "keep_end" else slice(0, limit)
             made = Encoded(row=row, tokens=made.tokens[part], loss=made.loss[part].copy(), was=made.was)
             made.loss[0] = False
         if not made.loss.any():
             beyond = f"what is to be learnt lies beyond {limit} tokens" if made.was > limit else "nothing to learn"
-            self.notes.dropped[row] = beyond
+            self._dropped(row, beyond, made.was)
             return None
         if made.was > limit:
             self.notes.cut.append(row)
         return made
+
+    def _dropped(self, row: int, reason: str, tokens: int) -> None:
+        self.notes.dropped[row] = reason
+        self.notes.lost.append(tokens)
 
     def _answers(self, row: Preference | Verdict, made: list[Encoded]) -> EncodedPair | EncodedVerdict | None:
         """Cut the prompt from the answers; of what is too long the prompt loses its beginning, never an answer."""
@@ -283,12 +299,12 @@ class _Writer:
         if was > limit:
             if self.how.too_long == "drop" or longest >= limit:
                 reason = "an answer of" if longest >= limit else ""
-                self.notes.dropped[row.number] = f"{reason} more than {limit} tokens".strip()
+                self._dropped(row.number, f"{reason} more than {limit} tokens".strip(), was)
                 return None
             self.notes.cut.append(row.number)
             prompt = prompt[-(limit - longest) :]
         if not all(len(answer) for answer in answers):
-            self.notes.dropped[row.number] = "nothing to learn"
+            self._dropped(row.number, "nothing to learn", was)
             return None
         if isinstance(row, Verdict):
             return EncodedVerdict(row=row.number, prompt=prompt, completion=answers[0], good=row.good, was=was)
