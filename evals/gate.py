@@ -90,7 +90,14 @@ def read(block: Any, *, document: Document | None = None) -> Gate:
     if wrong:
         place = document.at("gate", wrong[0]) if document else None
         raise Invalid(f"gate: {wrong[0]} cannot be {block[wrong[0]]!r}", at=place)
-    return Gate(**{**block, "metrics": tuple(metrics)})
+    given: dict[str, Any] = {**block, "metrics": tuple(metrics)}
+    for key in block:
+        try:
+            Gate(**{key: given[key]})
+        except Invalid as error:
+            error.at = document.at("gate", key) if document else None
+            raise
+    return Gate(**given)
 
 
 def decide(comparisons: Sequence[Comparison], gate: Gate) -> Decision:

@@ -20,7 +20,7 @@ from evals.targets.endpoint import Endpoint
 from evals.tasks import files
 from evals.tasks.task import Scoring, Task
 from workspace import Workspace
-from workspace.errors import Invalid, NotFound
+from workspace.errors import Invalid, NotFound, StudioloError
 
 if TYPE_CHECKING:
     from evals.scorers.asking import ChatModel
@@ -217,7 +217,15 @@ def _answered(workspace: Workspace, name: str, output: Any) -> functions.Answers
 def _applied(workspace: Workspace, task: Task) -> Iterator[Sequence[Applied]]:
     with ExitStack() as stack:
         means = _means(workspace, stack)
-        yield tuple(_scorer(workspace, task, each, means, stack) for each in task.scorings)
+        yield tuple(_placed(workspace, task, each, means, stack) for each in task.scorings)
+
+
+def _placed(workspace: Workspace, task: Task, asked: Scoring, means: Means, stack: ExitStack) -> Applied:
+    try:
+        return _scorer(workspace, task, asked, means, stack)
+    except StudioloError as error:
+        error.at = error.at or asked.at
+        raise
 
 
 def _scorer(workspace: Workspace, task: Task, asked: Scoring, means: Means, stack: ExitStack) -> Applied:

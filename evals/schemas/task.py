@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from evals.tasks import files
-from evals.tasks.task import TARGET_KEYS, Choosing
+from evals.tasks.task import GENERATE_KEYS, TARGET_KEYS, Choosing
 from flows.schemas import parts
 from flows.schemas.parts import Schema
 
@@ -29,7 +29,10 @@ def schema() -> Schema:
         "prompt": parts.text("What is asked, a Jinja template over the inputs."),
         "prompt_file": parts.text("The template in a file of its own."),
         "system": parts.text("What the model is told first, a template too."),
-        "generate": parts.anything("What goes into every request: temperature, max_tokens …", type="object"),
+        "generate": parts.mapping(
+            "What goes into every request; what else a server knows goes into `extra_body`.",
+            {key: {} for key in GENERATE_KEYS} | {"extra_body": parts.anything("It goes in as it is.", type="object")},
+        ),
         "few_shot": parts.mapping(
             "Examples before the question.",
             {

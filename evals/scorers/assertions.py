@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from evals.samples import Sample, Score, as_text
+from evals.scorers.patterns import compiled
 from evals.scorers.registry import Means, Scorer, get, scorer_maker
 from workspace.errors import Invalid, Location, did_you_mean
 
@@ -186,7 +187,7 @@ _CHECKS: dict[str, Check] = {
     "icontains-all": _holds(lambda answer, value: _contains(answer, value, fold=True)),
     "icontains-any": _holds(lambda answer, value: _contains(answer, value, fold=True, many=any)),
     "starts-with": _holds(lambda answer, value: answer.startswith(as_text(value))),
-    "regex": _holds(lambda answer, value: re.search(as_text(value), answer) is not None),
+    "regex": _holds(lambda answer, value: compiled(as_text(value)).search(answer) is not None),
     "is-json": _holds(_is_json),
     "contains-json": _holds(_contains_json),
     "word-count": _holds(_words),

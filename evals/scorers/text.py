@@ -8,6 +8,7 @@ import string
 from collections import Counter
 
 from evals.samples import Sample, Score
+from evals.scorers.patterns import SECONDS, compiled
 from evals.scorers.registry import Scorer, references, scorer, scorer_maker
 from workspace.errors import Invalid
 
@@ -42,11 +43,15 @@ def contains(answer: str, expected: str) -> float:
 
 
 @scorer_maker("regex")
-def matching(*, pattern: str | None = None, group: str | int = 0, ignore_case: bool = False) -> Scorer:
-    """1.0 when the pattern (by default the expected answer) is found; with both, its group must be what is expected."""
-    flags = re.IGNORECASE if ignore_case else 0
-    given = None if pattern is None else _compiled(pattern, flags)
-    if given is not None and group not in (range(given.groups + 1) if isinstance(group, int) else given.groupindex):
+def matching(
+    *, pattern: str | None = None, group: str | int = 0, ignore_case: bool = False, seconds: float = SECONDS
+) -> Scorer:
+    """1.0 when the pattern (by default the expected answer) is found; with both, its group must be what is expected.
+
+    A pattern that needs longer than so many `seconds` for an answer is an error of that row.
+    """
+    given = None if pattern is None else compiled(pattern, ignore_case=ignore_case)
+    if given is not None and group not in (range(given.groups + 1) if isinstance(group, int) else given.names):
         raise Invalid(f"the pattern {pattern!r} has no group {group!r}", hint="name one of its groups")
 
     def score(sample: Sample) -> Score:
@@ -55,9 +60,9 @@ def matching(*, pattern: str | None = None, group: str | int = 0, ignore_case: b
         if given is None:
             if sample.expected is None:
                 return Score(error="no expected answer and no pattern")
-            wanted = [_compiled(each, flags) for each in references(sample.expected)]
-            return Score(value=float(any(each.search(sample.answer) for each in wanted)))
-        found = given.search(sample.answer)
+            wanted = [compiled(each, ignore_case=ignore_case) for each in references(sample.expected)]
+            return Score(value=float(any(each.search(sample.answer, seconds=seconds) for each in wanted)))
+        found = given.search(sample.answer, seconds=seconds)
         if sample.expected is None or found is None:
             return Score(value=float(found is not None))
         text = found[group] or ""
@@ -148,10 +153,3 @@ def _letter(expected: str, choices: dict[str, str], letters: str) -> str | None:
     if by_text := [letter for letter, words_ in choices.items() if words_ == text]:
         return by_text[0]
     return [*known][int(text)] if text.isdecimal() and int(text) < len(known) else None
-
-
-def _compiled(pattern: str, flags: int) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern, flags)
-    except re.error as error:
-        raise Invalid(f"{pattern!r} is no pattern: {error}", hint="a regular expression of Python's `re`") from None

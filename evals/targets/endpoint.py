@@ -40,7 +40,9 @@ class Patience:
 
 @dataclass(kw_only=True)
 class Endpoint:
-    """A model at an address. `generate` goes into every request as it is; `choosing` says how choices are told.
+    """A model at an address. `generate` goes into every request, of `extra_body` what is in it.
+
+    `choosing` says how choices are told.
 
     `revision` is what is known here of the model's weights. At most `concurrency` requests are out at once, fewer
     while the server says 429 or 503.
@@ -92,6 +94,7 @@ class Endpoint:
 
     def _body(self, question: Question) -> dict[str, Any]:
         said: dict[str, Any] = {"model": self.model, **self.generate}
+        said |= said.pop("extra_body", {})
         if self.api == "chat":
             said["messages"] = question.messages
         else:

@@ -6,12 +6,24 @@ import dataclasses
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
 from evals import gate
-from evals.tasks.task import TARGET_KEYS, Choosing, FewShot, Limits, Scoring, Task, is_task
+from evals.tasks.task import (
+    APIS,
+    TARGET_KEYS,
+    Choosing,
+    FewShot,
+    Limits,
+    Scoring,
+    Task,
+    check_generate,
+    check_reducer,
+    is_task,
+)
 from workspace.documents import Document, Step, read_yaml
 from workspace.errors import Invalid, NotFound, StudioloError, did_you_mean
 
@@ -47,6 +59,7 @@ def read(path: Path, *, changes: Mapping[str, Any] | None = None) -> Task:
     document.refuse_unknown(KEYS)
     if "data" not in root:
         raise Invalid("a task needs `data:`", hint="a file beside it: data: rows.jsonl", at=document.at())
+    _text(document, "baseline")
     if "gate" in root:
         gate.read(root["gate"], document=document)
     try:
@@ -59,7 +72,7 @@ def read(path: Path, *, changes: Mapping[str, Any] | None = None) -> Task:
             target=_target(document),
             prompt=_prompt(document, path),
             system=_text(document, "system"),
-            generate=_mapping(document, "generate"),
+            generate=_generate(document),
             few_shot=_few_shot(document),
             choosing=_one_of(document, "choices", get_args(Choosing)),
             scorers=tuple(_scorers(document, path.parent)),
@@ -97,6 +110,8 @@ def _target(document: Document) -> Mapping[str, Any]:
     if target is None:
         return {}
     document.refuse_unknown(TARGET_KEYS, "target")
+    if (api := target.get("api")) not in (None, *APIS):
+        raise Invalid(f"there is no API {api!r}", hint=did_you_mean(str(api), APIS), at=document.at("target", "api"))
     return dict(target)
 
 
@@ -119,7 +134,19 @@ def _few_shot(document: Document) -> FewShot | None:
     given = document.get("few_shot")
     if "data" not in given:
         raise Invalid("`few_shot` needs `data:`", at=document.at("few_shot"))
-    return FewShot(**{key: given[key] for key in FEW_SHOT_KEYS if key in given})
+    for key in ("count", "seed"):
+        if given.get(key) is not None:
+            _whole(document, given[key], "few_shot", key)
+    with _placed(document, "few_shot", "count"):
+        return FewShot(**{key: given[key] for key in FEW_SHOT_KEYS if key in given})
+
+
+def _generate(document: Document) -> Mapping[str, Any]:
+    given = _mapping(document, "generate")
+    for key, value in given.items():
+        with _placed(document, "generate", key):
+            check_generate({str(key): value})
+    return given
 
 
 def _scorers(document: Document, folder: Path) -> list[Scoring]:
@@ -131,7 +158,7 @@ def _scorers(document: Document, folder: Path) -> list[Scoring]:
 
 def _scorer(document: Document, index: int, given: Any, folder: Path) -> Scoring:
     if isinstance(given, str):
-        return Scoring(name=given)
+        return Scoring(name=given, at=document.at("scorers", index))
     at = document.at("scorers", index)
     if not isinstance(given, dict) or ("name" in given) == ("flow" in given):
         raise Invalid("a scorer is a name, or a mapping with `name:` or `flow:`", at=at)
@@ -141,42 +168,63 @@ def _scorer(document: Document, index: int, given: Any, folder: Path) -> Scoring
         raise Invalid(f"a flow as scorer has no setting {min(settings)!r}", hint="map its inputs: mapping:", at=at)
     name = str(given.get("name") or (flow.name if flow else ""))
     return Scoring(
-        name=name, settings=settings, flow=flow, mapping=given.get("mapping") or {}, called=str(given.get("as") or "")
-    )
+        name=name, settings=settings, flow=flow, mapping=given.get("mapping") or {}, called=str(given.get("as") or ""),
+        at=at,
+    )  # fmt: skip
 
 
 def _epochs(document: Document) -> dict[str, Any]:
     given = document.get("epochs")
     if given is None:
         return {}
-    if isinstance(given, dict):
-        document.refuse_unknown(EPOCH_KEYS, "epochs")
-        reduce = given.get("reduce", ["mean"])
-        return {
-            "epochs": _whole(document, given.get("count", 1), "epochs", "count"),
-            "reduce": (reduce,) if isinstance(reduce, str) else tuple(map(str, reduce)),
-        }
-    return {"epochs": _whole(document, given, "epochs")}
+    if not isinstance(given, dict):
+        return {"epochs": _whole(document, given, "epochs", least=1)}
+    document.refuse_unknown(EPOCH_KEYS, "epochs")
+    count = _whole(document, given.get("count", 1), "epochs", "count", least=1)
+    reduce = given.get("reduce", ["mean"])
+    if not isinstance(reduce, str | list):
+        raise Invalid(f"'reduce' is a list of words, not {reduce!r}", at=document.at("epochs", "reduce"))
+    found = (reduce,) if isinstance(reduce, str) else tuple(map(str, reduce))
+    with _placed(document, "epochs", "reduce"):
+        for each in found:
+            check_reducer(each, count)
+    return {"epochs": count, "reduce": found}
 
 
 def _limits(document: Document) -> Limits:
     if document.get("limits") is None:
         return Limits()
     document.refuse_unknown(LIMIT_KEYS, "limits")
-    for key, value in document.get("limits").items():
+    given: dict[str, Any] = document.get("limits")
+    for key, value in given.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise Invalid(f"limit {key!r} is a number, not {value!r}", at=document.at("limits", key))
-    return Limits(**document.get("limits"))
+        with _placed(document, "limits", key):
+            Limits(**{key: given[key]})
+    return Limits(**given)
 
 
 def _numbers(document: Document) -> dict[str, Any]:
-    return {key: _whole(document, document.root[key], key) for key in ("concurrency", "seed") if key in document.root}
+    least = {"concurrency": 1, "seed": None}
+    return {key: _whole(document, document.root[key], key, least=least[key]) for key in least if key in document.root}
 
 
-def _whole(document: Document, value: Any, *steps: Step) -> int:
+def _whole(document: Document, value: Any, *steps: Step, least: int | None = None) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise Invalid(f"{steps[-1]!r} is a whole number, not {value!r}", at=document.at(*steps))
+    if least is not None and value < least:
+        raise Invalid(f"{steps[-1]!r} is at least {least}, not {value}", at=document.at(*steps))
     return value
+
+
+@contextmanager
+def _placed(document: Document, *steps: Step) -> Iterator[None]:
+    """Say of what is refused inside where it was written."""
+    try:
+        yield
+    except StudioloError as error:
+        error.at = error.at or document.at(*steps)
+        raise
 
 
 def _text(document: Document, key: str) -> str | None:

@@ -7,14 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from workspace.errors import Invalid, did_you_mean
+from workspace.errors import Invalid, Location, did_you_mean
 
 Choosing = Literal["letter", "loglikelihood", "letter_loglikelihood"]
 """How one of several choices is told: the model writes its letter, or the likeliest text or letter counts."""
 
 REDUCERS = ("mean", "mode", "max", "pass@k", "pass^k")
 TARGETS = ("model", "endpoint", "flow", "function", "answers", "run")
+APIS = ("chat", "completion")
 TARGET_KEYS = (*TARGETS, "key", "api", "answer", "variant")
+GENERATE_KEYS = (
+    "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "presence_penalty", "frequency_penalty",
+    "logit_bias", "logprobs", "top_logprobs", "seed", "response_format", "tools", "tool_choice", "parallel_tool_calls",
+    "reasoning_effort", "verbosity", "modalities", "prediction", "service_tier", "user", "metadata", "store", "suffix",
+    "best_of", "echo", "top_k", "min_p", "typical_p", "repetition_penalty", "length_penalty", "min_tokens",
+    "ignore_eos", "stop_token_ids", "include_stop_str_in_output", "skip_special_tokens", "add_generation_prompt",
+    "chat_template_kwargs", "structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
+    "grammar", "json_schema", "truncate_prompt_tokens", "priority", "cache_prompt", "mirostat", "dry_multiplier",
+    "xtc_probability", "thinking", "extra_body",
+)  # fmt: skip
+"""What a request may say beside model and question; what else a server knows goes into `extra_body`."""
 ROLES = ("expected", "id", "cluster", "choices", "answer")  # what a mapping may name beside inputs
 
 
@@ -27,6 +39,7 @@ class Scoring:
     flow: Path | None = None
     mapping: Mapping[str, Any] = field(default_factory=dict)
     called: str = ""
+    at: Location | None = field(default=None, compare=False)  # where it is written
 
     @property
     def label(self) -> str:
@@ -96,6 +109,7 @@ class Task:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.concurrency < 1:
             raise Invalid(f"epochs and concurrency are at least 1, not {self.epochs} and {self.concurrency}")
+        check_generate(self.generate)
         for reducer in self.reduce:
             check_reducer(reducer, self.epochs)
         if unknown := [
@@ -111,6 +125,18 @@ class Task:
         if twice := {label for label in labels if labels.count(label) > 1}:
             raise Invalid(f"two scorers are called {min(twice)!r}", hint="give one of them `as: another name`")
         return found
+
+
+def check_generate(given: Mapping[str, Any]) -> None:
+    """Raise Invalid for what no server knows: a key mistyped would be ignored by many, and the run another one."""
+    for key in given:
+        if key not in GENERATE_KEYS:
+            hint = did_you_mean(key, GENERATE_KEYS) or ""
+            if not hint.startswith("did"):
+                hint = "if the server knows it: generate: {extra_body: {" + f"{key}: …" + "}}"
+            raise Invalid(f"a request has no {key!r}", hint=hint)
+    if not isinstance(given.get("extra_body", {}), Mapping):
+        raise Invalid("`extra_body` is a mapping", hint="it goes into every request as it is")
 
 
 def check_reducer(reducer: str, epochs: int) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 
 from evals import scorers
 from evals.samples import Sample, Score
+from evals.scorers.applied import guarded
 from evals.scorers.text import chosen_letter
 from workspace.errors import Invalid, NotFound
 
@@ -135,3 +139,19 @@ def test_no_long_answer_of_one_sort_keeps_a_scorer_busy(text: str) -> None:
     """What grew with the square of the length would meet the time limit of tests."""
     for name in ("choice", "numeric", "contains", "f1", "pii", "toxicity", "refusal"):
         assert scored(name, text * 60_000, "A", row={"choices": ["x", "y"]}).value is not None
+
+
+def test_a_pattern_that_needs_centuries_is_an_error_of_its_row_and_holds_nobody_up() -> None:
+    row = Sample(number=0, row="", inputs={}, answer="ab" * 40 + "c")
+    score = scorers.get("regex", pattern=r"^(?:(?:ab|a|b)+)+$", seconds=0.1)
+    done: list[Score] = []
+    judging = threading.Thread(target=lambda: done.append(guarded(score, row)))
+    judging.start()
+    looked = 0
+    while judging.is_alive():
+        time.sleep(0.005)
+        looked += 1
+    assert looked > 3  # this thread went on meanwhile
+    assert done[0].value is None
+    assert "takes longer than 0.1 seconds" in str(done[0].error)
+    assert guarded(score, replace(row, answer="abab")).value == 1.0

@@ -30,6 +30,9 @@ seed: 11
 """
 
 
+HEAD = "data: a.jsonl\nscorers: [exact]\n"
+
+
 def task_of(folder: Path, text: str, **changes: object) -> Task:
     (folder / "prompt.txt").write_text("{{q}}=")
     (folder / "task.yaml").write_text(text)
@@ -61,6 +64,17 @@ def test_changes_go_over_the_file(tmp_path: Path) -> None:
         ("scorers: [exact]\n", "a task needs `data:`", ""),
         ("data: a.jsonl\nscorers: [exact]\nepochs: {count: 2, reduce: pass@3}\n", "pass@3 needs 3 repeats", ""),
         ("data: a.jsonl\nscorers: [exact, exact]\n", "", ""),
+        (f"{HEAD}limits:\n  tokens: -1\n", ":4:3: limit 'tokens' must be above 0", ""),
+        (f"{HEAD}limits:\n  tokns: 1\n", ":4:3: unknown key 'tokns'", "did you mean 'tokens'?"),
+        (f"{HEAD}epochs:\n  count: 0\n", ":4:3: 'count' is at least 1", ""),
+        (f"{HEAD}epochs:\n  count: 2\n  reduce: [maen]\n", ":5:3: no reducer 'maen'", "mean"),
+        (f"{HEAD}gate:\n  margin: 2\n", ":4:3: a margin must be", ""),
+        (f"{HEAD}gate:\n  margn: 0.1\n", ":4:3: a gate has no 'margn'", "did you mean 'margin'?"),
+        (f"{HEAD}few_shot:\n  data: a\n  count: x\n", ":5:3: 'count' is a whole number", ""),
+        (f"{HEAD}concurrency: 0\n", ":3:1: 'concurrency' is at least 1", ""),
+        (f"{HEAD}generate:\n  temprature: 0\n", ":4:3: a request has no 'temprature'", "did you mean 'temperature'?"),
+        (f"{HEAD}generate:\n  n: 4\n", ":4:3: a request has no 'n'", "extra_body"),
+        (f"{HEAD}target:\n  api: chta\n", ":4:3: there is no API 'chta'", "did you mean 'chat'?"),
     ],
 )
 def test_what_is_wrong_is_refused_with_its_place(tmp_path: Path, wrong: str, place: str, hint: str) -> None:
@@ -68,6 +82,13 @@ def test_what_is_wrong_is_refused_with_its_place(tmp_path: Path, wrong: str, pla
         assert task_of(tmp_path, wrong).scorings
     assert place in str(caught.value)
     assert hint in str(caught.value.hint)
+
+
+def test_what_only_some_server_knows_goes_into_extra_body(tmp_path: Path) -> None:
+    task = task_of(tmp_path, f"{HEAD}generate: {{temperature: 0, extra_body: {{wombat: 3}}}}\n")
+    assert task.generate["extra_body"] == {"wombat": 3}
+    with pytest.raises(Invalid, match="no 'temprature'"):
+        Task(name="t", data=[], generate={"temprature": 0})
 
 
 PYTHON = """\
