@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from jobs.data import data_map
 from jobs.data.datastores import Remote, locate
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
     from workspace.assets import Asset
     from workspace.home import Workspace
 
+_LOGGED = (
+    "SELECT artifact_location FROM logged_models WHERE source_run_id = ? AND name = ? AND lifecycle_stage = 'active' "
+    "ORDER BY creation_timestamp_ms DESC LIMIT 1"
+)
 URI = "uri"  # the property of data that is elsewhere: where
 
 
@@ -117,6 +124,8 @@ def _artifact(workspace: Workspace, target: RunPath) -> Path:
     run = workspace.runs.get(target.run).run_id
     places = [workspace.home / "runs" / run / "artifacts", *workspace.home.glob(f"mlartifacts/*/{run}/artifacts")]
     found = [_inside(place, target.path) for place in places if place.exists()]
+    if (logged := _logged_model(workspace, run, target.path)) is not None:
+        found.append(logged)
     return next((path for path in found if path.exists()), None) or _there(
         workspace.home / "runs" / run / "artifacts" / target.path, written(target), hint="check the path in the run"
     )
@@ -131,3 +140,19 @@ def _there(path: Path, called: str, hint: str = "check the path") -> Path:
     if not path.exists():
         raise NotFound(f"no file or folder at {called!r}", hint=hint)
     return path
+
+
+def _logged_model(workspace: Workspace, run: str, path: str) -> Path | None:
+    """A model that MLflow 3 has logged: it lies beside the runs, and only MLflow's records say which run's it is."""
+    database = workspace.home / "mlflow.db"
+    if not database.is_file():
+        return None
+    name, _, rest = path.strip("/").partition("/")
+    with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            found = connection.execute(_LOGGED, (run, name)).fetchone()
+        except sqlite3.OperationalError:  # an MLflow before 3 has no such table
+            return None
+    if found is None or not str(found[0]).startswith(workspace.home.as_uri()):
+        return None
+    return _inside(Path(unquote(urlsplit(str(found[0])).path)), rest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs import assets, records
+from finetune import components
+from jobs import assets, consent, records
 from jobs.create import create
 from jobs.events import rules
 from jobs.events.deliveries import Courier
@@ -22,8 +24,10 @@ from jobs.records import JobRecord
 from jobs.schedules import firing, store
 from jobs.schedules.definition import of_job
 from jobs.submit import stream, wait
+from serving import endpoints
 from tests.jobs import verdicts
 from tests.jobs.conftest import LONG
+from tests.serving.scoring_engine import engine
 from workspace.home import Workspace
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "jobs"
@@ -75,9 +79,9 @@ def said(workspace: Workspace, job: JobRecord) -> str:
     return b"".join(stream(workspace, job.name)).decode()
 
 
-def output(workspace: Workspace, job: JobRecord, name: str) -> Path:
+def output(workspace: Workspace, job: JobRecord, name: str, *, kind: str = "data") -> Path:
     """Return where an output of a job lies."""
-    return workspace.assets.path(workspace.assets.get("data", f"{job.name}-{name}"))
+    return workspace.assets.path(workspace.assets.get(kind, f"{job.name}-{name}"))
 
 
 def test_there_are_enough_of_them_of_every_kind() -> None:
@@ -321,6 +325,35 @@ def test_triggers(workspace: Workspace, tmp_path: Path) -> None:
     courier.close()
     assert told.read_text().splitlines()[-1].startswith("RunCompleted experiments/")
     assert job.name in told.read_text()
+
+
+@pytest.mark.slow
+def test_pipeline_classical(workspace: Workspace) -> None:
+    for name in components.names():
+        assets.create(workspace, "component", components.file(name))
+    job = run(workspace, "pipeline-classical/pipeline.yml", seconds=300)
+    assert consent.objection(output(workspace, job, "model", kind="model")) is None
+    report = output(workspace, job, "report")
+    assert json.loads((report / "metrics.json").read_text())["auc"] > 0.95
+    assert "Are chances true?" in (report / "report.html").read_text()
+    (trained,) = (each for each in records.list_jobs(workspace, parent=job.name) if each.name.endswith("_train"))
+    assert workspace.runs.metrics(str(trained.run_id), "training_accuracy")[-1].value > 0.95
+    assert workspace.runs.get(str(trained.run_id)).params["n_estimators"] == "60"
+
+
+@pytest.mark.slow
+def test_autolog(workspace: Workspace) -> None:
+    job = run(workspace, "autolog/job.yml", seconds=300)
+    record = workspace.runs.get(str(job.run_id))
+    assert record.params["logisticregression__C"] == "0.5"
+    assert workspace.runs.metrics(record.run_id, "test_accuracy")[-1].value > 0.95
+    said = {"name": "tumours", "type": "mlflow_model", "path": f"runs:/{record.run_id}/model"}
+    model = workspace.assets.get("model", assets.create(workspace, "model", said)["name"])
+    endpoints.put(workspace, "tumours")
+    blue = endpoints.put_deployment(workspace, "tumours", "blue", engine="mlflow", model=model.ref)
+    with engine(workspace, blue) as client:
+        answer = client.post("/score", json={"input_data": [[1.0] * 30, [20.0] * 30]})
+    assert set(answer.json()) <= {0, 1}
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""Classical training: what a table holds, a file for each way of learning, and models that load without a pickle."""
