@@ -1,0 +1,1 @@
+"""Will it run here? Memory and speed of a model, reckoned from its configuration and the headers of its files."""
