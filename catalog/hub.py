@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from workspace.errors import Denied, Invalid, NotFound, StudioloError, Unavailab
 MOST_BYTES = 64_000_000  # of one answer
 _SPARE = 1  # requests that are left for others at this address
 _REDIRECTS = 5
+# Of /api/models/AUTHOR/NAME/… and /AUTHOR/NAME/resolve/…
+_NAMED = re.compile(r"^(?:/api/models)?/([\w.-]+/[\w.-]+|[\w.-]+)(?:/|$)")
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _SYNC = "the catalog holds what was synced before and the models of this machine (`studiolo models list`)"
 
@@ -136,7 +139,7 @@ class Asking:
 
     def _answer(self, url: str, response: httpx.Response, body: bytes) -> Answer:
         if response.status_code != 200:
-            raise _refused(url, response)
+            raise refused(url, response)
         kind = response.headers.get("Content-Type", "").partition(";")[0]
         try:
             value = orjson.loads(body)
@@ -184,9 +187,20 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", port or (443 if parts.scheme == "https" else 80)
 
 
-def _refused(url: str, response: httpx.Response) -> StudioloError:
-    words = response.headers.get("X-Error-Message", "")[:300]
+def refused(url: str, response: httpx.Response) -> StudioloError:
+    """Return what it means that the Hub says no."""
+    words, code = response.headers.get("X-Error-Message", "")[:300], response.headers.get("X-Error-Code", "")
     told = f"{_shown(url)} answers {response.status_code}" + (f": {words}" if words else "")
+    named = _NAMED.search(urlsplit(url).path)
+    repo = named[1] if named and not named[1].startswith("api/") else ""
+    if code == "GatedRepo":
+        page = urljoin(url, f"/{repo}")
+        hint = f"ask for access at {page}, then set HF_TOKEN or sign in with `hf auth login`"
+        return Denied(f"{repo} is given only to those who have asked for it", hint=hint)
+    # Without a token the Hub says of what is not there that it may not be seen, and sends no code.
+    if repo and (code == "RepoNotFound" or (response.status_code == 401 and words.startswith("Invalid username"))):
+        what = f"no model {repo!r} at {urljoin(url, '/').rstrip('/')}, or none that this token may see"
+        return NotFound(what, hint="check the spelling; private models need HF_TOKEN")
     if response.status_code == 400:
         return Invalid(told)
     if response.status_code == 404:

@@ -44,9 +44,9 @@ class LocalHub:
     limits: RateLimits
     faults: list[Fault] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
-    authorised: list[tuple[str, bool]] = field(
-        default_factory=list
-    )  # the host that was asked, and whether with a token
+    # Of each request the host, and whether it came with a token; and what parts of files were asked for.
+    authorised: list[tuple[str, bool]] = field(default_factory=list)
+    ranges: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -84,6 +84,8 @@ async def _answer(hub: LocalHub, app: Any, scope: Any, receive: Any, send: Any) 
     hub.asked.append(f"{scope['method']} {path}" + (f"?{query}" if query else ""))
     headers = dict(scope["headers"])
     hub.authorised.append((headers[b"host"].decode(), b"authorization" in headers))
+    if b"range" in headers:
+        hub.ranges.append(headers[b"range"].decode())
     fault = _due(hub, path)
     if fault is None:
         await app(scope, receive, send)

@@ -63,9 +63,9 @@ class Blobs:
             return self._add_folder(content, share=share)
         return self._add_file(content, share=share)
 
-    def add_files(self, files: Iterable[tuple[str, Path]]) -> Blob:
+    def add_files(self, files: Iterable[tuple[str, Path]], *, share: bool = False) -> Blob:
         """Store files, each under its path in a folder that they make up, and return the folder's blob."""
-        return self._add_entries(files, share=False)
+        return self._add_entries(files, share=share)
 
     def has(self, digest: str) -> bool:
         """Whether a blob is there."""

@@ -43,6 +43,7 @@ class Doors:
 
     who: Callable[[str], str | None] = lambda _token: None
     is_open: bool = True
+    hosts: tuple[str, ...] = ()  # the names under which one may ask; none: all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,9 @@ class HubServer:
         return name or "", name is not None
 
     def _admit(self, request: Request, *, known: bool) -> None:
+        host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
+        if self.doors.hosts and host not in self.doors.hosts:
+            raise HubError(421, "This Hub is not asked under that name")
         if not known:
             raise HubError(401, "Invalid credentials in Authorization header")
         if not self.doors.is_open and "authorization" not in request.headers:
