@@ -14,7 +14,7 @@ from evals.statistics.clusters import clustered
 from evals.statistics.intervals import Interval, bca, mean_t, newcombe_paired, standard_error, wilson
 from evals.statistics.paired import Test, mcnemar, paired_t, sign_flip
 from evals.statistics.power import rows_for_mean, rows_for_rate, visible_mean_change, visible_rate_change
-from evals.statistics.sequential import Looks
+from evals.statistics.sequential import Looks, looks_needed, visible_change
 from workspace.errors import Invalid
 
 MARGIN = 0.03
@@ -160,15 +160,20 @@ def _peeked(
         changes = sums.sums / sums.sizes  # a cluster is one observation
     looks = Looks(-1.0, 1.0)
     looks.add(changes.tolist())
-    change = looks.interval
-    half = (change.high - change.low) / 2
+    variance = float(np.var(changes))
+    moved = float((changes != 0).mean())
+
+    def spread(gap: float) -> float:
+        # A change makes rows differ that did not; passes and failures differ by a whole score.
+        return max(moved, gap) - gap**2 if (measured.binary and clusters is None) or not variance else variance
+
     return replace(
         measured,
-        change=change,
+        change=looks.interval,
         test=looks.test(),
         second_test=None,
-        visible=half,
-        rows_needed=math.ceil(len(before) * (half / margin) ** 2),
+        visible=visible_change(len(changes), spread),
+        rows_needed=math.ceil(looks_needed(margin, spread) * len(before) / len(changes)),
     )
 
 

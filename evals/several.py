@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from evals.compare import Comparison, Terms, compare, shared_metrics
 from evals.pairing import items, value
@@ -19,7 +20,10 @@ from evals.statistics.intervals import Interval
 from evals.statistics.ranking import bradley_terry
 from workspace.errors import Invalid
 
+Places = npt.NDArray[np.int64]
+
 RESAMPLES = 400
+SAME = 1e-9  # strengths that are no further apart differ by rounding only
 PRIOR = 0.5  # wins for each side, so that a run that never loses has a strength
 
 
@@ -27,7 +31,8 @@ PRIOR = 0.5  # wins for each side, so that a run that never loses has a strength
 class Several:
     """Runs over the rows that all of them answered: comparisons with the first, and strengths, the strongest first.
 
-    A strength is a log odds around the mean of zero; its interval comes from drawing rows anew.
+    A strength is a log odds around the mean of zero; its interval comes from drawing rows anew, or clusters of rows as
+    a whole. Rows that all say the same leave nothing to draw: then it is the interval of the model itself.
     """
 
     metric: str
@@ -41,7 +46,7 @@ def compare_several(runs: Mapping[str, Sequence[Sample]], terms: Terms) -> Sever
     """Compare runs by the first metric that all have; p-values are corrected by Benjamini and Hochberg."""
     first, *others = runs
     metric = terms.metrics[0] if terms.metrics else shared_metrics(runs[first], runs[others[0]])[0]
-    table, left_out = _scores(runs, metric)
+    table, of, left_out = _scores(runs, metric)
     found = {name: compare(runs[first], runs[name], metric, margin=terms.margin) for name in others}
     ps = benjamini_hochberg([comparison.measured.test.p for comparison in found.values()])
     comparisons = {name: replace(found[name], p=p, asked=len(others)) for name, p in zip(found, ps, strict=True)}
@@ -50,7 +55,7 @@ def compare_several(runs: Mapping[str, Sequence[Sample]], terms: Terms) -> Sever
         rows=len(table),
         left_out=left_out,
         comparisons=comparisons,
-        strengths=_strengths(list(runs), table),
+        strengths=_strengths(list(runs), table, of),
     )
 
 
@@ -104,37 +109,45 @@ def _against(found: Several, name: str) -> str:
     return f"; {told}, {words.p_value(comparison.p)}, {words.headline(comparison)}"
 
 
-def _scores(runs: Mapping[str, Sequence[Sample]], metric: str) -> tuple[Floats, int]:
-    """Return the scores of the rows that every run has, a row each, and how many rows some run lacks."""
+def _scores(runs: Mapping[str, Sequence[Sample]], metric: str) -> tuple[Floats, Places, int]:
+    """Return the scores of the rows that every run has, the cluster of each, and how many rows some run lacks."""
     by_run = [items(samples) for samples in runs.values()]
-    rows = []
-    for key in by_run[0]:
+    rows, of = [], []
+    for place, (key, item) in enumerate(by_run[0].items()):
+        of.append(item[0].cluster if item[0].cluster is not None else f"\0{place}")
         values = [value(of[key], metric) if key in of else None for of in by_run]
         rows.append([math.nan if score is None else score for score in values])
     table = np.array(rows)
-    kept = table[~np.isnan(table).any(axis=1)]
+    whole = ~np.isnan(table).any(axis=1)
+    kept = table[whole]
     if len(kept) < 2:
         raise Invalid(f"too few rows have a score of {metric!r} in every run", hint="run all over the same data")
-    return kept, len({key for of in by_run for key in of}) - len(kept)
+    clusters = np.unique(np.array(of)[whole], return_inverse=True)[1]
+    return kept, clusters, len({key for run in by_run for key in run}) - len(kept)
 
 
-def _strengths(names: Sequence[str], table: Floats) -> dict[str, Interval]:
-    count = len(names)
+def _strengths(names: Sequence[str], table: Floats, of: Places) -> dict[str, Interval]:
+    count, groups = len(names), int(of.max()) + 1
     # Of each row, for each pair of runs: 1 where the one was better, a half where neither was.
     won = (table[:, :, None] > table[:, None, :]) + 0.5 * (table[:, :, None] == table[:, None, :])
-    flat = won.reshape(len(table), -1)
-    middle = bradley_terry(flat.sum(axis=0).reshape(count, count), prior=PRIOR)
+    flat = np.zeros((groups, count * count))
+    np.add.at(flat, of, won.reshape(len(table), -1))
+    wins = flat.sum(axis=0).reshape(count, count)
+    middle = bradley_terry(wins, prior=PRIOR)
+    # As many rows as there are clusters: no more are known to be independent.
+    alone = bradley_terry(wins * groups / len(table), prior=PRIOR)
     chance = np.random.Generator(np.random.SFC64(0))
-    drawn = chance.multinomial(len(table), [1 / len(table)] * len(table), size=RESAMPLES) @ flat
-    found = np.array(
-        [
-            [interval.estimate for interval in bradley_terry(wins.reshape(count, count), prior=PRIOR).intervals]
-            for wins in drawn
-        ]
-    )
+    drawn = chance.multinomial(groups, [1 / groups] * groups, size=RESAMPLES) @ flat
+    distinct, which = np.unique(drawn, axis=0, return_inverse=True)
+    fitted = [bradley_terry(each.reshape(count, count), prior=PRIOR).intervals for each in distinct]
+    found = np.array([[interval.estimate for interval in intervals] for intervals in fitted])[which]
     strengths = {}
     for place, name in enumerate(names):
         ordered = np.sort(found[:, place])
         low, high = percentile(ordered, 0.025), percentile(ordered, 0.975)
-        strengths[name] = Interval(middle.intervals[place].estimate, low, high, "Bradley-Terry, rows drawn anew")
+        estimate, method = middle.intervals[place].estimate, "Bradley-Terry, rows drawn anew"
+        if ordered[-1] - ordered[0] < SAME:
+            half = (alone.intervals[place].high - alone.intervals[place].low) / 2
+            low, high, method = estimate - half, estimate + half, "Bradley-Terry, rows all alike"
+        strengths[name] = Interval(estimate, low, high, method)
     return dict(sorted(strengths.items(), key=lambda pair: -pair[1].estimate))

@@ -36,17 +36,6 @@ def means(values: Floats, *, draws: int = DRAWS, seed: int = 0) -> Floats:
     return drawn
 
 
-def ratio_means(sums: Floats, sizes: Floats, *, draws: int = DRAWS, seed: int = 0) -> Floats:
-    """Return the means of resamples of whole clusters, each with the sum of its values and their number."""
-    chance, n = _chance(seed), len(sums)
-    drawn = np.empty(draws)
-    at_once = max(1, PICKS_AT_ONCE // n)
-    for start in range(0, draws, at_once):
-        picks = chance.integers(0, n, size=(min(at_once, draws - start), n), dtype=np.uint32)
-        drawn[start : start + at_once] = sums[picks].sum(axis=1) / sizes[picks].sum(axis=1)
-    return drawn
-
-
 def flipped_sums(changes: Floats, *, draws: int = DRAWS, seed: int = 0) -> Floats:
     """Return the sums of the changes with signs drawn anew: flipping m equal changes is throwing m coins."""
     chance = _chance(seed)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evals.statistics import bootstrap
 from evals.statistics.bootstrap import DRAWS, Floats
 from evals.statistics.distributions import t_quantile, t_two_sided
 from evals.statistics.intervals import CONFIDENCE, Interval, Values, newcombe_paired, wilson
@@ -86,16 +85,6 @@ def wild_interval(of: Clustered, *, confidence: float = CONFIDENCE, draws: int =
         return Interval(of.mean, of.mean, of.mean, method)
     low, high = (_edge(of, signs, alpha, side) for side in (-1.0, 1.0))
     return Interval(of.mean, low, high, method)
-
-
-def bootstrapped(of: Clustered, *, confidence: float = CONFIDENCE, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """Return the percentile interval of the mean when whole clusters are drawn anew."""
-    method = f"cluster bootstrap, {draws:,} draws"
-    if of.count < 2:
-        return Interval(of.mean, -math.inf, math.inf, method)
-    drawn = np.sort(bootstrap.ratio_means(of.sums, of.sizes, draws=draws, seed=seed))
-    tail = (1 - confidence) / 2
-    return Interval(of.mean, bootstrap.percentile(drawn, tail), bootstrap.percentile(drawn, 1 - tail), method)
 
 
 def rate(of: Clustered, *, confidence: float = CONFIDENCE) -> Interval:

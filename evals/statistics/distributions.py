@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from statistics import NormalDist
 
 _normal = NormalDist()
@@ -61,6 +62,7 @@ def t_cdf(t: float, df: float) -> float:
     return tail if t < 0 else 1 - tail
 
 
+@lru_cache(maxsize=4096)  # slices and looks ask for the same ones again and again
 def t_quantile(p: float, df: float) -> float:
     """Return the t with P(T <= t) = p: `t_quantile(0.975, 9)` is 2.26216."""
     if p < 0.5:

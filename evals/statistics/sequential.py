@@ -12,15 +12,22 @@ not paired and a state of a few numbers; it shares Ville's inequality with this,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from evals.statistics.bootstrap import Floats
+from evals.statistics.distributions import normal_quantile
 from evals.statistics.intervals import CONFIDENCE, Interval
 from evals.statistics.paired import Test
+from evals.statistics.power import POWER
 from workspace.errors import Invalid
+
+MOST_PLANNED = 1 << 22  # observations
+
+Spread = Callable[[float], float]
+"""The variance of a change between -1 and 1, where its mean is this."""
 
 STEPS = 1_000
 STAKE = 0.5  # of what cannot ruin
@@ -92,3 +99,41 @@ class Looks:
         place = (mean - self.low) / (self.high - self.low) * STEPS
         best = min(float(self._best[math.floor(place)]), float(self._best[math.ceil(place)]))
         return Test(min(1.0, math.exp(-best)), f"always-valid bets, after {self.count:,}")
+
+
+def visible_change(count: int, spread: Spread, *, confidence: float = CONFIDENCE, power: float = POWER) -> float | None:
+    """Return the smallest mean change that so many looks show at that power, or None where they show none.
+
+    What the bets have won after `count` observations is about normal: its mean and variance are those of its terms. An
+    alarm may come earlier too, so that the power is rather more than what is asked for.
+    """
+    if not _shows(1.0, count, spread, confidence, power):
+        return None
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _shows(middle, count, spread, confidence, power) else (middle, high)
+    return high
+
+
+def looks_needed(gap: float, spread: Spread, *, confidence: float = CONFIDENCE, power: float = POWER) -> int:
+    """Return how many observations show a mean change `gap`; at most four millions, as many as that may be."""
+    low, high = 0, 64
+    while high < MOST_PLANNED and not _shows(gap, high, spread, confidence, power):
+        low, high = high, high * 2
+    while high - low > max(1, high >> 10):
+        middle = (low + high) // 2
+        low, high = (low, middle) if _shows(gap, middle, spread, confidence, power) else (middle, high)
+    return high
+
+
+def _shows(gap: float, count: int, spread: Spread, confidence: float, power: float) -> bool:
+    alpha = 1 - confidence
+    # Here an observation lies between 0 and 1, as in the bets: all is half as large.
+    variance, drift = max(spread(gap), 0.0) / 4, gap / 2
+    seen = np.arange(count, dtype=np.float64)
+    known = (0.25 + seen * variance) / (seen + 1)
+    stakes = np.minimum(np.sqrt(2 * math.log(2 / alpha) / (known * (seen + 1) * np.log(seen + 2))), STAKE / 0.5)
+    squares = float((stakes**2).sum())
+    won = drift * float(stakes.sum()) - (variance + drift**2) * squares / 2
+    return won - normal_quantile(power) * math.sqrt(variance * squares) >= math.log(2 / alpha)

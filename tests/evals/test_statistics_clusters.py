@@ -72,15 +72,6 @@ def test_one_cluster_says_nothing_of_others() -> None:
     assert clusters.rate(clustered([1.0, 0.0, 1.0], ["a"] * 3)).high > 0.97
 
 
-def test_the_cluster_bootstrap_comes_near_the_cr1_interval() -> None:
-    values, of = sampled(5, 200)
-    drawn, told = (
-        clusters.bootstrapped(clustered(values, of.tolist())),
-        clusters.t_interval(clustered(values, of.tolist())),
-    )
-    assert (drawn.low, drawn.high) == pytest.approx((told.low, told.high), abs=0.1 * (told.high - told.low))
-
-
 def test_a_rate_of_rows_that_all_agree_is_as_sure_as_its_clusters_are_many() -> None:
     from evals.statistics.intervals import wilson
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evals.statistics.intervals import mean_t
-from evals.statistics.sequential import Looks
+from evals.statistics.sequential import Looks, looks_needed, visible_change
 from workspace.errors import Invalid
 
 
@@ -33,6 +33,32 @@ def test_a_change_is_found_and_the_interval_closes_in_on_it() -> None:
     assert looks.test().p < 0.01
     assert looks.interval.low > 0
     assert looks.interval.low <= 0.15 <= looks.interval.high
+
+
+@pytest.mark.parametrize(("share", "deviation"), [(0.3, 0.0), (0.0, 0.3)])
+def test_the_change_that_is_promised_to_be_seen_is_seen_8_times_in_10(share: float, deviation: float) -> None:
+    """Passes of which that share differs, and grades of that deviation; looked at after every one of 300 rows."""
+    gap = visible_change(300, (lambda gap: share - gap**2) if share else (lambda _: deviation**2))
+    assert gap is not None
+    chance, seen = np.random.default_rng(10), 0
+    for _ in range(100):
+        looks = Looks(-1.0, 1.0)
+        won = (share + gap) / 2
+        if share:
+            looks.add(chance.choice([1.0, -1.0, 0.0], p=[won, share - won, 1 - share], size=300))
+        else:
+            looks.add(np.clip(chance.normal(gap, deviation, 300), -1, 1))
+        seen += looks.test().p < 0.05
+    assert 0.72 <= seen / 100 <= 0.93
+
+
+def test_the_looks_that_are_needed_show_the_change_and_fewer_do_not() -> None:
+    needed = looks_needed(0.05, lambda _: 0.09)
+    shown = [visible_change(count, lambda _: 0.09) for count in (needed, needed * 9 // 10)]
+    assert shown[0] is not None
+    assert shown[1] is not None
+    assert shown[0] <= 0.05 < shown[1]
+    assert visible_change(3, lambda _: 0.09) is None
 
 
 def test_the_interval_leaves_out_zero_when_the_p_value_says_so() -> None:
