@@ -16,6 +16,7 @@ JOB = ByKind(
         "spark": Late("jobs.files.spark:SparkJob"),
         "automl": Late("jobs.files.pipeline:AUTOML"),
         "finetuning": Late("jobs.files.finetuning:FINE_TUNING"),
+        "tuning": Late("finetune.language.spec:TuneJob"),  # ours; Azure ML knows no such job
         "distillation": Late("jobs.files.finetuning:DistillationJob"),
         "import": Late("jobs.files.transfer_nodes:ImportJob"),
     },

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from studiolo.commands.finetune_run import list_command
+from studiolo.commands.finetune_data import data_command
+from studiolo.commands.finetune_rows import canary_command, from_failures_command, from_traces_command
+from studiolo.commands.finetune_run import list_command, plan_command, run_command, show_command
 from studiolo.commands.groups import Group
 
 app = Group(help="Fine-tune language models, and look at how it went.", no_args_is_help=True)
 
+app.command("run")(run_command)
+app.command("plan")(plan_command)
 app.command("list")(list_command)
+app.command("show")(show_command)
+app.command("data")(data_command)
+app.command("from-traces")(from_traces_command)
+app.command("from-failures")(from_failures_command)
+app.command("canary")(canary_command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -11,13 +10,13 @@ import typer
 import studiolo
 from studiolo import job_shapes
 from studiolo.commands.changing import Add, Remove, Set, removals, sets
+from studiolo.commands.following import failure, followed
 from studiolo.commands.formats import Answer
 from studiolo.commands.groups import Group
 from workspace.errors import Invalid, StudioloError
 
 if TYPE_CHECKING:
     from jobs.files.command import Job
-    from jobs.records import JobRecord
     from workspace.home import Workspace
 
 app = Group(help="Submit jobs, follow them, look at them, cancel them.")
@@ -61,8 +60,8 @@ def create(
         if not stream:
             return Answer(value=shown, words=made.name, next=f"studiolo job stream {made.name}")
         typer.echo(made.name, err=True)
-        ended = _followed(workspace, made.name)
-        return Answer(value=job_shapes.job(workspace, ended), words="", failure=_failure(ended))
+        ended = followed(workspace, made.name)
+        return Answer(value=job_shapes.job(workspace, ended), words="", failure=failure(ended))
 
 
 @app.command()
@@ -85,8 +84,8 @@ def validate(file: File, set_: Set = None) -> Answer:
 def stream(name: Name) -> Answer:
     """Follow a job's log until the job ends; exit with 1 where it did not complete."""
     with studiolo.open_workspace() as workspace:
-        ended = _followed(workspace, name)
-    return Answer(value=None, words="", failure=_failure(ended))
+        ended = followed(workspace, name)
+    return Answer(value=None, words="", failure=failure(ended))
 
 
 @app.command()
@@ -196,7 +195,7 @@ def replay(name: Name, stream: Stream = False) -> Answer:
             following = f"studiolo job stream {again.name}"
             return Answer(value=job_shapes.job(workspace, again), words=again.name, next=following)
         typer.echo(again.name, err=True)
-        ended = _followed(workspace, again.name)
+        ended = followed(workspace, again.name)
         left = replaying.compare_outputs(workspace, records.get(workspace, name), ended)
         shown = job_shapes.job(workspace, ended)
     for difference in left or ("its outputs are the same to the byte",):
@@ -251,28 +250,3 @@ def _archive(name: str, *, archived: bool) -> Answer:
         return Answer(
             value=job_shapes.job(workspace, job), words=f"{job.name} {'archived' if archived else 'restored'}"
         )
-
-
-def _followed(workspace: Workspace, name: str) -> JobRecord:
-    """Show what a job says until it has ended; whoever interrupts this leaves the job as it is."""
-    from jobs import submit
-    from studiolo.commands.waiting import waiting
-
-    try:
-        with waiting(workspace, name) as begun:
-            for chunk in submit.stream(workspace, name):
-                begun()
-                sys.stdout.buffer.write(chunk)
-                sys.stdout.buffer.flush()
-    except KeyboardInterrupt:
-        typer.echo(f"\nthe job goes on; `studiolo job stream {name}` follows it again, `job cancel` ends it", err=True)
-        raise
-    return submit.wait(workspace, name)
-
-
-def _failure(job: JobRecord) -> StudioloError | None:
-    if job.status == "Completed":
-        return None
-    ended = f" with exit code {job.exit_code}" if job.exit_code is not None else ""
-    hint = job.error or f"studiolo job show {job.name}"
-    return StudioloError(f"job {job.name!r} {job.status.lower()}{ended}", hint=hint)
