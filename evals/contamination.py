@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from flows import data as files
+from jobs.data import tables
 from workspace import Asset, Workspace
 from workspace.errors import Denied, Invalid, NotFound
 from workspace.texts import SHINGLE, Vocabulary, Words, jaccard, signatures
@@ -102,14 +103,23 @@ def require_clean(
 
 
 def evaluation_sets(workspace: Workspace) -> list[Asset]:
-    """Return the versions of evalset assets that are not archived, and the data that eval runs have read."""
+    """Return the versions of evalset assets that are not archived, and the data that eval runs have read.
+
+    What was archived after its last run measures nothing any more: its rows may be trained on.
+    """
     sets = {asset.ref: asset for asset in workspace.assets.list("evalset", every_version=True)}
     query = (
-        "SELECT DISTINCT source FROM edges JOIN runs ON edges.target = 'run:' || runs.run_id "
-        "WHERE runs.kind = 'eval' AND source LIKE 'data:%' ORDER BY source"
+        "SELECT source, MAX(runs.started_at) AS read_at FROM edges JOIN runs ON edges.target = 'run:' || runs.run_id "
+        "WHERE runs.kind = 'eval' AND (source LIKE 'data:%' OR source LIKE 'evalset:%') GROUP BY source ORDER BY source"
     )
+    archived = {
+        f"{row['kind']}:{row['name']}:{row['version']}": float(row["archived_at"])
+        for row in workspace.light.rows("SELECT kind, name, version, archived_at FROM assets WHERE archived_at > 0")
+    }
     for row in workspace.light.rows(query):
-        asset = workspace.assets.get("data", row["source"])
+        if archived.get(row["source"], row["read_at"]) > row["read_at"]:
+            continue
+        asset = workspace.assets.get(row["source"].partition(":")[0], row["source"])
         sets.setdefault(asset.ref, asset)
     return [*sets.values()]
 
@@ -252,11 +262,18 @@ def _rank(match: Match) -> tuple[int, float, int, str, int]:
 
 def _given(workspace: Workspace, data: Path | Asset | str) -> tuple[str, list[Mapping[str, Any]]]:
     if isinstance(data, Asset):
-        return data.ref, [*files.rows(workspace.assets.path(data))]
+        return data.ref, _rows(workspace.assets.path(data))
     path = Path(data)
     if path.exists():
-        return str(data), [*files.rows(path)]
+        return str(data), _rows(path)
     if isinstance(data, str):
         asset = workspace.assets.get("data", data)
-        return asset.ref, [*files.rows(workspace.assets.path(asset))]
+        return asset.ref, _rows(workspace.assets.path(asset))
     raise NotFound(f"no file {str(data)!r}", hint="a file of rows, or a data asset: data:NAME")
+
+
+def _rows(path: Path) -> list[Mapping[str, Any]]:
+    """Return the rows of a file, a folder, or a table whose MLTable file says how it is read."""
+    if tables.file_in(path) is None:
+        return [*files.rows(path)]
+    return [*tables.read(path).to_dict("records")]
