@@ -30,7 +30,8 @@ _COLUMNS = {
     "key": "VARCHAR", "id": "VARCHAR", "sha": "VARCHAR", "task": "VARCHAR", "library": "VARCHAR", "license": "VARCHAR",
     "type": "VARCHAR", "precision": "VARCHAR", "base": "VARCHAR", "relation": "VARCHAR", "downloads": "UBIGINT",
     "likes": "UINTEGER", "trending": "UINTEGER", "created": "UINTEGER", "modified": "UINTEGER", "gated": "UTINYINT",
-    "parameters": "UBIGINT", "weights": "UBIGINT", "context": "UINTEGER", "formats": "VARCHAR[]",
+    "parameters": "UBIGINT", "weights": "UBIGINT", "context": "UINTEGER", "input_price": "DOUBLE",
+    "output_price": "DOUBLE", "formats": "VARCHAR[]",
     "languages": "VARCHAR[]", "tags": "VARCHAR[]",
 }  # fmt: skip
 _SHAPE = orjson.dumps([_COLUMNS]).decode()

@@ -34,7 +34,8 @@ class Listed:
     """A model of a list. `key` stays when it is renamed; what the list does not say is None or empty.
 
     `created` and `modified` are seconds since 1970, `weights` bytes, `gated` 0 for open, 1 for asking and 2 for asking
-    a person. `base` is the model that it was made from, `relation` how (one of RELATIONS).
+    a person. `base` is the model that it was made from, `relation` how (one of RELATIONS). Prices are what a million
+    tokens cost where somebody serves it.
     """
 
     key: str
@@ -56,6 +57,8 @@ class Listed:
     parameters: int | None = None
     weights: int | None = None
     context: int | None = None
+    input_price: float | None = None
+    output_price: float | None = None
     formats: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()

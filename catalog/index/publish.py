@@ -26,7 +26,7 @@ KINDS = ("task", "library", "license", "type", "precision")  # of which a model 
 _FACTS = (
     "n UINTEGER, task USMALLINT, library USMALLINT, license USMALLINT, type USMALLINT, precision USMALLINT,"
     " gated UTINYINT, parameters UBIGINT, weights UBIGINT, context UINTEGER, downloads UBIGINT, likes UINTEGER,"
-    " trending UINTEGER, created UINTEGER, modified UINTEGER"
+    " trending UINTEGER, created UINTEGER, modified UINTEGER, input_price DOUBLE, output_price DOUBLE"
 )
 _TABLES = {
     "facts": _FACTS,
@@ -164,7 +164,7 @@ def _add(file: duckdb.DuckDBPyConnection) -> None:
         for kind in KINDS
     )
     file.execute(f"""INSERT INTO facts SELECT n, task_code, library_code, license_code, type_code, precision_code,
-        gated, parameters, weights, context, downloads, likes, trending, created, modified
+        gated, parameters, weights, context, downloads, likes, trending, created, modified, input_price, output_price
         FROM new JOIN numbered USING (arrival) {coded} ORDER BY n""")
     for kind in KINDS:
         file.execute(f"""UPDATE terms SET models = coalesce((SELECT count(*) FROM facts WHERE {kind} = code), 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -18,17 +18,21 @@ from workspace.errors import Invalid, NotFound, Unavailable
 if TYPE_CHECKING:
     import duckdb
 
-Sort = Literal["relevance", "trending", "downloads", "likes", "newest", "updated", "small", "popular-small", "fresh"]
-_COLUMN = {
-    "trending": "trending DESC, downloads DESC",
-    "downloads": "downloads DESC",
-    "likes": "likes DESC, downloads DESC",
-    "newest": "created DESC",
-    "updated": "modified DESC",
-    "small": "parameters ASC NULLS LAST, downloads DESC",
+Sort = Literal[
+    "relevance", "trending", "downloads", "likes", "newest", "updated", "small", "cheap", "popular-small", "fresh"
+]
+# What is sorted by, largest first; what is alike is sorted by downloads.
+_BY = {
+    "trending": "trending + downloads / 1e12",
+    "downloads": "downloads",
+    "likes": "likes + downloads / 1e12",
+    "newest": "created",
+    "updated": "modified",
+    "small": "-coalesce(parameters, 9e18)",
+    "cheap": "-coalesce(input_price + 3 * output_price, 9e18)",
     # Trade-offs: ten times the downloads count as much as a fourth of the size; half a year halves what is fresh.
-    "popular-small": "log10(1 + downloads) - log10(1 + coalesce(parameters, 1e10)) / log10(4) DESC",
-    "fresh": "log10(1 + downloads + 1000 * trending) * exp((modified::BIGINT - newest) / 2.25e7) DESC",
+    "popular-small": "log10(1 + downloads) - log10(1 + coalesce(parameters, 1e10)) / log10(4)",
+    "fresh": "log10(1 + downloads + 1000 * trending) * exp((modified::BIGINT - newest) / 2.25e7)",
 }
 _FACET = 20  # words of a facet
 _POPULAR = 0.12  # what a factor of e in downloads counts beside a word that fits
@@ -70,9 +74,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model on the shelf. Times are UTC; what is not known is None."""
+    """A model on the shelf. Times are UTC; what is not known is None. `provider` is whose list it stands in."""
 
     id: str
+    provider: str
     sha: str | None
     task: str | None
     library: str | None
@@ -83,6 +88,8 @@ class Model:
     parameters: int | None
     weights: int | None
     context: int | None
+    input_price: float | None
+    output_price: float | None
     downloads: int
     likes: int
     trending: int
@@ -113,12 +120,21 @@ class _Counts(defaultdict[str, list[tuple[int, int]]]):
     """Of each kind, codes with how many models have them."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """A model's number in its snapshot, and what it is sorted by."""
+
+    number: int
+    value: float
+
+
 class Shelf:
     """One snapshot, open for reading: `with Shelf.open(folder) as shelf: shelf.search(Wanted(words="qwen"))`."""
 
-    def __init__(self, file: duckdb.DuckDBPyConnection, path: Path) -> None:
+    def __init__(self, file: duckdb.DuckDBPyConnection, path: Path, provider: str) -> None:
         self._file = file
         self.path = path
+        self.provider = provider
         # A snapshot never changes: the words of its kinds are read once.
         terms = file.execute("SELECT kind, code, word, models FROM terms").fetchall()
         self._words = {(kind, code): word for kind, code, word, _ in terms}
@@ -127,7 +143,7 @@ class Shelf:
 
     @classmethod
     @contextmanager
-    def open(cls, folder: Path) -> Iterator[Shelf]:
+    def open(cls, folder: Path, provider: str = "hub") -> Iterator[Shelf]:
         """Open the newest snapshot. Raises NotFound where nothing was synced yet."""
         import duckdb
 
@@ -139,10 +155,15 @@ class Shelf:
         except duckdb.Error as error:
             raise Unavailable(f"cannot read {path}: {line(error)}", hint="studiolo catalog sync --full") from None
         with file:
-            yield cls(file, path)
+            yield cls(file, path, provider)
 
     def search(self, wanted: Wanted, *, facets: bool = True) -> Found:
         """Answer a question."""
+        found, ranked = self.rank(wanted, facets=facets)
+        return replace(found, models=self.models([each.number for each in ranked[wanted.offset :]]))
+
+    def rank(self, wanted: Wanted, *, facets: bool = True) -> tuple[Found, list[_Ranked]]:
+        """Answer a question but for the models; these are told by number, from the very first to the last asked for."""
         words = meant(self._file, wanted.words)
         instead = {word.asked: word.instead for word in words if word.instead}
         without = self._match(words)
@@ -152,11 +173,11 @@ class Shelf:
             without = (words[0].asked, *others) if len(others) + 1 < len(without) else self._match(words)
         rules = self._rules(wanted)
         if rules is None or (words and len(without) == len(words)):
-            return Found(models=(), total=0, instead=instead, without=without)
+            return Found(models=(), total=0, instead=instead, without=without), []
         source = "facts JOIN matching USING (n)" if words else "facts"
         total, counts = self._count(source, rules, wanted=facets)
-        numbers = self._page(source, rules, self._order(wanted, scored=bool(words)), wanted)
-        return Found(models=self._models(numbers), total=total, facets=counts, instead=instead, without=without)
+        ranked = self._page(source, rules, self._by(wanted, scored=bool(words)), wanted)
+        return Found(models=(), total=total, facets=counts, instead=instead, without=without), ranked
 
     def get(self, name: str) -> Model:
         """Return the model at a path, also by a path that it had once. Raises NotFound."""
@@ -172,7 +193,7 @@ class Shelf:
             near = self.search(Wanted(words=name.replace("/", " "), limit=3), facets=False).models
             hint = f"did you mean {', '.join(model.id for model in near)}?" if near else "studiolo catalog search"
             raise NotFound(f"no model {name!r} in the catalog", hint=hint)
-        return self._models([found[0][0]])[0]
+        return self.models([found[0][0]])[0]
 
     def _match(self, words: Sequence[Meant]) -> tuple[str, ...]:
         """Write down which models have the words, and how well these fit; return the words that none has too."""
@@ -224,18 +245,18 @@ class Shelf:
             rules["gated"] = "gated > 0" if wanted.gated else "gated = 0"
         return rules
 
-    def _order(self, wanted: Wanted, *, scored: bool) -> str:
+    def _by(self, wanted: Wanted, *, scored: bool) -> str:
         if wanted.sort in (None, "relevance"):
-            return f"score + {_POPULAR} * ln(1 + downloads + 100 * likes) DESC" if scored else "downloads DESC"
+            return f"score + {_POPULAR} * ln(1 + downloads + 100 * likes)" if scored else "downloads"
         assert wanted.sort is not None  # noqa: S101  said above
-        return _COLUMN[wanted.sort].replace("newest", "(SELECT max(modified) FROM facts)")
+        return _BY[wanted.sort].replace("newest", "(SELECT max(modified) FROM facts)")
 
-    def _page(self, source: str, rules: Mapping[str, str], order: str, wanted: Wanted) -> list[int]:
+    def _page(self, source: str, rules: Mapping[str, str], by: str, wanted: Wanted) -> list[_Ranked]:
         rows = self._file.execute(
-            f"""SELECT n FROM {source} {_where(rules.values())}
-            ORDER BY {order}, n LIMIT {wanted.limit} OFFSET {wanted.offset}"""
+            f"""SELECT n, ({by})::DOUBLE AS value FROM {source} {_where(rules.values())}
+            ORDER BY value DESC, n LIMIT {wanted.offset + wanted.limit}"""
         )
-        return [number for (number,) in rows.fetchall()]
+        return [_Ranked(*row) for row in rows.fetchall()]
 
     def _count(
         self, source: str, rules: Mapping[str, str], *, wanted: bool
@@ -277,7 +298,8 @@ class Shelf:
             ).fetchall()
         return total, counts
 
-    def _models(self, numbers: Sequence[int]) -> tuple[Model, ...]:
+    def models(self, numbers: Sequence[int]) -> tuple[Model, ...]:
+        """Return models by their numbers, in that order."""
         if not numbers:
             return ()
         among = ", ".join(map(str, numbers))
@@ -299,6 +321,7 @@ class Shelf:
             | named
             | lists
             | {
+                "provider": self.provider,
                 "gated": ("open", "ask", "approval")[told["gated"]],
                 "created": datetime.fromtimestamp(told["created"], UTC),
                 "modified": datetime.fromtimestamp(told["modified"], UTC) if told["modified"] else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from studiolo.commands.catalog_card import card_command
+from studiolo.commands.catalog_provider import app as providers
 from studiolo.commands.catalog_pull import list_command, pull_command, rm_command, verify_command
 from studiolo.commands.catalog_search import compare_command, search_command, show_command
 from studiolo.commands.catalog_serve import serve_command
@@ -21,3 +22,4 @@ app.command("list")(list_command)
 app.command("verify")(verify_command)
 app.command("rm")(rm_command)
 app.command("serve")(serve_command)
+app.add_typer(providers, name="provider")

@@ -36,52 +36,59 @@ def search_command(
     tag: Annotated[list[str] | None, typer.Option(help="A tag of the Hub; repeatable.")] = None,
     parameters: Range = None,
     context: Range = None,
+    provider: Annotated[str | None, typer.Option(help="Only this one's: hub, local, or one that was added.")] = None,
     fits: Annotated[bool, typer.Option(help="Only what this machine has the memory for.")] = False,
     gated: Annotated[bool | None, typer.Option(help="Only what must be asked for; or nothing of it.")] = None,
     sort: Annotated[
         str | None,
-        typer.Option(help="relevance, trending, downloads, likes, newest, updated, small, popular-small or fresh."),
+        typer.Option(
+            help="relevance, trending, downloads, likes, newest, updated, small, cheap, popular-small or fresh."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=1000)] = 20,
     offset: Annotated[int, typer.Option(min=0, help="How many to leave out.")] = 0,
 ) -> Answer:
     """Search the catalog: words and filters must all hold; what a further filter would leave stands below."""
-    from catalog.index.search import Shelf, Wanted
-    from studiolo.catalog_shelf import folder, room_for_weights
+    from catalog.index import several
+    from catalog.index.search import Wanted
+    from studiolo.catalog_shelf import room_for_weights, shelves
 
-    with studiolo.open_workspace() as workspace, Shelf.open(folder(workspace)) as shelf:
-        found = shelf.search(
+    with studiolo.open_workspace() as workspace, shelves(workspace, provider) as opened:
+        found = several.search(
+            opened,
             Wanted(
                 words=" ".join(words or ()), task=task, library=library, license=license, type=type,
                 precision=precision, author=author, base=base, languages=tuple(language or ()), tags=tuple(tag or ()),
                 parameters=number_range(parameters), context=number_range(context),
                 weights=room_for_weights() if fits else None, gated=gated, sort=sort,  # type: ignore[arg-type]  # it says
                 limit=limit, offset=offset,
-            )
+            ),
         )  # fmt: skip
     next_ = f"studiolo catalog show {found.models[0].id}" if found.models else ""
+    if len(opened) == 1 and provider is None and not found.models:
+        next_ = "studiolo catalog sync --task text-generation"  # only the models of this workspace are there
     return Answer(value=found, words=_told(found, offset), next=next_)
 
 
 def show_command(model: Annotated[str, typer.Argument(help="Its path: AUTHOR/NAME.")]) -> Answer:
     """Show all that the catalog knows of a model."""
-    from catalog.index.search import Shelf
-    from studiolo.catalog_shelf import folder
+    from catalog.index import several
+    from studiolo.catalog_shelf import shelves
 
-    with studiolo.open_workspace() as workspace, Shelf.open(folder(workspace)) as shelf:
-        found = shelf.get(model)
+    with studiolo.open_workspace() as workspace, shelves(workspace) as opened:
+        found = several.get(opened, model)
     return Answer(value=found, next=f"studiolo catalog fit {found.id}")
 
 
 def compare_command(models: Annotated[list[str], typer.Argument(help="Their paths, two to eight.")]) -> Answer:
     """Show models side by side."""
-    from catalog.index.search import Shelf
-    from studiolo.catalog_shelf import folder
+    from catalog.index import several
+    from studiolo.catalog_shelf import shelves
 
     if not 2 <= len(models) <= MOST:
         raise Invalid(f"two to {MOST} models can be compared, not {len(models)}")
-    with studiolo.open_workspace() as workspace, Shelf.open(folder(workspace)) as shelf:
-        found = [shelf.get(model) for model in models]
+    with studiolo.open_workspace() as workspace, shelves(workspace) as opened:
+        found = [several.get(opened, model) for model in models]
     return Answer(value=found, words=_side_by_side(found))
 
 
@@ -111,19 +118,28 @@ def _told(found: Found, offset: int) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("model", no_wrap=True, min_width=max((len(model.id) for model in found.models), default=5) + 8)
-    for heading in ("task", "parameters", "weights", "licence", "downloads", "likes"):
-        table.add_column(
-            heading, justify="right" if heading in ("parameters", "weights", "downloads", "likes") else "left"
-        )
-    for model in found.models:
-        lock = "" if model.gated == "open" else " (gated)"
-        table.add_row(
-            f"{model.id}{lock}", model.task or "", short(model.parameters), _bytes(model.weights), model.license or "",
-            short(model.downloads), short(model.likes),
-        )  # fmt: skip
     console = Console()
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("model", no_wrap=True, overflow="fold")
+    columns: dict[str, list[str]] = {
+        "parameters": [short(model.parameters) for model in found.models],
+        "task": [model.task or "" for model in found.models],
+        "licence": [model.license or "" for model in found.models],
+        "downloads": [short(model.downloads or None) for model in found.models],
+        "weights": [_bytes(model.weights) for model in found.models],
+        "likes": [short(model.likes or None) for model in found.models],
+        "$ a million": [_prices(model) for model in found.models],
+    }
+    names = [model.id + ("" if model.gated == "open" else " (gated)") for model in found.models]
+    width = max(map(len, names), default=0)
+    shown: list[list[str]] = []
+    for heading, values in columns.items():
+        width += 2 + max(len(heading), *map(len, values), 0)
+        if any(values) and (width <= console.width or len(shown) < 2):
+            table.add_column(heading, justify="right" if heading in ("parameters", "downloads", "likes") else "left")
+            shown.append(values)
+    for name, *row in zip(names, *shown, strict=True):
+        table.add_row(name, *row)
     with console.capture() as captured:
         for wrong, right in found.instead.items():
             console.print(f"{wrong!r} is no word of the catalog; searched for {right!r}", markup=False, highlight=False)
@@ -152,6 +168,7 @@ def _side_by_side(models: list[Model]) -> str:
         ("precision", [model.precision for model in models]),
         ("context", [short(model.context) for model in models]),
         ("licence", [model.license for model in models]),
+        ("$ a million tokens", [_prices(model) for model in models]),
         ("access", [model.gated for model in models]),
         ("languages", [", ".join(model.languages) for model in models]),
         ("made from", [model.base for model in models]),
@@ -177,6 +194,11 @@ def short(number: int | None) -> str:
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return str(number)
+
+
+def _prices(model: Model) -> str:
+    sides = ((model.input_price, "in"), (model.output_price, "out"))
+    return ", ".join(f"{price:g} {side}" for price, side in sides if price is not None)
 
 
 def _bytes(size: int | None) -> str:
