@@ -229,9 +229,10 @@ def _mixer(layer: Layer, shape: Shape, tuning: Tuning) -> float:
     there = tuning.adapter == "full" or (
         width >= tuning.learnt and any(_is_target(each, shape, tuning) for each in reads)
     )
-    # With a mask, keys and values are repeated for every query head.
+    # With a mask, keys and values are repeated for every query head, and the mask is kept as numbers.
     masked = tuning.masked or 0 < layer.window < tuning.tokens
     key_value = max(layer.query, layer.key_value) if masked else layer.key_value
+    scores += tuning.tokens * width * masked
     return ((1 if there else 2) * layer.query + 2 * key_value) * width + scores
 
 
