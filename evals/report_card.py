@@ -150,6 +150,8 @@ def _told(part: Part) -> dict[str, Any]:
         "metric": part.comparison.metric,
         "base": part.comparison.measured.before.estimate,
         "tuned": part.comparison.measured.after.estimate,
+        "tuned_low": part.comparison.measured.after.low,
+        "tuned_high": part.comparison.measured.after.high,
         "change": change.estimate,
         "low": change.low,
         "high": change.high,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from studiolo.commands.finetune_after import card_command, compare_command, export_command, merge_command
 from studiolo.commands.finetune_data import data_command
 from studiolo.commands.finetune_rows import canary_command, from_failures_command, from_traces_command
 from studiolo.commands.finetune_run import list_command, plan_command, run_command, show_command
@@ -17,3 +18,7 @@ app.command("data")(data_command)
 app.command("from-traces")(from_traces_command)
 app.command("from-failures")(from_failures_command)
 app.command("canary")(canary_command)
+app.command("merge")(merge_command)
+app.command("export")(export_command)
+app.command("compare")(compare_command)
+app.command("card")(card_command)

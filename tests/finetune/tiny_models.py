@@ -70,12 +70,12 @@ def tiny_chat(folder: Path, *, seed: int = 0, **settings: Any) -> Path:
     tokenizer.add_special_tokens([AddedToken(word, special=True) for word in special])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|im_end|>",
-        unk_token="<|endoftext|>", model_max_length=512, chat_template=TEMPLATE,
+        unk_token="<|endoftext|>", model_max_length=4096, chat_template=TEMPLATE,
     )  # fmt: skip
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=len(fast), num_key_value_heads=2, max_position_embeddings=512, bos_token_id=1, eos_token_id=2,
+        vocab_size=len(fast), num_key_value_heads=2, max_position_embeddings=4096, bos_token_id=1, eos_token_id=2,
         pad_token_id=2, initializer_range=0.3, tie_word_embeddings=True, **(sizes | settings),
     )  # fmt: skip
     model = LlamaForCausalLM(config)
