@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from finetune.data.read import Found, Reading, checked
 from finetune.data.rows import Row
+from finetune.data.split import Splitting, split
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,16 +29,9 @@ def _read(path: Path, rows: Rows) -> list[Found]:
     return list(checked(path, Reading(form=rows.format, columns=rows.columns, limit=rows.limit)))
 
 
-def _divided(found: Sequence[Found], split: Split) -> tuple[list[Row], list[Row]]:
-    """Return both sides; whether a row is kept back depends on itself alone, or on its group, and not on the others."""
-    train: list[Row] = []
-    kept: list[Row] = []
-    for each in found:
-        (kept if _place(each.raw, each.row.number, split) < split.validation else train).append(each.row)
-    return train, kept
-
-
-def _place(raw: Mapping[str, Any], number: int, split: Split) -> float:
-    key = raw.get(split.by) if split.by else number
-    digest = hashlib.sha256(f"{split.seed}:{key}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+def _divided(found: Sequence[Found], how: Split) -> tuple[list[Row], list[Row]]:
+    """Return both sides; rows that share a question, or a value of `by`, are on one."""
+    if not how.validation:
+        return [each.row for each in found], []
+    train, kept = split(found, Splitting(validation=how.validation, by=how.by, seed=how.seed))
+    return [each.row for each in train], [each.row for each in kept]
