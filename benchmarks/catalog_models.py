@@ -105,7 +105,10 @@ class Grown:
         """Return the model at a place where those that have changed come first; the rest is as in `_by_age`."""
         step = self.count // self.changed
         changed = -(-self.count // step)
-        return place * step if place < changed else self._by_age(place - changed)
+        if place < changed:
+            return place * step
+        older = self.count - 1 - place  # of those that have not changed, counted from the oldest
+        return older // (step - 1) * step + older % (step - 1) + 1
 
 
 def seeds(file: Path = REAL) -> list[Seed]:

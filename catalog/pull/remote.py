@@ -9,10 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 from catalog.hub import Answer, Asking, Hub
-from workspace.errors import Invalid, NotFound, Unavailable
+from workspace.errors import Invalid, Unavailable
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST_PAGES = 100  # of a tree
 _NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
 
 
@@ -87,7 +88,7 @@ def look(asking: Asking, hub: Hub, name: str, revision: str = "main") -> Remote:
         revision=sha,
         asked=revision,
         gated=bool(told.get("gated")),
-        files=tuple(_file(each, repo) for each in told.get("siblings") or ()),
+        files=tuple(_file(each, repo) for each in _siblings(asking, hub, repo, told)),
         license=_license(card or {}, tags),
         task=told.get("pipeline_tag"),
         library=told.get("library_name"),
@@ -104,12 +105,34 @@ def check_access(asking: Asking, remote: Remote) -> None:
 
 def answer(asking: Asking, url: str, *, of_mapping: bool = True) -> Any:
     """Return what a URL of the Hub tells, waiting as long as it takes."""
+    found = _whole(asking, url).value
+    if of_mapping and not isinstance(found, dict):
+        raise Unavailable(f"{url.partition('?')[0]} answers with no model", hint="check HF_ENDPOINT")
+    return found
+
+
+def _whole(asking: Asking, url: str) -> Answer:
     for event in asking.get(url):
         if isinstance(event, Answer):
-            if of_mapping and not isinstance(event.value, dict):
-                raise Unavailable(f"{url.partition('?')[0]} answers with no model", hint="check HF_ENDPOINT")
-            return event.value
-    raise NotFound(f"nothing at {url.partition('?')[0]}")
+            return event
+    raise AssertionError("the last event is always the answer")
+
+
+def _siblings(asking: Asking, hub: Hub, repo: str, told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the files with sizes and digests; mirrors that leave those out of an info have them in the tree."""
+    listed: list[Mapping[str, Any]] = [each for each in told.get("siblings") or () if isinstance(each, dict)]
+    if all("size" in each for each in listed):
+        return listed
+    url: str | None = f"{hub.endpoint}/api/models/{repo}/tree/{told['sha']}?recursive=true"
+    entries: list[Mapping[str, Any]] = []
+    for _ in range(_MOST_PAGES):
+        if url is None:
+            break
+        page = _whole(asking, url)
+        entries += [each for each in page.value if isinstance(each, dict)] if isinstance(page.value, list) else []
+        url = page.following
+    files = (each for each in entries if each.get("type") == "file")
+    return [{**each, "rfilename": each.get("path"), "blobId": each.get("oid")} for each in files]
 
 
 def _file(told: Mapping[str, Any], repo: str) -> RemoteFile:
