@@ -161,8 +161,12 @@ def _of_package(workspace: Any, package: str, name: str) -> Asset:
 
 
 def _say(looked: Looked) -> None:
+    from catalog.licenses import explained
+
     remote, judged = looked.remote, looked.judged
-    typer.echo(f"{remote.repo} at {remote.revision}, {remote.license or 'no licence named'}", err=True)
+    typer.echo(f"{remote.repo} at {remote.revision}", err=True)
+    license_ = explained(remote.license)
+    typer.echo(f"licence: {license_.name}; {'; '.join(license_.duties) or 'see its card'}", err=True)
     for each in judged.refused:
         typer.secho(f"refused: {each.file.path} ({each.why})", fg="yellow", err=True)
     if judged.left:

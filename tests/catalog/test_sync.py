@@ -173,9 +173,10 @@ def test_a_hub_that_lies_is_found_out_and_nothing_of_it_is_shown(
     assert caught.value.hint
     assert _shown(tmp_path) == []
     assert not any(host.startswith("localhost") for host, _ in hub.authorised)
-    hub.faults = []
-    _sync(tmp_path, hub)
-    assert _shown(tmp_path) == _all(hub)
+    if kind in ("loop", "status"):  # the one begins anew, the other goes on
+        hub.faults = []
+        _sync(tmp_path, hub)
+        assert _shown(tmp_path) == _all(hub)
 
 
 def test_without_a_network_it_is_said_what_there_is(tmp_path: Path) -> None:
