@@ -27,7 +27,14 @@ NUMBERS_ONLY = frozenset({
 })  # fmt: skip
 # Loaders of Studiolo's own, which read JSON, safetensors and LightGBM's text.
 OWN_LOADERS = frozenset(
-    {"finetune.tabular.network", "finetune.tabular.forecaster", "finetune.tabular.pictures", "finetune.automl.model"}
+    {
+        "finetune.text.packing",
+        "finetune.tabular.network",
+        "finetune.tabular.forecaster",
+        "finetune.tabular.pictures",
+        "finetune.automl.model",
+        "finetune.automl.forecast_model",
+    }
 )
 PROPERTY = "allow_pickle"  # of a deployment: the digest of the model that may be loaded though it can run code
 

@@ -25,6 +25,7 @@ from workspace.errors import Invalid, NotFound, StudioloError
 if TYPE_CHECKING:
     from evals.scorers.asking import ChatModel
     from evals.targets.target import Target
+    from serving.local import Gateway
 
 Event = runner.Started | runner.Scored | runner.Finished
 
@@ -33,7 +34,10 @@ INVOCATION = "eval.asked"  # the tag of a run that says how it was asked for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a person asks for. `target` is a model, an address or what a task file says of targets; `task` a file."""
+    """What a person asks for. `target` is a model, an address or what a task file says of targets; `task` a file.
+
+    `gateway` answers for the models of this workspace, where one is open already: opening one takes seconds.
+    """
 
     task: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -46,6 +50,7 @@ class Wanted:
     resume: str | None = None
     retry_errors: bool = False
     cache: bool = True
+    gateway: Gateway | None = None
 
 
 def evaluate(
@@ -111,7 +116,7 @@ def _target(workspace: Workspace, task: Task, wanted: Wanted, given: Any) -> Ite
         said = {key: value for key, value in said.items() if key in ("key", "api")} | _named(str(given))
     kind = next((kind for kind in ("endpoint", "flow", "function", "answers", "run", "model") if kind in said), None)
     if kind in (None, "model", "endpoint"):
-        with _endpoint(workspace, task, said, cache=wanted.cache) as endpoint:
+        with _endpoint(workspace, task, said, wanted) as endpoint:
             yield endpoint
     elif kind == "function":
         yield functions.Function(
@@ -141,11 +146,11 @@ def _named(given: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _endpoint(workspace: Workspace, task: Task, said: Mapping[str, Any], *, cache: bool) -> Iterator[Endpoint]:
+def _endpoint(workspace: Workspace, task: Task, said: Mapping[str, Any], wanted: Wanted) -> Iterator[Endpoint]:
     from flows.prices import FILE, Prices
 
     with ExitStack() as stack:
-        kept = Cache(workspace.home) if cache else None
+        kept = Cache(workspace.home) if wanted.cache else None
         if kept is not None:
             stack.callback(kept.close)
         model = str(said.get("model") or workspace.settings.model)
@@ -155,7 +160,7 @@ def _endpoint(workspace: Workspace, task: Task, said: Mapping[str, Any], *, cach
         else:
             from serving.local import local_gateway
 
-            gateway = stack.enter_context(local_gateway(workspace))
+            gateway = wanted.gateway or stack.enter_context(local_gateway(workspace))
             base_url, key = gateway.base_url, gateway.token
             revision = _revision(workspace, model)
         yield Endpoint(

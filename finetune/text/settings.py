@@ -23,6 +23,7 @@ class Settings:
     """How long, how fast and on what a model is trained; `learning_rate` None means the recipe's own."""
 
     epochs: float = 3.0
+    steps: int | None = None  # instead of epochs
     batch_size: int = 32
     accumulation: int = 1
     learning_rate: float | None = None
@@ -89,10 +90,12 @@ def arguments(
     from transformers import TrainingArguments
 
     steps = math.ceil(math.ceil(rows / settings.batch_size) / settings.accumulation) * settings.epochs
+    steps = settings.steps or steps
     on_gpu = torch.cuda.is_available()
     return (kind or TrainingArguments)(
         output_dir=str(work),
         num_train_epochs=settings.epochs,
+        max_steps=settings.steps or -1,
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=2 * settings.batch_size,
         gradient_accumulation_steps=settings.accumulation,

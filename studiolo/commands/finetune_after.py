@@ -75,7 +75,7 @@ def compare_command(
     safety: Tasks = None,
     margin: Annotated[float, typer.Option(help="The loss of general skill or safety that does not matter.")] = 0.1,
     limit: Annotated[int | None, typer.Option(help="The first rows of each task only.")] = None,
-    output: Annotated[list[Path] | None, typer.Option("-o", "--out", help="A file: .html, .md or .json.")] = None,
+    output: Annotated[list[Path] | None, typer.Option("--out", help="A file: .html, .md or .json; repeatable.")] = None,
 ) -> Answer:
     """Have a tuned model and its base do tasks, and write the report card; exit with 3 where it is not passed.
 

@@ -16,6 +16,9 @@ from typing import Any
 from evals import report_card, runner
 from evals.report_card import Area, Card, Measured
 from finetune.after.model_card import Result
+from serving.local import local_gateway
+from studiolo.evaluating import Wanted as Evaluated
+from studiolo.evaluating import run
 from studiolo.tuning.registration import base_of, story_of
 from workspace import Asset, Workspace, paper
 from workspace.errors import Invalid, NotFound, PartialFailure
@@ -67,11 +70,14 @@ def compare(workspace: Workspace, ref: str, wanted: Wanted) -> Iterator[Asked | 
         "task": wanted.task, "general": wanted.general or (GENERAL,), "safety": wanted.safety or (SAFETY,),
     }  # fmt: skip
     measured = []
-    for area in AREAS:
-        for file in given[area]:
+    with local_gateway(workspace) as gateway:
+        for area, file in [(each, file) for each in AREAS for file in given[each]]:
             runs = []
             for model in (base, tuned):
-                asked = _asked(workspace, area, file, model, wanted.limit)
+                evaluated = Evaluated(
+                    task=file, target=f"model:{model.name}:{model.version}", limit=wanted.limit, gateway=gateway
+                )
+                asked = _asked(workspace, area, model, evaluated)
                 runs.append(asked.run)
                 yield asked
             measured.append(Measured(area=area, base=runs[0], tuned=runs[1]))
@@ -126,24 +132,19 @@ def _base(workspace: Workspace, tuned: Asset, named: str | None) -> Asset:
     return base
 
 
-def _asked(workspace: Workspace, area: Area, file: str, model: Asset, limit: int | None) -> Asked:
-    from studiolo.evaluating import Wanted as Evaluated
-    from studiolo.evaluating import run
-
-    target = f"model:{model.name}:{model.version}"
+def _asked(workspace: Workspace, area: Area, model: Asset, evaluated: Evaluated) -> Asked:
+    task = Path(str(evaluated.task)).stem
     finished = None
-    for event in run(workspace, Evaluated(task=file, target=target, limit=limit)):
+    for event in run(workspace, evaluated):
         if isinstance(event, runner.Finished):
             finished = event
     if finished is None or finished.reason:
-        raise PartialFailure(f"{Path(file).stem} of {model.ref} did not end: {finished.reason if finished else ''}")
+        raise PartialFailure(f"{task} of {model.ref} did not end: {finished.reason if finished else ''}")
     if finished.errors == finished.samples:
         hint = f"studiolo eval show {finished.name}"
-        raise NotFound(
-            f"none of {finished.samples} samples of {Path(file).stem} was answered by {model.ref}", hint=hint
-        )
+        raise NotFound(f"none of {finished.samples} samples of {task} was answered by {model.ref}", hint=hint)
     score = finished.metrics[0].interval.estimate if finished.metrics else float("nan")
-    return Asked(area, Path(file).stem, model.ref, score, finished.name)
+    return Asked(area, task, model.ref, score, finished.name)
 
 
 def _result(part: Mapping[str, Any]) -> Result:

@@ -65,15 +65,20 @@ def _given(family: Family, job: TuneJob) -> Given:
 
 def _keep(family: Family, given: Given, following: Following) -> None:
     """Make the model an asset with its card; the checkpoints have done their work."""
+    from finetune.after.model_card import Result
     from studiolo.tuning.registration import Trained, register
 
     job = given.job
+    measured = [
+        Result(dataset="rows kept apart", metric=name, value=value) for name, value in following.measured.items()
+    ]
     asset = register(
         family.workspace, family.spec.run_id,
         Trained(
             name=job.output or family.job.name, folder=given.output, task=TASKS.get(job.method, "chat"),
             method=job.method, base=_asset(family, "base"), data=[each for _, each in _inputs(family)],
             settings=_params(job) | following.summary(), job=family.job.name, code=job.folder,
+            results=measured,
         ),
     )  # fmt: skip
     print(f"kept as {asset.ref}", flush=True)  # noqa: T201  the log of the job

@@ -30,6 +30,7 @@ class Following:
         self.step = 0
         self._last: dict[str, float] = {}
         self.plan: Mapping[str, Any] = {}
+        self.measured: Mapping[str, float] = {}
         self._known = self._told_before()
 
     def look(self) -> None:
@@ -55,6 +56,10 @@ class Following:
             self._say(event.words)
         elif event.kind == "sample" and event.detail:
             self._sample(event)
+        elif event.kind == "measured":
+            self._say(event.words)
+            self.measured = event.values or {}
+            return [run_log.Point(name, value, self.step, time.time()) for name, value in self.measured.items()]
         return self._points(event) if event.values else []
 
     def _points(self, event: Event) -> list[run_log.Point]:

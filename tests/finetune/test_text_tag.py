@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from finetune.text import tag
+from finetune.text.classify import Fitted
 from finetune.text.settings import Settings
 from finetune.text.tag import Span, Tagged
 from tests.finetune.tiny_models import tiny_encoder
@@ -23,12 +24,12 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> tag.Fitted:
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     folder = tmp_path_factory.mktemp("tagger")
     return tag.fit(ROWS, tiny_encoder(folder / "base"), into=folder / "ner", settings=QUICK, held_out=ROWS)
 
 
-def test_names_are_found_where_they_lie(fitted: tag.Fitted) -> None:
+def test_names_are_found_where_they_lie(fitted: Fitted) -> None:
     assert fitted.metrics["f1"] == 1.0
     (found,) = tag.Tagger(fitted.folder).entities(["the red car in Paris"])
     assert [(each.text, each.label, each.start, each.end) for each in found] == [

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
 
 from evals import report_card
+from evals.adapters.harness import Endpoint, record
+from evals.report_card import Measured
+from evals.samples import Sample, Score
 from studiolo.tuning import comparing
 from studiolo.tuning.comparing import Asked, Made, compare
 from studiolo.tuning.exporting import Wanted, export, serving_words
@@ -117,6 +121,7 @@ def test_an_export_that_answers_otherwise_is_neither_left_nor_kept(
     assert "wrong" not in [each.name for each in workspace.assets.list("model")]
 
 
+@pytest.mark.slow
 def test_the_card_is_made_of_both_models_answers_and_opens_the_way_to_champion(
     workspace: Workspace, tuned: Asset, base: Asset, tmp_path: Path
 ) -> None:
@@ -141,11 +146,42 @@ def test_the_card_is_made_of_both_models_answers_and_opens_the_way_to_champion(
     outputs = [tmp_path / f"card{ending}" for ending in (".html", ".md", ".json")]
     comparing.write(workspace, made, outputs)
     assert "model:polite:1" in outputs[0].read_text()
-    results = ModelCard(outputs[1].read_text()).data.eval_results
-    assert results is not None
+    results: Any = ModelCard(outputs[1].read_text()).data
+    results = results.eval_results
     assert [each.dataset_name for each in results] == ["mood", "general", "safety"]
     assert all(len(each.metric_args["confidence_interval"]) == 2 for each in results)
     assert json.loads(outputs[2].read_text())["card"] == made.kept.ref
+
+
+def test_a_card_that_is_kept_stands_in_the_models_own_card_and_makes_it_champion(
+    workspace: Workspace, tuned: Asset, base: Asset, tmp_path: Path
+) -> None:
+    def ran(model: Asset, right: int) -> str:
+        samples = [
+            Sample(
+                number=number, row=f"r{number}", inputs={"q": str(number)}, expected="a", answer="a", seconds=0.5,
+                scores={"exact": Score(value=float(number < right))}, model=model.ref,
+            )
+            for number in range(60)
+        ]  # fmt: skip
+        at = Endpoint(base_url="http://127.0.0.1:1/v1", model=model.name)
+        return record(workspace, samples, name=f"sums-{model.name}", harness="test", task="sums", endpoint=at).name
+
+    measured = [Measured(area="task", base=ran(base, 5), tuned=ran(tuned, 50))]
+    card = report_card.card(workspace, base, tuned, measured)
+    made = Made(card, report_card.keep(workspace, card))
+    outputs = [tmp_path / f"card{ending}" for ending in (".html", ".md", ".json")]
+    comparing.write(workspace, made, outputs)
+    assert "model:polite:1" in outputs[0].read_text()
+    results: Any = ModelCard(outputs[1].read_text()).data
+    results = results.eval_results
+    low, high = results[0].metric_args["confidence_interval"]
+    assert low < results[0].metric_value < high
+    assert results[0].metric_value == pytest.approx(50 / 60, abs=1e-6)
+    assert json.loads(outputs[2].read_text())["card"] == made.kept.ref
+    export(workspace, "polite", tmp_path / "out", Wanted(format="adapter"))
+    assert "| sums | exact | 0.083 | 0.833 |" in (tmp_path / "out" / "README.md").read_text()
+    assert report_card.promote(workspace, tuned, "champion").labels == ("champion",)
 
 
 def test_what_cannot_be_compared_says_so(workspace: Workspace, tuned: Asset, base: Asset) -> None:
