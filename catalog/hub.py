@@ -164,17 +164,24 @@ class Asking:
 
     def _note(self, response: httpx.Response) -> None:
         """Learn from the headers whether the next request has to wait."""
-        from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
-
-        limit = parse_ratelimit_headers(response.headers)
-        if limit is not None and (limit.remaining <= _SPARE or response.status_code == 429):
-            self._wait = limit.reset_in_seconds + 1.0
-        elif response.status_code == 429 and response.headers.get("Retry-After", "").isdecimal():
-            self._wait = float(response.headers["Retry-After"])
+        if (seconds := seconds_to_wait(response)) is not None:
+            self._wait = seconds
 
     def _pause(self, attempt: int) -> float:
         most = min(self._patience.longest, self._patience.first * 2**attempt)
         return float(most * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
+
+
+def seconds_to_wait(response: httpx.Response) -> float | None:
+    """Return how long the next request has to wait, as the Hub says: until its window ends where none are left."""
+    from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
+
+    limit = parse_ratelimit_headers(response.headers)
+    if limit is not None and (limit.remaining <= _SPARE or response.status_code == 429):
+        return float(limit.reset_in_seconds) + 1.0
+    if response.status_code == 429 and response.headers.get("Retry-After", "").isdecimal():
+        return float(response.headers["Retry-After"])
+    return None
 
 
 def origin(url: str) -> tuple[str, str, int]:

@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 
 import httpx
 
-from catalog.hub import Hub, Patience, origin, refused
+from catalog.hub import Hub, Patience, origin, refused, seconds_to_wait
 from catalog.pull.judging import check_content
 from catalog.pull.remote import Remote, RemoteFile
 from workspace import egress
@@ -114,9 +114,13 @@ class Fetching:
                 return
             place.unlink()
         yield from self._tried(remote, file, lambda: self._append(remote, file, part))
-        if not _matches(file, part):
+        try:
+            if not _matches(file, part):
+                raise _other(remote, file)
+            check_content(file.path, part)
+        except Denied:
             part.unlink(missing_ok=True)
-            raise _other(remote, file)
+            raise
         with writing(place):
             part.replace(place)
 
@@ -130,7 +134,8 @@ class Fetching:
                 if attempt + 1 == self._patience.tries:
                     what = f"{file.path} of {remote.repo} does not come: {str(error) or type(error).__name__}"
                     raise Unavailable(what[:300], hint="run it again: what is here is kept") from None
-                time.sleep(min(self._patience.longest, self._patience.first * 2**attempt))
+                pause = min(self._patience.longest, self._patience.first * 2**attempt)
+                time.sleep(max(pause, error.seconds) if isinstance(error, _Later) else pause)
 
     def _read(self, remote: Remote, file: RemoteFile, found: list[bytes]) -> Iterator[int]:
         content = bytearray()
@@ -201,6 +206,14 @@ class Fetching:
         return False
 
 
+class _Later(Unavailable):
+    """The Hub has said when it may be asked again."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class _Opened:
     """An answer that is being read."""
 
@@ -222,7 +235,7 @@ def matches(place: Path, *, sha256: str, oid: str) -> bool:
 
 def _check_status(response: httpx.Response, url: str) -> None:
     if response.status_code in (408, 425, 429, 500, 502, 503, 504):
-        raise Unavailable(f"it answers {response.status_code}")
+        raise _Later(f"it answers {response.status_code}", seconds_to_wait(response) or 0.0)
     if response.status_code not in (200, 206):
         raise refused(url, response)
     if "text/html" in response.headers.get("Content-Type", ""):

@@ -202,6 +202,7 @@ def test_a_pickle_under_another_name_is_found_out(
     with pytest.raises(Denied, match="not what its name says"):
         bring("lab/false")
     assert workspace.assets.list("model") == []
+    assert not [each for each in (tmp_path / "cache").glob("*/blobs/*") if each.read_bytes() == content]
 
 
 def test_of_several_gguf_files_one_must_be_chosen(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import duckdb
+import httpx
 import pytest
 
 from catalog.hub import Hub, Patience, Waiting
@@ -177,6 +181,36 @@ def test_a_hub_that_lies_is_found_out_and_nothing_of_it_is_shown(
         hub.faults = []
         _sync(tmp_path, hub)
         assert _shown(tmp_path) == _all(hub)
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    """A proxy that knows where the Hub is."""
+
+    hub = ""
+
+    def do_GET(self) -> None:
+        where = urlsplit(self.path)
+        asked = f"{self.hub}{where.path}?{where.query}"
+        answer = httpx.get(asked, headers={"Host": where.netloc}, trust_env=False)
+        self.send_response(answer.status_code)
+        for name in ("Content-Type", "Content-Length", "Link"):
+            if name in answer.headers:
+                self.send_header(name, answer.headers[name])
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_proxy_is_asked_where_one_is_set(hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxying = type("Proxying", (_Proxy,), {"hub": hub.address})
+    with ThreadingHTTPServer(("127.0.0.1", 0), proxying) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.server_port}")
+        list(sync(tmp_path, Hub(endpoint="http://hub.example"), EVERYTHING, QUICK))
+        server.shutdown()
+    assert _shown(tmp_path) == _all(hub)
 
 
 def test_without_a_network_it_is_said_what_there_is(tmp_path: Path) -> None:
