@@ -76,14 +76,16 @@ class ChatTemplate:
         Tools are told as OpenAI's clients tell them. Raises Invalid where the model has no template, or it refuses.
         """
         if not self._tokenizer.chat_template:
-            raise Invalid("this model has no chat template")
+            raise Invalid(
+                "this model has no chat template", hint="it goes on with texts: rows of `text`, or completions"
+            )
         own = self._knows_tools
         told = [_whole(message) for message in messages] if own else _by_convention(messages, tools)
         try:
             text: str = self._tokenizer.apply_chat_template(
                 told, tools=[*tools] if own and tools else None, add_generation_prompt=prompted, tokenize=False
             )
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError) as error:
             raise Invalid(f"the model's chat template refuses this: {error}") from error
         return text
 

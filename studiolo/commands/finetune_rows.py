@@ -150,7 +150,7 @@ def _closed(
     words = "\n".join([*told, f"kept as {asset.ref}"])
     if not tune:
         return Answer(value=value, words=words, next=f"studiolo finetune data {asset.ref}")
-    job = closing.tune(workspace, closing.training_on(asset, tune, sets(changed), reason=reason or None))
+    job = closing.tune(workspace, asset, closing.training_on(asset, tune, sets(changed), reason=reason or None))
     value["job"] = job_shapes.job(workspace, job)
     words += f"\ntraining {job.name}"
     if not endpoint:

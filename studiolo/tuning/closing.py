@@ -34,10 +34,16 @@ def training_on(
     return files.made({"base": spec, "data": rows}, (*more, *overrides))
 
 
-def tune(workspace: Workspace, job: Job) -> JobRecord:
-    """Begin a training; it is refused where its rows stand in evaluation sets and it gives no reason."""
+def tune(workspace: Workspace, data: Asset, job: Job) -> JobRecord:
+    """Begin a training; raises Denied where its rows stand in evaluation sets and it gives no reason.
+
+    The job asks that again before its first step: here it is asked so that the person who is here learns of it.
+    """
+    from evals.contamination import require_clean
     from studiolo.job_making import make
 
+    if not getattr(job, "override_contamination", None):
+        require_clean(workspace, data)
     return make(workspace, job)
 
 

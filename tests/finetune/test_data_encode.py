@@ -227,6 +227,12 @@ def test_answers_to_choose_between_share_their_prompt_and_are_whole() -> None:
     assert batch.notes.said() == ["2 rows (1, 2) were longer than the limit and cut"]
 
 
+@pytest.mark.parametrize("template", ["{% for m in", "{{ messages + 1 }}", "{{ messages.gone.gone }}"])
+def test_a_template_that_is_wrong_is_told_with_the_row(template: str) -> None:
+    with pytest.raises(Invalid, match=r"row 1: the model's chat template refuses this"):
+        encoded(chat(*TALK), template=template)
+
+
 def test_a_model_without_a_template_is_refused_with_the_row() -> None:
     with pytest.raises(Invalid, match=r"row 1: this model has no chat template"):
         encode([chat(*TALK)], byte_tokenizer(), Encoding())

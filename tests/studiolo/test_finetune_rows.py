@@ -16,8 +16,9 @@ from finetune.data import read
 from serving import endpoints
 from serving.kept_traffic import Keeper
 from serving.local import local_gateway
+from studiolo import request_traces
 from tests.studiolo.command_line import typed
-from workspace import Workspace
+from workspace import Workspace, tracking
 from workspace.errors import Denied
 
 Chat = Callable[..., None]
@@ -95,6 +96,33 @@ def test_a_persons_word_goes_before_the_models(home: Workspace, bot: Chat, tmp_p
     assert "1 left out: rated below 4" in said
     assert "1 left out: nobody has labelled them" in said
     assert found == made(home, "bot", "--labels", str(labels), "--min-rating", "4")[0]
+
+
+def test_what_people_assessed_in_mlflow_counts(home: Workspace, bot: Chat) -> None:
+    from mlflow.entities import AssessmentSource, Expectation, Feedback
+
+    traces = {"good": "a" * 32, "wrong": "b" * 32, "judged": "c" * 32}
+    for id_, trace in traces.items():
+        bot(id_, f"{id_}?", "It is so.")
+        row = {
+            "request_id": id_,
+            "path": "/v1/chat/completions",
+            "status": 200,
+            "traceparent": f"00-{trace}-{'d' * 16}-01",
+        }
+        home.spool.append_many("request", [(id_, row)])
+    request_traces.carry(home)
+    store = tracking.store_of(home)
+    person, machine = (AssessmentSource(source_type=kind, source_id="x") for kind in ("HUMAN", "LLM_JUDGE"))
+    store.create_assessment(Feedback(name="ok", value=True, source=person, trace_id=f"tr-{traces['good']}"))
+    store.create_assessment(
+        Expectation(name="right", value="It is not so.", source=person, trace_id=f"tr-{traces['wrong']}")
+    )
+    store.create_assessment(Feedback(name="ok", value=True, source=machine, trace_id=f"tr-{traces['judged']}"))
+    found, _ = made(home, "bot", "--labels", "mlflow", "--labelled")
+    assert {row["request_id"]: row["messages"][-1]["content"] for row in found} == {
+        "good": "It is so.", "wrong": "It is not so.",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("form", "kind"), [("preference", "Preference"), ("kto", "Verdict")])
