@@ -22,10 +22,12 @@ from evals.reports.markdown import markdown
 from evals.reports.page import page
 from evals.reports.report import Fact, Report
 from evals.reports.sides import Side, data_changed, of_baseline, of_run
+from evals.samples import uncollected
 from workspace import Asset, Run, Workspace
 from workspace.errors import Invalid
 from workspace.paths import write_atomically
 
+MOST_INDENTED = 10_000  # rows; who reads more of them is a program
 FILES = {
     ".html": "report.html",
     ".md": "report.md",
@@ -44,6 +46,7 @@ class Published:
     files: tuple[Path, ...]
 
 
+@uncollected()
 def publish(
     workspace: Workspace,
     before: str,
@@ -62,6 +65,7 @@ def publish(
     return _publish(workspace, old, new, terms=terms, name=name, outputs=outputs)
 
 
+@uncollected()
 def gate(
     workspace: Workspace,
     baseline: Baseline,
@@ -151,7 +155,7 @@ def render(report: Report) -> Mapping[str, str]:
         "report.md": markdown(report),
         "junit.xml": junit(report),
         "annotations.txt": github(report),
-        "report.json": _json(summary(report)),
+        "report.json": _json(summary(report), indent=len(report.comparison.pairs) <= MOST_INDENTED),
     }
 
 
@@ -215,11 +219,12 @@ def _pair(pair: Pair) -> dict[str, Any]:
     return told | ({"before": pair.before, "after": pair.after} if pair.change else {})
 
 
-def _json(told: Mapping[str, Any]) -> str:
+def _json(told: Mapping[str, Any], *, indent: bool) -> str:
+    option = orjson.OPT_APPEND_NEWLINE | (orjson.OPT_INDENT_2 if indent else 0)
     try:
-        return orjson.dumps(told, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+        return orjson.dumps(told, default=str, option=option).decode()
     except TypeError:  # halves of surrogate pairs, which an answer may hold
-        return json.dumps(told, default=_plain, indent=1) + "\n"
+        return json.dumps(told, default=_plain, indent=1 if indent else None) + "\n"
 
 
 def _plain(value: Any) -> Any:
