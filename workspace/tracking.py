@@ -21,6 +21,7 @@ from workspace.light_database import number
 from workspace.paths import locked
 from workspace.run_names import reserved_experiment
 from workspace.tables import assets, edges, metrics, runs
+from workspace.tracking_models import MODEL, register
 
 if TYPE_CHECKING:
     from mlflow.store.tracking.abstract_store import AbstractStore
@@ -124,6 +125,8 @@ def _carry_run(workspace: Workspace, store: AbstractStore, run_id: str) -> str |
             _log_words(store, theirs, story)
             _log_metrics(workspace, store, theirs, run_id, after=int(known.get(_CARRIED, 0)))
             _log_datasets(store, theirs, story)
+            if (left := story.row.tags.get(MODEL)) and theirs == run_id:  # a remote registry cannot read our disk
+                register(workspace, tracking_uri(workspace), theirs, left)
             if theirs != run_id:
                 _finish_remote(workspace, store, theirs, story, known)
     except MlflowException as error:

@@ -41,7 +41,9 @@ def test_a_classifier_is_trained_as_a_job_and_answers_as_any_model_of_mlflow(
     card = (workspace.assets.path(model) / "README.md").read_text()
     assert "| rows kept apart | accuracy |" in card
     assert "pipeline_tag: text-classification" in card
-    assert {"model:tiny:1", "data:train:1"} <= {edge.source for edge in workspace.lineage.upstream(model)}
+    sources = {edge.source for edge in workspace.lineage.upstream(model)}
+    assert "model:tiny:1" in sources
+    assert any(source.startswith("data:") for source in sources)
     way = Deployment(endpoint="support", name="blue", engine="mlflow", model=model.ref)
     with engine(workspace, way) as client:
         body = {"input_data": {"columns": ["text"], "data": [["a good film"], ["the soup"]]}}

@@ -224,3 +224,21 @@ def test_a_remote_server_gets_each_run_once_and_its_artifacts(workspace: Workspa
     assert (seen.info.status, seen.data.tags[tracking.RUN_ID]) == ("FINISHED", run.run_id)
     assert len(client.get_metric_history(seen.info.run_id, "loss")) == 2
     assert [file.path for file in client.list_artifacts(seen.info.run_id, "notes")] == ["notes/a.txt"]
+
+
+def test_a_model_that_a_training_has_left_is_one_version_in_mlflows_registry(ready: Workspace) -> None:
+    rows = ready.assets.put("data", "rows", b"{}", properties={"filename": "rows.jsonl"})
+    with ready.run("finetune", inputs=[rows]) as run:
+        told = {"filename": "w", "base": "model:base:1", "method": "sft"}
+        model = ready.assets.put("model", "polite", b"weights", properties=told)
+        run.output(model)
+        run.set_tags({"studiolo.model": model.ref})
+    tracking.carry(ready)
+    _carry_again(ready)
+    (version,) = _client(ready).search_model_versions("name = 'polite'")
+    assert version.run_id == run.run_id
+    assert version.tags["studiolo.asset"] == model.ref
+    assert version.tags["studiolo.base"] == "model:base:1"
+    assert Path(version.source.removeprefix("file://")).read_bytes() == b"weights"
+    (used,) = _client(ready).get_run(run.run_id).inputs.dataset_inputs
+    assert used.dataset.name == rows.ref
