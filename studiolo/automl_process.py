@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +13,13 @@ from typing import TYPE_CHECKING, Any
 from jobs import run_log
 from jobs.folders import job_folder
 from jobs.parents import Family, lead
-from workspace.errors import NotFound
-from workspace.runs import FINISHED
+from studiolo.automl_records import OUTPUTS, keep_told, record, say
 
 if TYPE_CHECKING:
     from finetune.automl.search import Began, Found
-    from finetune.automl.trial import Outcome
     from finetune.automl.wanted import Wanted
     from jobs.files.automl import AutoMLJob
 
-OUTPUTS = Path("outputs")  # of the folder that the process runs in: kept as the run's artifacts
 # Threads that wait by spinning would take a shared machine's cores from each other.
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -69,41 +65,6 @@ def _searched(family: Family, wanted: Wanted, tables: Mapping[str, Any], folder:
     raise AssertionError("a search ends with what it has found")
 
 
-def record(family: Family, outcome: Outcome, metric: str, best: float | None) -> float | None:
-    """Keep a trial as a run under the job's, and the best score so far as the job's metric; return that."""
-    from finetune.automl import metrics
-
-    name = f"{family.job.name}_{outcome.number}"
-    params = {"algorithm": outcome.called, **outcome.params}
-    tags = {"mlflow.parentRunId": family.spec.run_id, "studiolo.job": family.job.name}
-    if not _is_recorded(family, name):
-        with family.workspace.run("trial", name=name, params=params, tags=tags) as run:
-            if outcome.metrics:
-                run.log_metrics(outcome.metrics)
-            elif outcome.score is not None:
-                run.log_metrics({metric: outcome.score})
-            run.log_metrics({"fit_seconds": outcome.seconds})
-            if outcome.error:
-                run.fail(outcome.error)
-    said = "no score" if outcome.score is None else f"{metric} {outcome.score:.6g}"
-    why = f" ({outcome.error})" if outcome.error else ""
-    say(f"trial {outcome.number} {outcome.called} {outcome.status}: {said} in {outcome.seconds:.1f} s{why}")
-    if outcome.status == "Completed" and outcome.score is not None:
-        better = best is None or (outcome.score > best if metrics.is_maximized(metric) else outcome.score < best)
-        best = outcome.score if better else best
-        point = run_log.Point(metric, float(best or 0.0), outcome.number, time.time())
-        run_log.log(family.workspace.light, family.spec.run_id, points=[point])
-    return best
-
-
-def _is_recorded(family: Family, name: str) -> bool:
-    """Whether a trial's run is there; one that was killed in the middle of being written is taken as it is."""
-    try:
-        return family.workspace.runs.get(name).status == FINISHED
-    except NotFound:
-        return False
-
-
 def _keep(family: Family, job: AutoMLJob, found: Found, test: Any) -> None:
     """Leave the model as MLflow has models, with its card, and everything that is told of the search."""
     from functools import partial
@@ -118,20 +79,6 @@ def _keep(family: Family, job: AutoMLJob, found: Found, test: Any) -> None:
         if output.type == "mlflow_model":
             workers.apart(partial(_model, found, told, family.output(name)), threads=threads)
     say(f"the best is {found.kind} with {told['metric']} {found.score:.6g}; it ended because {found.why}")
-
-
-def keep_told(family: Family, told: Mapping[str, Any]) -> None:
-    """Leave what is told as JSON and as a page, its numbers as metrics of the run."""
-    from finetune.automl.page import page
-
-    (OUTPUTS / "automl.json").write_text(json.dumps(told, indent=1))
-    (OUTPUTS / "automl.html").write_text(page(told, name=family.job.name))
-    now = time.time()
-    values = {f"best/{name}": value for name, value in told["best"]["metrics"].items()}
-    values |= {f"test/{name}": value for name, value in told.get("test", {}).items()}
-    points = [run_log.Point(name, float(value), 0, now) for name, value in values.items()]
-    tags = {"best_algorithm": str(told["best"]["kind"]), "best_score": f"{told['best']['score']:.6g}"}
-    run_log.log(family.workspace.light, family.spec.run_id, points=points, tags=tags)
 
 
 def _told(found: Found, test: Any) -> dict[str, Any]:
@@ -178,11 +125,6 @@ def _say_columns(event: Began) -> None:
 def _log_params(family: Family, wanted: Wanted) -> None:
     params = {"task": wanted.task, "target": wanted.target, "primary_metric": wanted.metric}
     run_log.log(family.workspace.light, family.spec.run_id, params=params)
-
-
-def say(words: str) -> None:
-    """Write a line into the job's log."""
-    print(words, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

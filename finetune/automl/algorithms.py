@@ -28,6 +28,7 @@ class Algorithm:
     boosts: str = ""  # "lightgbm" or "xgboost": trained round by round
     most_rows: int = 0
     most_classes: int = 0
+    dense: bool = False  # whether it takes no sparse matrix
 
 
 def _forest(extra: bool) -> Callable[[Params, int, int], Any]:
@@ -50,6 +51,12 @@ def _plain(classifier: Any, regressor: Any, **fixed: Any) -> Callable[[Params, i
         return kind(**{**{name: value for name, value in fixed.items() if name in known}, **params})
 
     return make
+
+
+def _sgd(params: Params, classes: int, _threads: int) -> Any:
+    if not classes:
+        return linear_model.SGDRegressor(**params, random_state=0, average=True)
+    return linear_model.SGDClassifier(**params, loss="log_loss", random_state=0, average=True)
 
 
 def _linear_svm(params: Params, classes: int, _threads: int) -> Any:
@@ -266,14 +273,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             views=_LINEAR_VIEWS,
             space=_sgd_space,
             first=({"alpha": 1e-4, "penalty": "l2"},),
-            make=_plain(
-                linear_model.SGDClassifier,
-                linear_model.SGDRegressor,
-                loss="log_loss",
-                early_stopping=False,
-                random_state=0,
-                average=True,
-            ),
+            make=_sgd,
         ),
         Algorithm(
             name="linear_svm",
@@ -321,6 +321,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         ),
         Algorithm(
             name="lasso_lars",
+            dense=True,
             views=(NUMBERS,),
             space=lambda trial: {"alpha": trial.suggest_float("alpha", 1e-5, 1.0, log=True)},
             first=(_LEAST_ANGLE,),
@@ -342,3 +343,8 @@ REGRESSORS = {
     "gradient_boosting": "gradient_boosting", "lasso_lars": "lasso_lars", "sgd": "sgd", "knn": "knn",
     "decision_tree": "decision_tree",
 }  # fmt: skip
+
+
+def shown(name: str, matrix: Any) -> Any:
+    """Return a matrix as an algorithm takes it."""
+    return matrix.toarray() if ALGORITHMS[name].dense and hasattr(matrix, "toarray") else matrix

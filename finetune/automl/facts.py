@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,20 +24,10 @@ _LOOKED_AT, _COLUMNS = 600, 40  # rows and columns whose importance is measured
 
 
 def facts(found: Found) -> dict[str, Any]:
-    """Return everything that is told, as JSON has it."""
+    """Return everything that is told of a search over a table, as JSON has it."""
     rows = found.rows
     held = np.unique(np.concatenate(rows.held))
-    best = all_metrics(rows, found.predicted)
-    told: dict[str, Any] = {
-        "task": rows.wanted.task, "target": rows.wanted.target, "metric": rows.wanted.metric,
-        "more_is_better": metrics.is_maximized(rows.wanted.metric), "rows": len(rows.target),
-        "validation": validated(found), "notes": list(rows.notes), "why_it_ended": found.why,
-        "best": {"kind": found.kind, "score": found.score, "metrics": best, "members": [
-            {"trial": each.number, "algorithm": each.called, "weight": each.weight, "score": each.score}
-            for each in found.members
-        ]},
-        "leaderboard": leaderboard(found), "curve": curve(found),
-    }  # fmt: skip
+    told = summary(found, all_metrics(rows, found.predicted), rows=len(rows.target))
     if rows.several:
         return told
     if rows.classes:
@@ -46,6 +37,21 @@ def facts(found: Found) -> dict[str, Any]:
     if rows.wanted.explains:
         told["importance"] = importance(found)
     return told
+
+
+def summary(found: Found, best: Mapping[str, float], *, rows: int) -> dict[str, Any]:
+    """Return what is told of any search."""
+    wanted = found.rows.wanted
+    return {
+        "task": wanted.task, "target": wanted.target, "metric": wanted.metric,
+        "more_is_better": metrics.is_maximized(wanted.metric), "rows": rows,
+        "validation": validated(found), "notes": list(found.rows.notes), "why_it_ended": found.why,
+        "best": {"kind": found.kind, "score": found.score, "metrics": dict(best), "members": [
+            {"trial": each.number, "algorithm": each.called, "weight": each.weight, "score": each.score}
+            for each in found.members
+        ]},
+        "leaderboard": leaderboard(found), "curve": curve(found),
+    }  # fmt: skip
 
 
 def leaderboard(found: Found) -> list[dict[str, Any]]:

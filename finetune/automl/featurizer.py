@@ -6,6 +6,7 @@ cross-validation anew, of scikit-learn's own transformers alone, so that it is k
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,7 @@ VIEWS = {
     COUNTS: "for naive Bayes: nothing below zero; numbers in ten bins",
     VECTORS: "for linear models: texts as vectors of the embedded MiniLM, beside scaled numbers",
 }
-TRUSTED = ["numpy.dtype"]
+TRUSTED = ["numpy.dtype", "sklearn.model_selection._split.KFold"]
 PARTS = ("year", "month", "day", "weekday", "hour", "yearday", "moment")
 _VECTOR = 384
 _TOPICS = 40
@@ -152,7 +153,9 @@ class View:
         """Learn from rows and return what they become; what needs the target never sees a row's own."""
         steps = transformers_of(self.kind, self.plan, len(prepared), topics=_topics(prepared, self.plan))
         self.transformer = ColumnTransformer(steps, sparse_threshold=0.5, verbose_feature_names_out=False)
-        found = _plain(self.transformer.fit_transform(prepared, target))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of bins of the few values that some columns have
+            found = _plain(self.transformer.fit_transform(prepared, target))
         places = self.transformer.output_indices_.get("words")
         self.codes = list(range(places.start, places.stop)) if places and self.kind in (CODES, LEVELS) else []
         return found
@@ -295,7 +298,7 @@ def _as_numbers(values: Any) -> Any:
 def _parts(name: str, moments: Any) -> dict[str, Any]:
     of = moments.dt
     days = (moments - pd.Timestamp("1970-01-01")).dt.total_seconds() / _DAY
-    values = (of.year, of.month, of.day, of.dayofweek, of.hour, of.dayofyear, days)
+    values = (of.year, of.month, of.day, of.day_of_week, of.hour, of.day_of_year, days)
     return {f"{name}.{part}": value.astype("float64") for part, value in zip(PARTS, values, strict=True)}
 
 

@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 from sklearn import metrics as measured
 
 Numbers = Any  # arrays of numpy
@@ -16,6 +16,7 @@ LESS_IS_BETTER = (
     "mean_absolute_error", "median_absolute_error", "mean_absolute_percentage_error",
 )  # fmt: skip
 _EPSILON = 1e-15
+MANY = 50  # classes, from which they are measured all at once
 
 
 def is_maximized(metric: str) -> bool:
@@ -122,6 +123,8 @@ def _average_precision(truth: Numbers, chances: Numbers, weights: Numbers | None
 
 
 def _over_classes(score: Any, truth: Numbers, chances: Numbers, weights: Numbers | None, *, otherwise: float) -> float:
+    if weights is None and chances.shape[1] > MANY:
+        return _over_many(truth, chances, ranked=score is measured.roc_auc_score)
     total, found = 0.0, 0.0
     for place in range(chances.shape[1]):
         is_it = truth == place
@@ -131,6 +134,22 @@ def _over_classes(score: Any, truth: Numbers, chances: Numbers, weights: Numbers
         found += share * float(score(is_it, chances[:, place], sample_weight=weights))
         total += share
     return found / total if total else otherwise
+
+
+def _over_many(truth: Numbers, chances: Numbers, *, ranked: bool) -> float:
+    """Return the same of many classes at once: area under the curve by ranks, or average precision."""
+    is_it = truth[:, None] == np.arange(chances.shape[1])
+    count = is_it.sum(axis=0)
+    there = (count > 0) & (count < len(truth))
+    is_it, shown, count = is_it[:, there], chances[:, there], count[there]
+    if ranked:
+        sums = (rankdata(shown, axis=0) * is_it).sum(axis=0)
+        scores = (sums - count * (count + 1) / 2) / (count * (len(truth) - count))
+    else:
+        hits = np.take_along_axis(is_it, np.argsort(-shown, axis=0, kind="stable"), axis=0)
+        precise = hits.cumsum(axis=0) / np.arange(1, len(truth) + 1)[:, None]
+        scores = (precise * hits).sum(axis=0) / count
+    return float(np.average(scores, weights=count))
 
 
 def _log_loss(truth: Numbers, chances: Numbers, weights: Numbers | None) -> float:

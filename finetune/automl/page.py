@@ -20,7 +20,7 @@ th, td { text-align: left; padding: 4px 12px 4px 0; vertical-align: top; } th { 
 tr + tr { border-top: 1px solid var(--line); } td.number, th.number { text-align: right; }
 tr.best td { font-weight: 600; }
 .note { border-left: 3px solid var(--warm); background: var(--panel); padding: 6px 10px; margin: 6px 0; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 20px 28px; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); gap: 20px 28px; }
 .charts section { min-width: 0; } svg { width: 100%; height: auto; } .wide { overflow-x: auto; }
 text { font: 11px system-ui, sans-serif; fill: var(--dim); } .axis { stroke: var(--line); }
 .curve { fill: none; stroke: rgb(var(--main)); stroke-width: 2; } .even { stroke: var(--dim); stroke-dasharray: 4 4; }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -29,8 +29,9 @@ class Proposer:
     """What proposes trials over some rows."""
 
     def __init__(self, rows: Rows) -> None:
-        self._rows = rows
         self._wanted = rows.wanted
+        self._balanced = bool(rows.classes) and not rows.several and rows.imbalance <= IMBALANCED
+        self._embeds = embeds(rows)
         self.known = chosen(rows)  # as the file calls them, and what they are
         self.first = list(self._portfolio())
 
@@ -39,13 +40,15 @@ class Proposer:
         if number < len(self.first):
             called, params = self.first[number]
             return Proposal(number=number, algorithm=self.known[called].name, params=params, called=called)
-        good = self._best_of_each(ended)
+        good = best_of_each(self._wanted, ended)
         if not good:
             return None
         luck = random.Random(f"{self._wanted.seed} {number}")  # noqa: S311  no secret
         called = luck.choices(good[: len(SHARES)], SHARES[: len(good)])[0]
         algorithm = self.known[called]
-        params = self._searched(algorithm, [each for each in ended if each.algorithm == algorithm.name], number)
+        before = [each for each in ended if each.algorithm == algorithm.name]
+        found = searched(self._wanted, self._space(algorithm), before, number)
+        params = self._settled(algorithm, found)
         return Proposal(number=number, algorithm=algorithm.name, params=params, called=called)
 
     def _portfolio(self) -> Any:
@@ -57,54 +60,57 @@ class Proposer:
                 if depth >= len(algorithm.first):
                     continue
                 params = self._settled(algorithm, dict(algorithm.first[depth]))
-                for each in (params, {**params, "balanced": True}) if self._balances(depth) else (params,):
+                for each in (params, {**params, "balanced": True}) if self._balanced and not depth else (params,):
                     if (key := f"{called} {sorted(each.items())}") not in seen:
                         seen.add(key)
                         yield called, each
 
-    def _balances(self, depth: int) -> bool:
-        return bool(self._rows.classes) and self._rows.imbalance <= IMBALANCED and depth == 0
-
     def _settled(self, algorithm: Algorithm, params: dict[str, Any]) -> dict[str, Any]:
         """Return parameters with a view that these rows have."""
         view = params.get("view", algorithm.views[0])
-        if view == VECTORS and not embeds(self._rows):
+        if view == VECTORS and not self._embeds:
             view = NUMBERS
         return {**params, "view": view}
 
-    def _best_of_each(self, ended: Sequence[Outcome]) -> list[str]:
-        """Return the algorithms by their best score, the best first."""
-        more = metrics.is_maximized(self._wanted.metric)
-        found: dict[str, float] = {}
-        for each in ended:
-            if each.status == COMPLETED and each.score is not None:
-                score = each.score if more else -each.score
-                found[each.called] = max(score, found.get(each.called, score))
-        return sorted(found, key=lambda called: -found[called])
+    def _space(self, algorithm: Algorithm) -> Callable[[Any], dict[str, Any]]:
+        def space(trial: Any) -> dict[str, Any]:
+            params = algorithm.space(trial)
+            if self._balanced:
+                params["balanced"] = trial.suggest_categorical("balanced", (False, True))
+            return params
 
-    def _searched(self, algorithm: Algorithm, before: Sequence[Outcome], number: int) -> dict[str, Any]:
-        """Return what a tree of Parzen estimators makes of the trials so far."""
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.TPESampler(seed=self._wanted.seed + number, n_startup_trials=4, multivariate=True)
-        more = metrics.is_maximized(self._wanted.metric)
-        study = optuna.create_study(direction="maximize" if more else "minimize", sampler=sampler)
-        dummy = study.ask()
-        self._space(algorithm, dummy)
-        spaces = dict(dummy.distributions)
-        study.tell(dummy, state=optuna.trial.TrialState.FAIL)
-        for each in before:
-            if each.score is not None:
-                study.add_trial(_told(each, spaces))
-        trial = study.ask()
-        return self._settled(algorithm, self._space(algorithm, trial))
+        return space
 
-    def _space(self, algorithm: Algorithm, trial: Any) -> dict[str, Any]:
-        params = algorithm.space(trial)
-        if self._balances(0):
-            params["balanced"] = trial.suggest_categorical("balanced", (False, True))
-        return params
+
+def best_of_each(wanted: Wanted, ended: Sequence[Outcome]) -> list[str]:
+    """Return the algorithms by their best score, the best first."""
+    more = metrics.is_maximized(wanted.metric)
+    found: dict[str, float] = {}
+    for each in ended:
+        if each.status == COMPLETED and each.score is not None:
+            score = each.score if more else -each.score
+            found[each.called] = max(score, found.get(each.called, score))
+    return sorted(found, key=lambda called: -found[called])
+
+
+def searched(
+    wanted: Wanted, space: Callable[[Any], dict[str, Any]], before: Sequence[Outcome], number: int
+) -> dict[str, Any]:
+    """Return what a tree of Parzen estimators makes of the trials so far."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(seed=wanted.seed + number, n_startup_trials=4, multivariate=True)
+    more = metrics.is_maximized(wanted.metric)
+    study = optuna.create_study(direction="maximize" if more else "minimize", sampler=sampler)
+    dummy = study.ask()
+    space(dummy)
+    spaces = dict(dummy.distributions)
+    study.tell(dummy, state=optuna.trial.TrialState.FAIL)
+    for each in before:
+        if each.score is not None:
+            study.add_trial(_told(each, spaces))
+    return space(study.ask())
 
 
 def chosen(rows: Rows) -> dict[str, Algorithm]:
@@ -160,8 +166,3 @@ def _inner(space: Any, value: Any) -> Any:
         return space.to_internal_repr(value)
     except ValueError:
         return -1
-
-
-def names_of(wanted: Wanted) -> Sequence[str]:
-    """Return the algorithms that the task knows."""
-    return tuple(algorithms.CLASSIFIERS if wanted.classifies else algorithms.REGRESSORS)

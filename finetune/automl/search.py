@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ PRUNED_FROM = 8  # trials, after which one that begins badly is cut
 class Began:
     """The rows were looked at; `before` trials are known from an earlier attempt."""
 
-    rows: Rows
+    rows: Any
     before: tuple[Outcome, ...]
 
 
@@ -68,7 +68,7 @@ class Beat:
 class Found:
     """The search is over: what is best, its members, and the folder that it lies in."""
 
-    rows: Rows
+    rows: Any
     outcomes: tuple[Outcome, ...]
     kind: str  # a trial's algorithm, VotingEnsemble or StackEnsemble
     score: float
@@ -89,21 +89,28 @@ def search(table: Any, wanted: Wanted, *, folder: Path, validation: Any = None) 
     rows.prepared = workers.apart(partial(prepared, rows), threads=wanted.threads)
     rows.notes += suspicious(rows)
     folder.mkdir(parents=True, exist_ok=True)
-    going = _Search(rows, folder)
+    going = Going(rows, folder, proposer=Proposer(rows), start=partial(_start, rows, folder), finish=assemble)
     yield Began(rows=rows, before=tuple(going.outcomes))
     yield from (Said(words=note) for note in rows.notes)
     yield from going.trials()
     yield going.close()
 
 
-class _Search:
-    """A search while it goes on."""
+class Going:
+    """A search while it goes on: of a table's rows, or of anything that is held against a truth in parts.
 
-    def __init__(self, rows: Rows, folder: Path) -> None:
+    `start` makes what a process tries with, `finish` fits the last model: as `assemble` does.
+    """
+
+    def __init__(
+        self, rows: Any, folder: Path, *, proposer: Any, start: Callable[[], workers.Work], finish: Callable[..., Any]
+    ) -> None:
         self._rows = rows
         self._wanted = rows.wanted
         self._folder = folder
-        self._proposer = Proposer(rows)
+        self._proposer = proposer
+        self._start = start
+        self._finish = finish
         self.outcomes = _kept(folder)
         spent = max((each.at for each in self.outcomes), default=0.0)
         self._began = time.monotonic() - spent
@@ -147,7 +154,9 @@ class _Search:
             made = self._folder / "model.new"
             shutil.rmtree(made, ignore_errors=True)
             made.mkdir()
-            work = partial(assemble, self._rows, found["members"], made, meta=found.get("meta"), score=found["score"])
+            work = partial(
+                self._finish, self._rows, found["members"], made, meta=found.get("meta"), score=found["score"]
+            )
             workers.apart(work, threads=self._wanted.threads)
             made.rename(target)
         return Found(
@@ -177,17 +186,6 @@ class _Search:
         ensembles = {each["kind"]: each["score"] for each in choices[1:]}
         return max(choices, key=lambda each: self._sign * each["score"]), ensembles
 
-    def _start(self) -> workers.Work:
-        views = Views(self._rows)
-
-        def work(asked: Any) -> Outcome:
-            proposal, until, floor = asked
-            return run(
-                self._rows, views, proposal, folder=self._folder / str(proposal.number), until=until, floor=floor
-            )
-
-        return work
-
     def _noted(self, answer: workers.Answer) -> Tried:
         proposal: Proposal = answer.asked[0]
         at = time.monotonic() - self._began
@@ -208,8 +206,8 @@ class _Search:
         best = sorted(good, key=lambda each: -self._sign * (each.score or 0.0))[: ensemble.MOST_MEMBERS // 2]
         parts = max(1, len(self._rows.parts))
         refit = sum(each.seconds / parts * 1.3 for each in best) + 1.0
-        back = min(self._wanted.seconds * KEPT_BACK, refit)
-        return self._began + self._wanted.seconds - back
+        back: float = min(self._wanted.seconds * KEPT_BACK, refit)
+        return float(self._began + self._wanted.seconds - back)
 
     def _floor(self) -> float | None:
         """Return what a trial must reach in its first part to go on: the worst of the best so far."""
@@ -243,6 +241,16 @@ class _Search:
         """Return the seconds below which no trial is begun."""
         took = [each.seconds for each in self.outcomes if each.status == COMPLETED]
         return min(took) * 0.7 if took else 0.0
+
+
+def _start(rows: Rows, folder: Path) -> workers.Work:
+    views = Views(rows)
+
+    def work(asked: Any) -> Outcome:
+        proposal, until, floor = asked
+        return run(rows, views, proposal, folder=folder / str(proposal.number), until=until, floor=floor)
+
+    return work
 
 
 def _member(outcome: Outcome, weight: float) -> Member:

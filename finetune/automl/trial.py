@@ -17,20 +17,21 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.utils.validation import has_fit_parameter
 
 from finetune.automl import metrics
-from finetune.automl.algorithms import ALGORITHMS
+from finetune.automl.algorithms import ALGORITHMS, shown
 from finetune.automl.boosters import BOOSTERS, Given
 from finetune.automl.featurizer import View
 from finetune.automl.rows import Rows
 
 Numbers = Any
 OUTCOME, PREDICTED = "trial.json", "predicted.npy"
+APART = ("view", "balanced", "difference", "rounds")  # parameters of how rows are shown, not of the algorithm
 ALONE = 5000  # rows below which one thread is faster
 COMPLETED, FAILED, CUT = "Completed", "Failed", "Cut"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """What is tried: `params` are those of the algorithm, beside `view` and `balanced`."""
+    """What is tried: `params` are those of the algorithm, beside those APART."""
 
     number: int
     algorithm: str
@@ -45,7 +46,7 @@ class Proposal:
     @property
     def own(self) -> dict[str, Any]:
         """The parameters of the algorithm itself."""
-        return {name: value for name, value in self.params.items() if name not in ("view", "balanced")}
+        return {name: value for name, value in self.params.items() if name not in APART}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,7 @@ class Estimator:
         algorithm = ALGORITHMS[proposal.algorithm]
         self._classes = classes
         self._several = several
+        self.name = algorithm.name
         self.boosts = algorithm.boosts
         if self.boosts:
             self.model: Any = BOOSTERS[self.boosts](proposal.own, classes, threads)
@@ -105,10 +107,12 @@ class Estimator:
         weights = train.weights if has_fit_parameter(self.model, "sample_weight") else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self.model.fit(train.matrix, train.target, **({} if weights is None else {"sample_weight": weights}))
+            given = {} if weights is None else {"sample_weight": weights}
+            self.model.fit(shown(self.name, train.matrix), train.target, **given)
 
     def predict(self, matrix: Any) -> Numbers:
         """Return chances of all classes, those of labels, or numbers; a class that was not learned from has none."""
+        matrix = shown(self.name, matrix)
         if self.boosts:
             return self.model.predict(matrix)
         if not self._classes and not self._several:

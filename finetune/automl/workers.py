@@ -97,7 +97,7 @@ class Crew:
 
     def _hire(self) -> _Worker:
         here, there = _FORK.Pipe()
-        process = _FORK.Process(target=_serve, args=(self._start, here, there, self._threads), daemon=True)
+        process = _FORK.Process(target=_serve, args=(self._start, here, there, self._threads))
         process.start()
         there.close()
         self._workers.append(_Worker(process, here))
