@@ -50,12 +50,15 @@ def from_traces_command(
     canary: Canary = "",
 ) -> Answer:
     """Make a data asset of chats that were answered here; what people said of them goes first."""
+    from serving import endpoints
     from studiolo.tuning import curated, logged
 
     _check(endpoint, flow, tune, canary)
     moment = logged.moment(since)
     wanted = curated.Wanted(form=form, min_rating=min_rating, labelled=labelled, redact=redact, limit=limit)
     with studiolo.open_workspace() as workspace:
+        if canary:
+            endpoints.get(workspace, canary)
         if flow:
             chats = [*logged.of_flow(workspace, flow, since=moment)]
         else:
@@ -73,7 +76,7 @@ def from_traces_command(
         asset = curated.keep(
             workspace, name or f"{endpoint or flow}-chats", found.rows, inputs=found.sources, params=known
         )
-        return _closed(workspace, asset, told, (tune, set_, override_contamination, canary))
+        return _closed(workspace, asset, told, (tune, set_, override_contamination, canary), form=form)
 
 
 def from_failures_command(
@@ -91,11 +94,14 @@ def from_failures_command(
     canary: Canary = "",
 ) -> Answer:
     """Make a data asset of the rows that an evaluation failed; their expected answers become what is learnt."""
+    from serving import endpoints
     from studiolo.tuning import curated, failures
 
     _check(run, "", tune, canary)
     failing = failures.Failing(metric=metric or None, below=below, share=share, redact=redact)
     with studiolo.open_workspace() as workspace:
+        if canary:
+            endpoints.get(workspace, canary)
         record = workspace.runs.get(run)
         if tune and not retire and not override_contamination.strip():
             failures.refuse_unsaid(record)
@@ -139,8 +145,9 @@ def canary_command(
 
 
 def _closed(
-    workspace: Workspace, asset: Asset, told: list[str], then: tuple[str, list[str] | None, str, str]
-) -> Answer:
+    workspace: Workspace, asset: Asset, told: list[str], then: tuple[str, list[str] | None, str, str],
+    *, form: Form = "chat",
+) -> Answer:  # fmt: skip
     """Go on with a training on the rows, and with a rollout of its model, where that is wanted."""
     from studiolo.commands.following import failure, followed
     from studiolo.tuning import closing
@@ -150,7 +157,8 @@ def _closed(
     words = "\n".join([*told, f"kept as {asset.ref}"])
     if not tune:
         return Answer(value=value, words=words, next=f"studiolo finetune data {asset.ref}")
-    job = closing.tune(workspace, asset, closing.training_on(asset, tune, sets(changed), reason=reason or None))
+    wanted = closing.training_on(asset, tune, sets(changed), form=form, reason=reason or None)
+    job = closing.tune(workspace, asset, wanted)
     value["job"] = job_shapes.job(workspace, job)
     words += f"\ntraining {job.name}"
     if not endpoint:

@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 _LONGEST = 32  # letters of a deployment's name
 
 
+METHODS = {"chat": "sft", "preference": "dpo", "kto": "kto"}  # by the form of rows, where no file says it
+
+
 def training_on(
-    data: Asset, spec: str, overrides: tuple[tuple[str, Any], ...] = (), *, reason: str | None = None
-) -> Job:
+    data: Asset, spec: str, overrides: tuple[tuple[str, Any], ...] = (), *, form: str = "chat",
+    reason: str | None = None,
+) -> Job:  # fmt: skip
     """Return the training of a file, or of a base model with every default, on rows that were just made."""
     from studiolo.tuning import files
 
@@ -31,7 +35,7 @@ def training_on(
     more = (("override_contamination", reason),) if reason else ()
     if Path(spec).is_file():
         return files.read(Path(spec), (("data", rows), *more, *overrides))
-    return files.made({"base": spec, "data": rows}, (*more, *overrides))
+    return files.made({"base": spec, "data": rows, "method": METHODS[form]}, (*more, *overrides))
 
 
 def tune(workspace: Workspace, data: Asset, job: Job) -> JobRecord:

@@ -15,6 +15,7 @@ from finetune.data.preview import Shown
 from finetune.data.read import Found, Problem, Reading
 from finetune.data.statistics import Statistics, statistics
 from finetune.data.tokenizing import open_tokenizer
+from serving.engines.launch_adapters import weights_of
 from studiolo.tuning.bases import base_of
 from workspace.errors import Invalid
 from workspace.paths import write_atomically
@@ -67,7 +68,7 @@ def look(
     if not rows:
         first = problems[0]
         raise Invalid(f"no row can be trained on: {first.reason}", at=first.at, hint=first.hint)
-    tokenizer = open_tokenizer(workspace.assets.path(base))
+    tokenizer = open_tokenizer(weights_of(workspace, base)[0])  # an adapter reads as its base does
     batch = encode((each.row for each in rows), tokenizer, how)
     same = duplicates([each.row for each in rows])
     again = {each.row for each in same}

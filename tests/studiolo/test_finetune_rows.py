@@ -13,10 +13,12 @@ import pytest
 from evals import contamination
 from evals.samples import LOG, Sample, Score, as_bytes, row_id
 from finetune.data import read
+from finetune.language.spec import TuneJob
 from serving import endpoints
 from serving.kept_traffic import Keeper
 from serving.local import local_gateway
 from studiolo import request_traces
+from studiolo.tuning import closing
 from tests.studiolo.command_line import typed
 from workspace import Workspace, tracking
 from workspace.errors import Denied
@@ -177,6 +179,10 @@ def test_an_endpoint_that_keeps_nothing_says_how_it_would(home: Workspace) -> No
     said = typed("finetune", "from-traces", "mute", code=1).stderr
     assert "no requests and answers of 'mute' are kept" in said
     assert "data_collector" in said
+    assert (
+        "no endpoint 'nowhere'"
+        in typed("finetune", "from-traces", "mute", "--tune", "tiny", "--canary", "nowhere", code=1).stderr
+    )
     assert "name an endpoint, or a served flow" in typed("finetune", "from-traces", code=1).stderr
 
 
@@ -281,3 +287,17 @@ def test_corrections_go_before_expected_answers(home: Workspace, evaluated: str,
 def rows_of(workspace: Workspace, evalset: str) -> list[dict[str, Any]]:
     path = workspace.assets.path(workspace.assets.get("evalset", evalset))
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_training_on_new_rows_is_what_its_file_says_or_what_the_rows_are_for(home: Workspace, tmp_path: Path) -> None:
+    data = home.assets.put("data", "new", b"{}", properties={"filename": "rows.jsonl"})
+    file = tmp_path / "tune.yml"
+    file.write_text("base: tiny\ndata: old.jsonl\nmethod: orpo\n")
+    (tmp_path / "old.jsonl").write_text("{}\n")
+    job = closing.training_on(data, str(file), (("seed", 3),), reason="tried")
+    assert isinstance(job, TuneJob)
+    assert (job.data.path, job.method, job.seed, job.override_contamination) == ("azureml:new:1", "orpo", 3, "tried")
+    for form, method in (("chat", "sft"), ("preference", "dpo"), ("kto", "kto")):
+        job = closing.training_on(data, "tiny", form=form)
+        assert isinstance(job, TuneJob)
+        assert (job.base, job.method) == ("tiny", method)
