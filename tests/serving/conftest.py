@@ -177,8 +177,21 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.fixture
 async def house(workspace: Workspace) -> AsyncIterator[House]:
+    """A gateway whose patience ends soon, before a scripted engine."""
+    async with _house(workspace, Limits(first_token=1.0, between_tokens=0.5, total=10.0, loading=10.0)) as found:
+        yield found
+
+
+@pytest.fixture
+async def patient_house(workspace: Workspace) -> AsyncIterator[House]:
+    """The same with a gateway that waits: for crowds, whom a busy machine may keep waiting for seconds."""
+    async with _house(workspace, Limits(first_token=60.0, between_tokens=60.0, total=120.0, loading=60.0)) as found:
+        yield found
+
+
+@asynccontextmanager
+async def _house(workspace: Workspace, limits: Limits) -> AsyncIterator[House]:
     token = workspace.tokens.local()
-    limits = Limits(first_token=1.0, between_tokens=0.5, total=10.0, loading=10.0)
     door = create_app(workspace, limits=limits)
     endpoints.put(workspace, "mock")
     async with scripted(answer) as upstream, listening(door, BOUNDS) as base_url:

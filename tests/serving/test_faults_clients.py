@@ -189,7 +189,9 @@ def test_whatever_an_engine_sends_only_whole_events_leave_and_in_its_order(noise
     assert out == raw
 
 
-async def test_five_hundred_streams_at_once_are_all_whole(house: House) -> None:
+async def test_five_hundred_streams_at_once_are_all_whole(patient_house: House) -> None:
+    house = patient_house
+
     async def talk(wire: Wire) -> None:
         await wire.stream("Hel")
         await asyncio.sleep(0.3)
