@@ -17,10 +17,11 @@ from finetune.data.statistics import Statistics, statistics
 from finetune.data.tokenizing import open_tokenizer
 from serving.engines.launch_adapters import weights_of
 from studiolo.tuning.bases import base_of
-from workspace.errors import Invalid
+from workspace.errors import Invalid, NotFound
 from workspace.paths import write_atomically
 
 if TYPE_CHECKING:
+    from workspace.assets import Asset
     from workspace.home import Workspace
 
 
@@ -57,7 +58,7 @@ def look(
 ) -> Look:
     """Return what is to be seen of data as a model would read it; raises Invalid where no row can be trained on."""
     path = read.place(workspace, data)
-    base = base_of(workspace, model, folder)
+    base = _base(workspace, model, folder)
     rows: list[Found] = []
     problems: list[Problem] = []
     for each in read.found(path, reading):
@@ -77,6 +78,14 @@ def look(
         name=data, model=base.ref, statistics=found, shown=preview.shown(batch, tokenizer, show), problems=problems,
         clean=[each for each in rows if each.row.number not in again],
     )  # fmt: skip
+
+
+def _base(workspace: Workspace, model: str, folder: Path) -> Asset:
+    try:
+        return base_of(workspace, model, folder)
+    except NotFound as error:
+        hint = error.hint if workspace.assets.list("model") else "studiolo models prepare"
+        raise NotFound(error.message, hint=hint, at=error.at) from None
 
 
 def write_page(look: Look, path: Path) -> None:
