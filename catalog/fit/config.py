@@ -51,6 +51,7 @@ def shape(config: Mapping[str, Any]) -> Shape:
         context=keys.number("context"),
         dtype=_dtype(keys),
         quantization=_quantization(keys),
+        spared=_spares(keys),
         generates=generates,
         parallel=keys.family in PARALLEL,
         norm="layer" if keys.family in CENTRED else "gemma" if keys.family.startswith("gemma") else "root",
@@ -118,7 +119,7 @@ def _layer(keys: Keys, number: int, kind: str) -> Layer:
         feedforward=feeding.width,
         kept=feeding.kept,
         scanned=mixing.scanned,
-        cached=mixing.cached,
+        cached=0 if keys.family in ENCODERS else mixing.cached,
         window=mixing.window,
         state=mixing.state,
         state_wide=mixing.state_wide,
@@ -204,6 +205,13 @@ def _quantization(keys: Keys) -> str:
         return method
     bits = said.get("bits") or (8 if "fp8" in words or "num_bits': 8" in words else 4)
     return "fp8" if bits == 8 else "awq"
+
+
+def _spares(keys: Keys) -> bool:
+    """Whether all but experts stays as it was when the weights were quantized."""
+    said = keys.get("quantization_config")
+    listed = (said.get("modules_to_not_convert") or said.get("ignore") or ()) if isinstance(said, dict) else ()
+    return bool(keys.number("experts")) and any("self_attn" in str(each) for each in listed)
 
 
 def _unknown(keys: Keys) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ class Serving:
     """One way of answering: `batch` sequences at once, of at most `context` tokens each, prompt and answer.
 
     `quantization` overrides how the weights were published, `cache` the format of keys and values. `prefill`: prompt
-    tokens that are read at once. `grows`: the cache is laid out anew when it grows, as plain transformers does.
+    tokens that are read at once. `plain`: as transformers does on a processor, where a cache is laid out
+    anew when it grows, and a mask or keys unlike values in width make attention write more out.
     """
 
     context: int = 4096
@@ -25,7 +26,7 @@ class Serving:
     quantization: str = ""
     cache: str = ""
     prefill: int = PREFILL
-    grows: bool = False
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,15 +111,24 @@ def _activations(shape: Shape, serving: Serving) -> float:
     """The numbers of one step: the widest moment of the widest layer, and one position's scores a sequence."""
     width = bytes_of(serving.dtype or shape.dtype)
     tokens = min(serving.prefill, serving.context * serving.batch)
-    moments = [max(_mixing(each, shape), _feeding(each, shape)) for each in shape.layers]
+    moments = [max(_mixing(each, shape, serving), _feeding(each, shape)) for each in shape.layers]
     scores = serving.batch * shape.vocabulary * WIDE if shape.generates else 0
-    grown = max((kept(each, shape, serving) for each in shape.layers), default=0) * serving.batch * serving.grows
-    return tokens * width * max(moments, default=0) + scores + grown
+    grown = max((kept(each, shape, serving) for each in shape.layers), default=0) * serving.batch * serving.plain
+    return tokens * max(moments, default=0) * width + scores + grown
 
 
-def _mixing(layer: Layer, shape: Shape) -> float:
+def _mixing(layer: Layer, shape: Shape, serving: Serving) -> float:
     """Numbers a token has while tokens meet: as it was and normalised, queries, keys, values, what comes of them."""
-    return 2 * shape.hidden + 3 * layer.query + 4 * layer.key_value
+    found: float = 2 * shape.hidden + 3 * layer.query + 4 * layer.key_value
+    width = bytes_of(serving.dtype or shape.dtype)
+    # A recurrence in Python has decays, inputs and their product before it at once, in float32.
+    found += (3 * layer.scanned * WIDE) / width + 3 * layer.query * bool(layer.scanned)
+    tokens = min(serving.prefill / serving.batch, serving.context)
+    if serving.plain and 0 < layer.window < tokens:  # a mask, as claims and as numbers; keys and values repeated
+        found += tokens * (1 + width) / width + 2 * layer.query
+    if serving.plain and layer.mixer == "latent":  # scores and their softmax
+        found += 2 * layer.heads * tokens * WIDE / width
+    return found
 
 
 def _feeding(layer: Layer, shape: Shape) -> float:

@@ -95,6 +95,7 @@ class Shape:
     generates: bool = True
     parallel: bool = False  # attention and feed-forward read the same tensor
     norm: Norm = "root"
+    spared: bool = False  # of the matrices only experts are quantized
     drops: bool = False  # attention forgets some of its scores while training, which writes them all out
     unknown: tuple[str, ...] = field(default=())
 
@@ -111,7 +112,7 @@ class Shape:
     @property
     def matrices(self) -> int:
         """The numbers in matrices of layers: what methods of quantization make smaller."""
-        return sum(each.matrix for each in self.linears())
+        return sum(each.matrix for each in self.linears() if each.copies > 1 or not self.spared)
 
     @property
     def is_sparse(self) -> bool:

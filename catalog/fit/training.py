@@ -99,11 +99,13 @@ def memory(shape: Shape, tuning: Tuning, *, overhead: int = 0) -> TrainingMemory
     """Return what a step takes, from the second on, when the optimizer has its state."""
     adapters = trainable(shape, tuning) if tuning.adapter != "full" else 0
     learnt = adapters or shape.parameters
+    # Tied embeddings get their gradient in two parts, which are there together before they are added.
+    twice = 0 if adapters or shape.head or not shape.generates else shape.embedding
     numbers, width = OPTIMIZERS[tuning.optimizer]
     return TrainingMemory(
         weights=int(_weights(shape, tuning)),
         adapters=int(adapters * tuning.learnt),
-        gradients=int(learnt * tuning.learnt),
+        gradients=int((learnt + twice) * tuning.learnt),
         optimizer=int(learnt * numbers * (width or tuning.learnt)),
         activations=int(_activations(shape, tuning)),
         logits=int(_logits(shape, tuning)),
@@ -237,7 +239,7 @@ def _mixer(layer: Layer, shape: Shape, tuning: Tuning) -> float:
 
 
 def _logits(shape: Shape, tuning: Tuning) -> float:
-    """Scores of the vocabulary, in float32 for the loss, their logarithms, and the gradient of both."""
+    """Logarithms of the scores of the vocabulary, their gradient and that of the scores, in float32."""
     positions = tuning.batch * tuning.tokens
     positions = min(positions, tuning.logits or positions)
-    return positions * shape.vocabulary * (bytes_of(tuning.dtype) + 3 * WIDE)
+    return positions * shape.vocabulary * 3 * WIDE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from studiolo.commands.catalog_card import card_command
+from studiolo.commands.catalog_fit import fit_command
 from studiolo.commands.catalog_provider import app as providers
 from studiolo.commands.catalog_pull import list_command, pull_command, rm_command, verify_command
 from studiolo.commands.catalog_search import compare_command, search_command, show_command
@@ -16,6 +17,7 @@ app.command("search")(search_command)
 app.command("show")(show_command)
 app.command("compare")(compare_command)
 app.command("card")(card_command)
+app.command("fit")(fit_command)
 app.command("sync")(sync_command)
 app.command("pull")(pull_command)
 app.command("list")(list_command)
