@@ -251,7 +251,7 @@ def _leaves(value: Any) -> Iterator[str]:
         for key, each in value.items():
             if key not in ("role", "id"):
                 yield from _leaves(each)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple | np.ndarray):  # lists of a table are arrays
         for each in value:
             yield from _leaves(each)
 

@@ -125,3 +125,35 @@ def test_clean_data_passes_without_a_word(with_evalset: Workspace, tmp_path: Pat
     before = len(with_evalset.audit.list())
     assert contamination.require_clean(with_evalset, training(tmp_path, *sentences(50, seed=4))).clean
     assert len(with_evalset.audit.list()) == before
+
+
+def test_rows_of_a_table_are_compared_to_their_innermost_texts(workspace: Workspace, tmp_path: Path) -> None:
+    parquet, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    (text,) = sentences(1, seed=5)
+    workspace.assets.put("evalset", "held", _written(tmp_path / "held.jsonl", {"question": text}))
+    folder = tmp_path / "table"
+    folder.mkdir()
+    rows = [{"messages": [{"role": "user", "content": text}]}]
+    parquet.write_table(arrow.Table.from_pylist(rows), folder / "rows.parquet")
+    (folder / "MLTable").write_text("paths:\n  - file: ./rows.parquet\ntransformations:\n  - read_parquet:\n")
+    assert not contamination.check(workspace, folder).clean
+
+
+def test_what_was_archived_after_its_last_run_is_no_evaluation_set_until_it_is_run_again(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    (text,) = sentences(1, seed=6)
+    data = workspace.assets.put("data", "asked", _written(tmp_path / "asked.jsonl", {"question": text}))
+    with workspace.run("eval", inputs=[data]):
+        pass
+    assert [asset.ref for asset in contamination.evaluation_sets(workspace)] == [data.ref]
+    workspace.assets.archive(data)
+    assert contamination.evaluation_sets(workspace) == []
+    with workspace.run("eval", inputs=[data.ref]):
+        pass
+    assert [asset.ref for asset in contamination.evaluation_sets(workspace)] == [data.ref]
+
+
+def _written(path: Path, row: Mapping[str, Any]) -> Path:
+    path.write_text(json.dumps(row) + "\n")
+    return path

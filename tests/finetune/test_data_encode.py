@@ -93,7 +93,10 @@ def _renders(template: str, talk: Sequence[Message]) -> bool:
         return False
 
 
-@pytest.mark.parametrize("file", [SOME, pytest.param(ALL, marks=pytest.mark.skipif(not ALL.is_file(), reason="none"))])
+@pytest.mark.parametrize(
+    "file",
+    [SOME, pytest.param(ALL, marks=[pytest.mark.slow, pytest.mark.skipif(not ALL.is_file(), reason="not beside us")])],
+)
 def test_whatever_the_template_answers_are_learnt_behind_what_the_engine_reads(file: Path) -> None:
     checked = 0
     for each in json.loads(file.read_text()):
