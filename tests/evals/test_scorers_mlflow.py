@@ -9,6 +9,7 @@ import pytest
 from evals import scorers
 from evals.samples import Sample
 from evals.scorers.mlflow_scorers import as_mlflow, as_score, results, wrapped
+from tests.evals.asked import said, server_that_answers
 from workspace.errors import Invalid, NotFound
 
 SAMPLE = Sample(number=0, row="", inputs={"q": "?"}, answer="Answer: 42", expected="Answer: 42")
@@ -73,3 +74,38 @@ def test_ours_are_scorers_of_an_evaluation_of_mlflow_and_its_results_are_samples
     assert {q: sample.scores["normalized"].value for q, sample in samples.items()} == {"a": 1.0, "b": 1.0, "c": None}
     assert "no expected answer" in str(samples["c"].scores["normalized"].error)
     assert (samples["a"].answer, samples["a"].expected) == ("Paris.", "paris")
+
+
+@pytest.mark.parametrize(
+    ("reply", "value", "error"),
+    [
+        ('{"result": "yes", "rationale": "It is Paris."}', 1.0, None),
+        ('{"result": "no", "rationale": "It is not."}', 0.0, None),
+        ("It seems fine to me.", None, "Failed to parse response from judge model. Response: It seems fine to me."),
+    ],
+)
+def test_a_scorer_of_mlflow_that_asks_a_model_asks_the_one_that_its_variables_name(
+    monkeypatch: pytest.MonkeyPatch, reply: str, value: float | None, error: str | None
+) -> None:
+    def answer(request: dict[str, Any]) -> object:
+        asked.append(request["messages"][-1]["content"])
+        return {**said(reply), "id": "1", "object": "chat.completion", "created": 1, "model": "tiny"}
+
+    asked: list[str] = []
+    with server_that_answers(answer) as model:
+        monkeypatch.setenv("OPENAI_API_KEY", "k")
+        monkeypatch.setenv("OPENAI_API_BASE", model.base_url)
+        score = scorers.get("mlflow.Correctness", model="openai:/tiny")(SAMPLE)
+    assert "<claim>Answer: 42</claim>" in asked[0]
+    assert score.value == value
+    if error is None:
+        assert score.details["model"] == "openai:/tiny"
+    else:
+        assert error in str(score.error)
+
+
+def test_without_a_key_a_scorer_of_mlflow_that_asks_a_model_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    score = scorers.get("mlflow.Safety", model="openai:/tiny")(SAMPLE)
+    assert score.value is None
+    assert "OPENAI_API_KEY environment variable must be set" in str(score.error)
