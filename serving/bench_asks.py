@@ -22,10 +22,10 @@ def asks(
     A prompt is a text, or an object: a request without its model. Embedding models get texts as input; what scores
     is sent each prompt as it is.
     """
-    way = _way(workspace, name)
-    if way.engine in SCORING:
-        return f"/endpoints/{way.endpoint}/score", [json.dumps(prompt).encode() for prompt in prompts]
-    if _task(workspace, way.model) == "embedding":
+    by = way(workspace, name)
+    if by.engine in SCORING:
+        return f"/endpoints/{by.endpoint}/score", [json.dumps(prompt).encode() for prompt in prompts]
+    if _task(workspace, by.model) == "embedding":
         return "/v1/embeddings", [_body({"input": prompt}, prompt, name) for prompt in prompts]
     more: dict[str, Any] = {"max_tokens": max_tokens}
     if stream:
@@ -53,7 +53,8 @@ def read(path: Path) -> list[Any]:
     return found
 
 
-def _way(workspace: Workspace, name: str) -> endpoints.Deployment:
+def way(workspace: Workspace, name: str) -> endpoints.Deployment:
+    """Return the deployment that most of the load reaches."""
     known = endpoints.addressable(workspace)
     base = known.get(name) or known.get(name.rpartition("/")[0])
     if base is None:

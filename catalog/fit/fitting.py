@@ -125,6 +125,7 @@ def _engine(known: Known, serving: Serving, device: Device) -> tuple[str, str]:
     """Return the engine that suits, and its own command line: llama.cpp for GGUF, vLLM on a GPU, else torch."""
     quantized = (serving.quantization or "").lower()
     where = known.where.removeprefix("hf:")
+    short = known.name.rpartition("/")[2].partition(":")[0].strip(".") or where.rpartition("/")[2]
     if known.file or quantized.startswith(("q", "iq")):
         tokens = serving.context * serving.batch
         return (
@@ -134,7 +135,7 @@ def _engine(known: Known, serving: Serving, device: Device) -> tuple[str, str]:
     if device.is_gpu and known.shape.generates:
         command = f"vllm serve {where} --max-model-len {serving.context} --max-num-seqs {serving.batch}"
         return "vllm", command + (f" --dtype {serving.dtype}" if serving.dtype else "")
-    command = f"python -m serving.engines.torch --model {where} --name {where.rpartition('/')[2]}"
+    command = f"python -m serving.engines.torch --model {where} --name {short}"
     return "torch", command + (f" --dtype {serving.dtype}" if serving.dtype else "")
 
 

@@ -46,6 +46,7 @@ def endpoint(
     """
     from serving import bench, bench_asks, bench_page
     from serving.local import local_gateway
+    from studiolo import model_speeds
 
     if prompt is not None and prompts_file:
         raise Invalid("either --prompt or --prompts-file")
@@ -56,7 +57,10 @@ def endpoint(
         plan = bench.Plan(bodies=bodies, path=path, clients=clients, rate=rate, seconds=until, requests=requests)
         with local_gateway(workspace) as gateway:
             load, cut = _measured(bench.Load(plan, gateway))
-    found = bench.summary(load)
+        found, by = bench.summary(load), bench_asks.way(workspace, name)
+        if found.completion_tokens and rate is None and not cut:
+            speed = found.tokens_per_second
+            model_speeds.keep(workspace, by.model, by.engine, clients=clients, tokens_per_second=speed)
     if output:
         write_atomically(output, bench_page.page(load, found, title=f"Load on {name}"))
     if as_json:

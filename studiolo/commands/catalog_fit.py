@@ -8,10 +8,13 @@ import typer
 
 import studiolo
 from studiolo.commands.formats import Answer
+from studiolo.commands.show import moment
 
 if TYPE_CHECKING:
     from catalog.fit.fitting import Fit, Known, TrainingFit
+    from catalog.fit.inference import Serving
     from catalog.fit.training import Tuning
+    from studiolo.model_speeds import Measured
 
 
 def fit_command(
@@ -32,10 +35,11 @@ def fit_command(
     from catalog.fit import fitting
     from catalog.fit.inference import Serving
     from catalog.fit.training import Tuning
-    from studiolo import model_fit
+    from studiolo import model_fit, model_speeds
 
     with studiolo.open_workspace() as workspace:
         known = model_fit.known(workspace, model, file=quant or "")
+        seen = [] if device else model_speeds.of(workspace, model)
     devices = model_fit.asked_for(device)
     head = fitting.plain(known)
     if train is not None:
@@ -48,8 +52,8 @@ def fit_command(
         return Answer(value=value, words=_training(known, tuning, trained))
     serving = Serving(context=context, batch=batch, dtype=dtype or "", quantization="" if known.file else quant or "")
     found = fitting.fit(known, serving, devices)
-    value = {**head, "serving": serving, "devices": [_with_total(each) for each in found]}
-    return Answer(value=value, words=_told(known, found, context, batch))
+    value = {**head, "serving": serving, "devices": [_with_total(each) for each in found], "measured": seen}
+    return Answer(value=value, words="\n".join([_told(known, found, serving, seen), *_measured(seen)]))
 
 
 def _with_total(found: Fit | TrainingFit) -> dict[str, Any]:
@@ -60,7 +64,8 @@ def _with_total(found: Fit | TrainingFit) -> dict[str, Any]:
     return told
 
 
-def _told(known: Known, found: list[Fit], context: int, batch: int) -> str:
+def _told(known: Known, found: list[Fit], serving: Serving, seen: list[Measured]) -> str:
+    is_known = any(each.clients == serving.batch for each in seen)
     lines = _head(known)
     for each in found:
         memory = each.memory
@@ -68,15 +73,27 @@ def _told(known: Known, found: list[Fit], context: int, batch: int) -> str:
             "weights": memory.weights, "keys and values, or states": memory.cache, "activations": memory.activations,
             "the process": memory.overhead, "together": memory.total,
         }  # fmt: skip
-        lines += ["", _verdict(each, f"{batch} x {context:,} tokens"), *_table(rows)]
+        lines += ["", _verdict(each, f"{serving.batch} x {serving.context:,} tokens"), *_table(rows)]
         longest = f"  {'longest text':28}{each.context:>12,} tokens" + (
             " (all it can)" if each.context == known.shape.context else ""
         )
         slow, fast = each.speed.decode
         lines += [longest, f"  {'texts at once':28}{each.batch:>12,}"] if known.shape.generates else []
-        lines += [f"  {'expected':28}{f'{slow:,.3g} to {fast:,.3g}':>12} tokens/s"] if known.shape.generates else []
+        lines += (
+            [f"  {'expected':28}{f'{slow:,.3g} to {fast:,.3g}':>12} tokens/s"]
+            if known.shape.generates and not is_known
+            else []
+        )
         lines += [f"  {'engine':28}{each.engine:>12}", f"  {each.command}"]
     return "\n".join(lines)
+
+
+def _measured(seen: list[Measured]) -> list[str]:
+    """What this machine has reached stands for what was expected."""
+    return [
+        f"measured: {each.tokens_per_second:,.3g} tokens/s, {each.clients} at once, {each.engine}, {moment(each.at)}"
+        for each in seen
+    ]
 
 
 def _training(known: Known, tuning: Tuning, found: list[TrainingFit]) -> str:

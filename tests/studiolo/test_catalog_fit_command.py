@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from studiolo import model_speeds
 from studiolo.cli import app
 from workspace.errors import NotFound
+from workspace.home import Workspace
+from workspace.settings import Settings
 
 CONFIG = {
     "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
@@ -64,6 +67,34 @@ def test_training_that_does_not_fit_is_made_smaller(folder: Path) -> None:
 
 def test_this_machine_is_meant_where_none_is_named(folder: Path) -> None:
     assert json.loads(_fit(folder, "--json"))["devices"][-1]["device"]["name"] == "cpu"
+
+
+def test_what_was_measured_here_stands_for_what_was_expected(folder: Path) -> None:
+    name = ("--home", str(folder / "home"), "catalog", "fit", "tiny")
+    with Workspace.open(settings=Settings(home=folder / "home")) as workspace:
+        place = folder / "tiny"
+        place.mkdir()
+        (place / "config.json").write_text(json.dumps(CONFIG))
+        workspace.assets.put("model", "tiny", place)
+        before = CliRunner().invoke(app, name, catch_exceptions=False).stdout
+        assert model_speeds.keep(workspace, "model:tiny:1", "torch", clients=1, tokens_per_second=40)
+        assert model_speeds.keep(workspace, "model:tiny:1", "torch", clients=1, tokens_per_second=42)
+        assert not model_speeds.keep(workspace, "tiny", "openai", clients=1, tokens_per_second=1)
+    after = CliRunner().invoke(app, name, catch_exceptions=False).stdout
+    assert "expected" in before
+    assert "measured:" not in before
+    assert "expected" not in after
+    assert after.count("measured: 42 tokens/s, 1 at once, torch") == 1
+
+
+PAGE = Path(__file__).parents[2] / "docs/fit.md"
+
+
+@pytest.mark.parametrize(
+    "line", [line[2:] for line in PAGE.read_text().splitlines() if line.startswith("$ studiolo catalog fit")]
+)
+def test_the_lines_of_the_page_run(folder: Path, line: str) -> None:
+    _fit(folder, *line.split()[4:])
 
 
 def test_what_is_not_here_is_not_found(folder: Path) -> None:
