@@ -53,7 +53,7 @@ fmt: .venv/.dev  ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 bench: .venv/.dev  ## measure; figures go into benchmarks/README.md as seen
-	@for script in $(filter-out %/mock_upstream.py %/gateway_faults.py %/gateway_latency.py %/job_faults.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
+	@for script in $(filter-out %/mock_upstream.py %/gateway_faults.py %/gateway_latency.py %/job_faults.py %/catalog_models.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
 
 faults: .venv/.dev  ## the long versions of the fault tests of jobs and gateway, with figures
 	$(BIN)/pytest -m slow tests/jobs/test_faults.py tests/jobs/test_faults_machine.py
@@ -65,6 +65,7 @@ docs: .venv/.dev  ## write docs/commands.md and the schemas from the code
 	$(BIN)/python docs/write_commands.py
 	$(BIN)/python docs/write_schemas.py
 	$(BIN)/python docs/write_job_files.py
+	$(BIN)/python docs/write_training.py
 
 verdicts: .venv/.dev  ## ask the real azure-ai-ml about the files of tests/jobs/corpus anew (it gets an environment of its own)
 	$(BIN)/python tests/jobs/record_verdicts.py .pytest_cache/d/azure-ai-ml

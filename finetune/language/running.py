@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from finetune.language.watching import Watch
 
 
+# What torch and safetensors say of a disk that takes no more.
+_FULL = ("No space left", "PytorchStreamWriter", "iostream error", "unexpected pos", "StorageFull")
+
+
 class OutOfMemory(StudioloError):
     """The machine, or its GPU, has no more memory for this training."""
 
@@ -100,7 +104,7 @@ def told(error: Exception, given: Given) -> Exception:
     words = str(error)
     if "out of memory" in words.lower() or "can't allocate memory" in words or "not enough memory" in words:
         return OutOfMemory(words.splitlines()[0])
-    if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in words or "PytorchStreamWriter" in words:
+    if getattr(error, "errno", None) == errno.ENOSPC or any(each in words for each in _FULL):
         last, _ = checkpoints.newest(given.checkpoints)
         kept = f"the checkpoint of step {checkpoints.step_of(last)} is whole" if last else "there was no checkpoint yet"
         return Unavailable(

@@ -49,6 +49,10 @@ class Rows:
     limit: Annotated[int | None, Whole(least=1), "The first rows only."] = None
 
     def settle(self, place: Place, _: Mapping[str, Any]) -> Rows:
+        if self.path.startswith("data:"):  # as lineage calls an asset
+            name = self.path.removeprefix("data:")
+            named = name if ":" in name or "@" in name else f"{name}@latest"
+            return replace(self, path=f"azureml:{named}")
         where = target(self.path, place.folder)
         if not isinstance(where, Path):
             return self
@@ -189,7 +193,7 @@ class TuneJob(Job):
     tokens_at_once: Annotated[
         int | str,
         auto_or(Whole(least=8), "a number of tokens"),
-        "Tokens in memory at once; of it speed depends, nothing else.",
+        "Tokens in memory at once: more of them are faster, and what is learnt is the same.",
     ] = AUTO
     accumulation: Annotated[int, Whole(least=1), "Batches that make one step."] = 1
     gradient_checkpointing: Annotated[

@@ -21,7 +21,7 @@ def base_of(workspace: Workspace, written: str, folder: Path) -> Asset:
     if written.startswith(HUB):
         return _cached(workspace, written.removeprefix(HUB))
     place = (folder / written).expanduser()
-    if written.startswith((".", "/", "~")) or (place / "config.json").is_file():
+    if written.startswith((".", "~")) or "/" in written:
         if not (place / "config.json").is_file():
             raise NotFound(f"no model in {str(place)!r}", hint="a model's folder has a config.json and safetensors")
         return _kept(workspace, place.resolve(), place.resolve().name, {"base_model": place.resolve().name})

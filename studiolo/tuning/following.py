@@ -73,6 +73,7 @@ class Following:
             self._say(f"step {event.step}  validation loss {values['validation_loss']:.4f}")
         now = time.time()
         fresh = {name: value for name, value in values.items() if event.step > self._known.get(name, 0)}
+        self._known |= dict.fromkeys(fresh, event.step)
         return [run_log.Point(name, value, event.step, now) for name, value in fresh.items()]
 
     def _sample(self, event: Event) -> None:
