@@ -45,6 +45,7 @@ COMMANDS = {
     "index": Entry("studiolo.commands.index:app", "Make folders of documents searchable, for flows.", WORK),
     "eval": Entry("studiolo.commands.eval:app", "Score runs and compare them.", WORK),
     "finetune": Entry("studiolo.commands.finetune:app", "Fine-tune language models, and look at how it went.", WORK),
+    "rai": Entry("studiolo.commands.rai:app", "Look at models of tables: groups, errors, reasons; gate them.", WORK),
     "job": Entry("studiolo.commands.job:app", "Submit jobs, follow them, look at them, cancel them.", WORK),
     "az": Entry("studiolo.commands.az:az", "Take command lines that were written for `az ml`.", WORK),
     "shell": Entry("studiolo.commands.shell:shell", "Open a shell in which `az` works on this workspace.", WORK),

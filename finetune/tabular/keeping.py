@@ -23,28 +23,32 @@ _EXAMPLE = 3  # rows
 
 
 def keep(trained: Trained, folder: Path) -> Path:
-    """Write a model of scikit-learn's interface as an MLflow model, with its signature and an example."""
+    """Write a model of scikit-learn's interface as an MLflow model, and beside it what it has learnt."""
+    keep_learner(trained.model, trained.given(trained.looked.rows.head(200)), folder)
+    write_about(folder, trained.problem, numbers=trained.looked.numbers, categories=trained.looked.categories,
+                metrics=trained.metrics, findings=[str(each) for each in trained.findings])  # fmt: skip
+    return folder
+
+
+def keep_learner(model: Any, example: DataFrame, folder: Path) -> None:
+    """Write a model of scikit-learn's interface in skops; one that would need a pickle is refused."""
     import mlflow.sklearn
     import skops.io
     from mlflow.models import infer_signature
 
-    example = trained.given(trained.looked.rows.head(200))
-    asked = skops.io.get_untrusted_types(data=skops.io.dumps(trained.model))
+    asked = skops.io.get_untrusted_types(data=skops.io.dumps(model))
     if doubtful := [each for each in asked if each not in NUMBERS_ONLY]:
         raise Invalid(f"this model cannot be kept without a pickle: {', '.join(doubtful)}", hint="another algorithm")
     with _quiet():
         mlflow.sklearn.save_model(
-            trained.model,
+            model,
             folder,
-            signature=infer_signature(example, trained.model.predict(example)),
+            signature=infer_signature(example, model.predict(example)),
             input_example=example.head(_EXAMPLE),
             serialization_format="skops",
             skops_trusted_types=list(asked) or None,
             pip_requirements=requirements(["scikit-learn", "skops", "pandas", *_packages(asked)]),
         )
-    write_about(folder, trained.problem, numbers=trained.looked.numbers, categories=trained.looked.categories,
-                metrics=trained.metrics, findings=[str(each) for each in trained.findings])  # fmt: skip
-    return folder
 
 
 def keep_own(folder: Path, data: Path, *, loader: str, example: DataFrame, said: Any) -> Path:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from jobs import records, states
 from jobs.files import job_of
 from jobs.files.sweep import SweepJob
 from jobs.spec import Spec
+from jobs.sweeps.importance import importance
 from jobs.sweeps.spaces import Value, written
 from jobs.sweeps.trials import Trial, best, is_maximized, known
 from workspace.errors import Invalid
@@ -18,24 +19,36 @@ from workspace.home import Workspace
 
 WIDTH, HEIGHT, EDGE = 960, 360, 60
 _STYLE = """
-body { font: 14px system-ui, sans-serif; margin: 24px auto; max-width: 1000px; color: #222; background: #fff; }
+:root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ccc; --soft: #555; --worse: #c9ced4;
+  --better: #c2571a; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --paper: #14181c; --line: #414a54; --soft: #a6b0ba;
+  --worse: #4a545e; --better: #f0995f; } }
+body { font: 14px system-ui, sans-serif; margin: 24px auto; padding: 0 16px; max-width: 1000px; color: var(--ink);
+  background: var(--paper); }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: 3px 10px 3px 0; }
-tr + tr { border-top: 1px solid #ddd; } tr.best { font-weight: 600; } svg { width: 100%; height: auto; }
-text { font: 12px system-ui, sans-serif; fill: #444; } .axis { stroke: #bbb; } .muted { color: #777; }
+tr + tr { border-top: 1px solid var(--line); } tr.best { font-weight: 600; } .wide { overflow-x: auto; }
+.wide svg { width: 100%; min-width: 640px; height: auto; }
+text { font: 12px system-ui, sans-serif; fill: var(--soft); } .axis { stroke: var(--line); }
+.muted { color: var(--soft); }
 """
 
 
-def page_of(workspace: Workspace, sweep: str) -> str:
-    """Return the page of a sweep as it is now, while it runs or later: `page_of(workspace, "tune")`."""
+def page_of(workspace: Workspace, sweep: str, *, with_importance: bool = False) -> str:
+    """Return the page of a sweep as it is now, while it runs or later: `page_of(workspace, "tune")`.
+
+    `with_importance` says too how much each value mattered, which takes Optuna and some seconds.
+    """
     record = records.get(workspace, sweep)
     spec = Spec.of(record.spec)
     job = job_of(spec.written, Path(spec.folder)) if record.kind == "sweep" else None
     if not isinstance(job, SweepJob):
         raise Invalid(f"job {sweep!r} is no sweep, but of kind {record.kind}")
-    return page(job, known(workspace, record.name, job.objective.primary_metric), name=record.name)
+    trials = known(workspace, record.name, job.objective.primary_metric)
+    mattered = importance(trials, maximize=is_maximized(job)) if with_importance else {}
+    return page(job, trials, name=record.name, mattered=mattered)
 
 
-def page(job: SweepJob, trials: Sequence[Trial], *, name: str) -> str:
+def page(job: SweepJob, trials: Sequence[Trial], *, name: str, mattered: Mapping[str, float] | None = None) -> str:
     """Return the page of a sweep with these trials."""
     maximize = is_maximized(job)
     metric = job.objective.primary_metric
@@ -45,11 +58,13 @@ def page(job: SweepJob, trials: Sequence[Trial], *, name: str) -> str:
         told += f"; the best is trial {found.number} with {metric} {found.score(maximize=maximize):g}"
     return "\n".join([
         "<!doctype html>", '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{_text(name)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{_text(name)}</h1><p>{_text(told)}</p>",
-        f"<h2>{_text(metric)}, trial by trial</h2>", _history(trials, maximize),
-        "<h2>Which values led where</h2>", _parallel_coordinates(job, trials, maximize),
-        "<h2>Trials</h2>", _table(job, trials, found), "</body></html>", "",
+        f"<h2>{_text(metric)}, trial by trial</h2>", _wide(_history(trials, maximize)),
+        "<h2>Which values led where</h2>", _wide(_parallel_coordinates(job, trials, maximize)),
+        *_mattered(mattered or {}),
+        "<h2>Trials</h2>", _wide(_table(job, trials, found)), "</body></html>", "",
     ])  # fmt: skip
 
 
@@ -95,9 +110,11 @@ def _parallel_coordinates(job: SweepJob, trials: Sequence[Trial], maximize: bool
     for index, trial in sorted(enumerate(there), key=lambda each: scores[each[1].number] * (1 if maximize else -1)):
         good = shade(scores[trial.number]) if maximize else 1 - shade(scores[trial.number])
         points = " ".join(f"{across(place):.1f},{column.places[index]:.1f}" for place, column in enumerate(columns))
-        color = f"rgb({int(210 - 10 * good)},{int(210 - 110 * good)},{int(220 - 200 * good)})"
+        color = f"color-mix(in oklab, var(--better) {100 * good:.0f}%, var(--worse))"
         title = _title(trial, scores[trial.number])
-        lines.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="1.5">{title}</polyline>')
+        lines.append(
+            f'<polyline points="{points}" fill="none" style="stroke: {color}" stroke-width="1.5">{title}</polyline>'
+        )
     axes = [
         f'<line class="axis" x1="{across(place):.1f}" x2="{across(place):.1f}" y1="{EDGE / 2}" y2="{HEIGHT - EDGE}"/>'
         f'<text x="{across(place):.1f}" y="{HEIGHT - 20}" text-anchor="middle">{_text(name)}</text>'
@@ -105,6 +122,25 @@ def _parallel_coordinates(job: SweepJob, trials: Sequence[Trial], maximize: bool
         for place, (name, column) in enumerate(zip(names, columns, strict=True))
     ]
     return f"{_svg()}{''.join(lines)}{''.join(axes)}</svg>"
+
+
+def _mattered(shares: Mapping[str, float]) -> list[str]:
+    """Return bars of how much each value mattered."""
+    if not shares:
+        return []
+    bars = "".join(
+        f'<text x="150" y="{20 + 26 * place}" text-anchor="end">{_text(name)}</text>'
+        f'<rect x="160" y="{7 + 26 * place}" width="{max(1.0, 640 * share):.1f}" height="17" rx="2" fill="#27a"/>'
+        f'<text x="{168 + max(1.0, 640 * share):.1f}" y="{20 + 26 * place}">{share:.0%}</text>'
+        for place, (name, share) in enumerate(shares.items())
+    )
+    picture = f'<svg viewBox="0 0 {WIDTH} {26 * len(shares) + 8}" role="img">{bars}</svg>'
+    told = '<p class="muted">The share of each value in how the metric varies over the trials (fANOVA).</p>'
+    return ["<h2>What mattered</h2>", told, _wide(picture)]
+
+
+def _wide(inside: str) -> str:
+    return f'<div class="wide">{inside}</div>'
 
 
 class _Column:

@@ -250,3 +250,17 @@ def _archive(name: str, *, archived: bool) -> Answer:
         return Answer(
             value=job_shapes.job(workspace, job), words=f"{job.name} {'archived' if archived else 'restored'}"
         )
+
+
+@app.command("sweep-report")
+def sweep_report(
+    name: Name,
+    page: Annotated[Path, typer.Option("--page", "-p", help="The HTML file to write.")] = Path("sweep.html"),
+) -> Answer:
+    """Draw a sweep as it is now: how the best grew, which values led where, and which of them mattered."""
+    from jobs.sweeps.draw import page_of
+    from workspace.paths import write_atomically
+
+    with studiolo.open_workspace() as workspace:
+        write_atomically(page, page_of(workspace, name, with_importance=True), mode=0o644)
+    return Answer(value=str(page), words=f"wrote {page}")

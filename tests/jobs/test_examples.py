@@ -342,6 +342,7 @@ def test_pipeline_classical(workspace: Workspace) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_autolog(workspace: Workspace) -> None:
     job = run(workspace, "autolog/job.yml", seconds=300)
     record = workspace.runs.get(str(job.run_id))

@@ -10,6 +10,7 @@ from jobs.files import read_job
 from jobs.files.sweep import SweepJob
 from jobs.submit import wait
 from jobs.sweeps.draw import page, page_of
+from jobs.sweeps.importance import importance
 from jobs.sweeps.trials import Trial
 from tests.jobs.conftest import LONG, Submit
 from workspace.errors import Invalid
@@ -74,3 +75,14 @@ def test_a_job_that_is_no_sweep_has_no_such_page(workspace: Workspace, run: Subm
     wait(workspace, run("true", "name: plain\n").name, seconds=LONG)
     with pytest.raises(Invalid, match="is no sweep"):
         page_of(workspace, "plain")
+
+
+def test_what_mattered_is_told_in_shares_that_add_up(job: SweepJob) -> None:
+    trials = [trial(number, "ab"[number % 2], 5.0 * number + number % 2) for number in range(12)]
+    shares = importance(trials, maximize=False)
+    assert [*shares] == ["x", "kind"]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["x"] > 0.9
+    assert "What mattered" in page(job, trials, name="tune", mattered=shares)
+    assert importance(trials[:3], maximize=False) == {}
+    assert importance([trial(number, "a", 1.0) for number in range(9)], maximize=False) == {}
