@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -140,7 +141,8 @@ def listen(folder: Path, *, adapter: Path | None = None, dtype: str = "float32",
     if adapter is not None:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, str(adapter), local_files_only=True)
+        with _reading(adapter):
+            model = PeftModel.from_pretrained(model, str(adapter), local_files_only=True)
     heard = [
         answer(
             model.eval(), name, tokenizer(text, add_special_tokens=False)["input_ids"] if text else (), tokens=tokens
@@ -271,6 +273,8 @@ def _reading(folder: Path) -> Iterator[None]:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of names that will change, in libraries of others
+            yield
     except (OSError, ValueError) as error:
         raise Invalid(f"the model in {str(folder)!r} cannot be read: {error}") from error

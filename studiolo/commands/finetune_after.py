@@ -81,7 +81,7 @@ def compare_command(
 
     Without --general and --safety small sets of ours stand for them, which show large losses only.
     """
-    from studiolo.tuning.comparing import Asked, Wanted, check_outputs, compare, write
+    from studiolo.tuning.comparing import Asked, Wanted, check_outputs, compare, sizes, write
 
     check_outputs(output or ())
     wanted = Wanted(
@@ -98,7 +98,7 @@ def compare_command(
     lines = [_part(part) for part in card.as_json()["parts"]]
     if card.seconds is not None:
         lines.append(f"  an answer takes {card.seconds[0]:.2f} s → {card.seconds[1]:.2f} s (middle)")
-    lines.append(f"  the weights take {card.sizes[0] / 1e6:.1f} MB → {card.sizes[1] / 1e6:.1f} MB")
+    lines.append(f"  {sizes(card)}")
     lines.append(f"kept as {made.kept.ref}")
     failure = None if card.passed else _NotPassed(f"{card.tuned.ref} has not passed its card")
     return Answer(

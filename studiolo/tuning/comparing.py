@@ -116,12 +116,21 @@ def check_outputs(outputs: Sequence[Path]) -> None:
             raise Invalid(f"{str(path)!r}: a card is written as .html, .md or .json")
 
 
+def sizes(card: Card) -> str:
+    """Say what the weights take; an adapter lies beside those of its base."""
+    before, after = (f"{size / 1e6:.1f} MB" for size in card.sizes)
+    if card.tuned.properties.get("adapter"):
+        return f"the weights take {before}, and the adapter {after} beside them"
+    return f"the weights take {before} → {after}"
+
+
 def page(made: Made) -> str:
     """Return the card as a page that needs nothing else."""
     told = made.card.as_json()
     return paper.template("studiolo.tuning", "card.html.jinja2").render(
         base=told["base"], tuned=told["tuned"], passed=told["passed"], kept=made.kept.ref,
-        parts=[part | _bar(part) for part in told["parts"]], seconds=told["seconds"], sizes=told["sizes"],
+        parts=[part | _bar(part) for part in told["parts"]], seconds=told["seconds"],
+        sizes=sizes(made.card),
     )  # fmt: skip
 
 

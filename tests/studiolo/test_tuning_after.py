@@ -173,6 +173,7 @@ def test_a_card_that_is_kept_stands_in_the_models_own_card_and_makes_it_champion
     outputs = [tmp_path / f"card{ending}" for ending in (".html", ".md", ".json")]
     comparing.write(workspace, made, outputs)
     assert "model:polite:1" in outputs[0].read_text()
+    assert "MB beside them." in outputs[0].read_text()
     results: Any = ModelCard(outputs[1].read_text()).data
     results = results.eval_results
     low, high = results[0].metric_args["confidence_interval"]
