@@ -39,6 +39,7 @@ def test_llama_cpp_answers_as_transformers_does(
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.gguf"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["Qwen2ForCausalLM", "Qwen3ForCausalLM"])
 def test_other_architectures_answer_alike(kind: str, base: Path, tmp_path: Path) -> None:
     import torch

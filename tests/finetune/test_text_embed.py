@@ -34,6 +34,7 @@ def test_pairs_come_close_and_the_engine_embeds_as_it_was_trained(base: Path, tm
     assert (vectors[::2] @ vectors[1::2].T).argmax(axis=1).tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [
     [(f"a {one}", f"the {PARTNERS[one]}", f"the {PARTNERS[two]}") for one in THINGS for two in THINGS if one != two],
     [(f"a {one}", f"the {PARTNERS[two]}", float(one == two)) for one in THINGS for two in THINGS],

@@ -57,10 +57,10 @@ def asked(given: Given, texts: list[str]) -> list[dict[str, Any]]:
 
 def test_a_classifier_is_left_as_a_model_of_mlflow_and_what_happened_is_told(train: Train) -> None:
     rows = [{"text": f"the {word} number {row}", "label": word} for row in range(12) for word in ("film", "soup")]
-    given = train(rows, method="classify", epochs=6, batch_size=8)
+    given = train(rows, method="classify", epochs=16, batch_size=8)
     told = [event for _, event in events(given.events)]
     assert told[0].detail is not None
-    assert (told[0].detail["rows"], told[0].detail["steps"]) == (24, 18)
+    assert (told[0].detail["rows"], told[0].detail["steps"]) == (24, 48)
     assert any("loss" in (event.values or {}) for event in told if event.kind == "step")
     (measured,) = [event.values for event in told if event.kind == "measured"]
     assert measured is not None

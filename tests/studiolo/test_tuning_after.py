@@ -81,6 +81,7 @@ def test_a_model_leaves_as_safetensors_with_its_card(workspace: Workspace, tuned
         export(workspace, "polite", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_an_adapter_leaves_for_servers_with_many_of_them(workspace: Workspace, tuned: Asset, tmp_path: Path) -> None:
     made = export(workspace, "polite", tmp_path / "out", Wanted(format="adapter"))
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
@@ -93,6 +94,7 @@ def test_an_adapter_leaves_for_servers_with_many_of_them(workspace: Workspace, t
         export(workspace, "tiny", tmp_path / "other", Wanted(format="adapter"))
 
 
+@pytest.mark.slow
 def test_a_model_leaves_as_a_file_of_llama_cpp_and_is_kept(workspace: Workspace, tuned: Asset, tmp_path: Path) -> None:
     pytest.importorskip("xllamacpp")
     made = export(workspace, "polite", tmp_path / "out", Wanted(format="gguf", keep="polite-gguf"))
