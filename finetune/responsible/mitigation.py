@@ -19,7 +19,7 @@ Method = Literal["reweigh", "reduction"]
 METHODS: tuple[Method, ...] = ("reweigh", "reduction")
 Constraint = Literal["parity", "opportunity", "odds"]
 CONSTRAINTS: tuple[Constraint, ...] = ("parity", "opportunity", "odds")
-_GRID = 11
+_GRID, _REACH = 11, 0.5  # beyond that all rows get one answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,8 @@ def _reduced(model: Any, given: DataFrame, target: Series, groups: Series, plan:
     constraint = {"parity": DemographicParity, "opportunity": TruePositiveRateParity, "odds": EqualizedOdds}
     held = numpy.random.default_rng(plan.seed).random(len(given)) < 0.2
     hit = (target == classes[1]).astype(int)
-    search = GridSearch(_Named(model, (classes[0], classes[1])), constraint[plan.constraint](), grid_size=_GRID)
+    search = GridSearch(_Named(model, (classes[0], classes[1])), constraint[plan.constraint](), grid_size=_GRID,
+                        grid_limit=_REACH)  # fmt: skip
     search.fit(given[~held], hit[~held], sensitive_features=groups[~held])
     plain = _Named(model, (classes[0], classes[1])).fit(given[~held], hit[~held])
     wanted = _right(plain, given[held], hit[held]) - plan.loss

@@ -18,6 +18,7 @@ from finetune.tabular import asking, columns, forecaster, keeping, network, prob
 from finetune.tabular.problems import Problem
 from jobs import consent
 from jobs.files import read_component
+from jobs.files.components import CommandComponent
 from workspace.errors import Invalid, NotFound
 
 Ran = Callable[..., Path]
@@ -49,7 +50,10 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     def run(name: str, **given: Any) -> Path:
         folder = tmp_path / f"{name}-{len([*tmp_path.iterdir()])}"
         component = read_component(components.file(name))
-        values = {f"inputs.{key}": each.default for key, each in component.inputs.items() if each.default is not None}
+        assert isinstance(component, CommandComponent)
+        values: dict[str, Any] = {
+            f"inputs.{key}": each.default for key, each in component.inputs.items() if each.default is not None
+        }
         values |= {f"inputs.{key}": value for key, value in given.items()}
         values |= {f"outputs.{key}": folder / key for key in component.outputs}
         parts: list[str] = []
