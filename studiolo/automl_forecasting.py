@@ -35,6 +35,8 @@ def work(family: Family, job: AutoMLJob, wanted: Wanted, *, tables: Mapping[str,
             )
             if event.before:
                 say(f"going on with {len(event.before)} trials that had ended before")
+            for outcome in event.before:  # the last one may not have been recorded any more
+                best = record(family, outcome, wanted.metric, best)
         elif isinstance(event, Said):
             say(f"warning: {event.words}")
         elif isinstance(event, Tried):

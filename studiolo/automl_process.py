@@ -56,6 +56,8 @@ def _searched(family: Family, wanted: Wanted, tables: Mapping[str, Any], folder:
             _say_columns(event)
             if event.before:
                 say(f"going on with {len(event.before)} trials that had ended before")
+            for outcome in event.before:  # the last one may not have been recorded any more
+                best = record(family, outcome, wanted.metric, best)
         elif isinstance(event, Said):
             say(f"warning: {event.words}")
         elif isinstance(event, Tried):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from jobs import run_log
 from workspace.errors import NotFound
-from workspace.runs import FINISHED
 
 if TYPE_CHECKING:
     from finetune.automl.trial import Outcome
@@ -23,35 +22,39 @@ def record(family: Family, outcome: Outcome, metric: str, best: float | None) ->
     """Keep a trial as a run under the job's, and the best score so far as the job's metric; return that."""
     from finetune.automl import metrics
 
+    better = outcome.status == "Completed" and outcome.score is not None
+    if better and best is not None:
+        better = outcome.score > best if metrics.is_maximized(metric) else outcome.score < best  # type: ignore[operator]
+    best = outcome.score if better else best
     name = f"{family.job.name}_{outcome.number}"
+    if _is_recorded(family, name):
+        return best
     params = {"algorithm": outcome.called, **outcome.params}
     tags = {"mlflow.parentRunId": family.spec.run_id, "studiolo.job": family.job.name}
-    if not _is_recorded(family, name):
-        with family.workspace.run("trial", name=name, params=params, tags=tags) as run:
-            if outcome.metrics:
-                run.log_metrics(outcome.metrics)
-            elif outcome.score is not None:
-                run.log_metrics({metric: outcome.score})
-            run.log_metrics({"fit_seconds": outcome.seconds})
-            if outcome.error:
-                run.fail(outcome.error)
+    with family.workspace.run("trial", name=name, params=params, tags=tags) as run:
+        if outcome.metrics:
+            run.log_metrics(outcome.metrics)
+        elif outcome.score is not None:
+            run.log_metrics({metric: outcome.score})
+        run.log_metrics({"fit_seconds": outcome.seconds})
+        if outcome.error:
+            run.fail(outcome.error)
     said = "no score" if outcome.score is None else f"{metric} {outcome.score:.6g}"
     why = f" ({outcome.error})" if outcome.error else ""
     say(f"trial {outcome.number} {outcome.called} {outcome.status}: {said} in {outcome.seconds:.1f} s{why}")
-    if outcome.status == "Completed" and outcome.score is not None:
-        better = best is None or (outcome.score > best if metrics.is_maximized(metric) else outcome.score < best)
-        best = outcome.score if better else best
-        point = run_log.Point(metric, float(best or 0.0), outcome.number, time.time())
+    if best is not None:
+        point = run_log.Point(metric, best, outcome.number, time.time())
         run_log.log(family.workspace.light, family.spec.run_id, points=[point])
     return best
 
 
 def _is_recorded(family: Family, name: str) -> bool:
-    """Whether a trial's run is there; one that was killed in the middle of being written is taken as it is."""
+    """Whether a trial's run is there; one that was killed while it was written is taken as it is."""
     try:
-        return family.workspace.runs.get(name).status == FINISHED
+        family.workspace.runs.get(name)
     except NotFound:
         return False
+    return True
 
 
 def keep_told(family: Family, told: Mapping[str, Any]) -> None:

@@ -113,11 +113,12 @@ FORECASTERS: Mapping[str, Forecaster] = {
 }
 
 
-def refuse_absent(allowed: tuple[str, ...]) -> None:
-    """Raise Invalid where only what is not here is allowed."""
-    for name in allowed:
-        if name in ABSENT:
-            raise Invalid(f"{name!r} cannot be tried", hint=ABSENT[name])
+def refuse_absent(allowed: tuple[str, ...]) -> list[str]:
+    """Return what is told of forecasters that are not here; Invalid where nothing else is allowed."""
+    absent = [name for name in allowed if name in ABSENT]
+    if absent and len(absent) == len(allowed):
+        raise Invalid(f"{absent[0]!r} cannot be tried", hint=ABSENT[absent[0]])
+    return [f"{name!r} is not tried: {ABSENT[name]}" for name in absent]
 
 
 def _profile(values: Numbers, season: int) -> Numbers:

@@ -64,8 +64,7 @@ class Backtest:
 
 def forecast(table: Any, wanted: Wanted, *, folder: Path) -> Iterator[Event]:
     """Search for the best forecaster of a table's series; the last event is Found."""
-    refuse_absent(wanted.allowed)
-    notes: list[str] = []
+    notes = refuse_absent(wanted.allowed)
     frame, lines = lines_of(table, wanted, notes)
     if frame.horizon.decomposes:
         notes.append("`use_stl` has no effect: seasons are told to the models as lags and sines")

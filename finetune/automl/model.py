@@ -191,7 +191,7 @@ def save_mlflow(folder: Path, target: Path, *, example: Any, columns: Sequence[C
     contract = Contract.load(folder)
     takes = Schema([_column(each) for each in columns if each.purpose != IGNORE])
     whole = example.select_dtypes(include="integer").columns  # MLflow takes no whole numbers where others may come
-    example = example.astype({name: float for name in whole})
+    example = example.astype(dict.fromkeys(whole, float))
     params = ParamSchema([ParamSpec("output", "string", LABELS)]) if contract.classes else None
     signature = ModelSignature(inputs=takes, outputs=_answers(contract), params=params)
     mlflow.pyfunc.save_model(

@@ -173,7 +173,7 @@ def test_a_search_goes_on_with_the_trials_that_had_ended(searched: tuple[list[An
     shutil.copytree(searched[1], folder)
     shutil.rmtree(folder / "model")
     shutil.rmtree(folder / "2")
-    events = list(search(table().drop(columns="score"), wanted(), folder=folder))
+    events: list[Any] = list(search(table().drop(columns="score"), wanted(), folder=folder))
     began = events[0]
     assert isinstance(began, Began)
     assert [each.number for each in began.before] == [0, 1]
@@ -217,7 +217,7 @@ def test_a_thousand_classes_are_learned(tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": np.repeat(np.arange(1000.0), 3), "y": np.tile([0.0, 1.0, 2.0], 1000)})
     frame["answer"] = frame["x"].map(lambda each: f"class {each:.0f}")
     asked = wanted(allowed=("decision_tree",), most_trials=1, votes=False, stacks=False)
-    found = list(search(frame, asked, folder=tmp_path))[-1]
+    found: Any = list(search(frame, asked, folder=tmp_path))[-1]
     assert len(TableModel(found.folder).contract.classes) == 1000
 
 
@@ -243,7 +243,7 @@ def test_texts_are_classified_and_several_labels_told(tmp_path: Path) -> None:
         task="text_classification_multilabel", target="labels", most_trials=1, allowed=("logistic_regression",),
         columns=Columns(blocked=("word_embedding",)),
     )  # fmt: skip
-    found = list(search(frame, asked, folder=tmp_path))[-1]
+    found: Any = list(search(frame, asked, folder=tmp_path))[-1]
     said = TableModel(found.folder).predict(pd.DataFrame({"text": ["card payment declined", "app crashes"]}))
     assert said.tolist() == ["any, pay", "any, app"]
 
