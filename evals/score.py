@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import flows
 from evals.metrics import metrics
-from evals.samples import LOG, Sample, Score, as_line, as_text, row_id
+from evals.samples import LOG, Sample, as_line, as_text, row_id
+from evals.scorers.applied import Applied, Threads
+from evals.scorers.applied import scores as applied_scores
 from evals.scorers.registry import Scorer
 from evals.statistics.intervals import Interval
+from evals.tasks.task import Limits
 from workspace import Asset, RunRecord, Workspace
 from workspace.errors import Invalid, NotFound, did_you_mean
 
@@ -52,6 +55,7 @@ def score(
     expected: str | None = None,
     answer: str | None = None,
     name: str | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Iterator[SampleScored | Finished]:
     """Score the lines of a flow run as a new run of kind "eval" with one log of all samples.
 
@@ -74,7 +78,7 @@ def score(
     with workspace.run("eval", name=name, inputs=inputs, params=params, tags={SCORED_RUN: run.run_id}) as scoring:
         done: list[Sample] = []
         with (scoring.directory / LOG).open("a", encoding="utf-8") as log:
-            for sample in _scored(samples, scorers):
+            for sample in _scored(samples, scorers, limits):
                 log.write(as_line(sample))
                 log.flush()
                 done.append(sample)
@@ -95,24 +99,21 @@ def summarize(samples: Iterable[Sample]) -> Mapping[str, Interval]:
     return {metric.scorer: metric.interval for metric in metrics(tuple(samples))}
 
 
-def _scored(samples: Sequence[Sample], scorers: Mapping[str, Scorer]) -> Iterator[Sample]:
-    def one(sample: Sample) -> Sample:
-        return replace(sample, scores={name: _apply(scorer, sample) for name, scorer in scorers.items()})
+def _scored(samples: Sequence[Sample], scorers: Mapping[str, Scorer], limits: Limits) -> Iterator[Sample]:
+    """Apply scorers as a run of a task does: what raises or never ends is an error of its row."""
+    applied = tuple(Applied(name, scorer) for name, scorer in scorers.items())
+    threads, seconds = Threads(CONCURRENCY), limits.scorer_seconds
 
-    pool = ThreadPoolExecutor(CONCURRENCY)
-    try:
-        yield from pool.map(one, samples)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    async def one(sample: Sample) -> Sample:
+        return replace(sample, scores=await applied_scores(sample, applied, threads, seconds=seconds))
 
-
-def _apply(scorer: Scorer, sample: Sample) -> Score:
-    if sample.error is not None or sample.answer is None:
-        return Score(error=f"no answer: {sample.error}")
-    try:
-        return scorer(sample)
-    except Exception as error:  # noqa: BLE001 - a scorer may be anyone's code; its failure is this row's
-        return Score(error=f"the scorer failed: {type(error).__name__}: {error}")
+    with asyncio.Runner() as runner:
+        try:
+            waiting = [runner.get_loop().create_task(one(sample)) for sample in samples]
+            for task in waiting:
+                yield runner.get_loop().run_until_complete(task)
+        finally:
+            threads.close()
 
 
 def _samples(

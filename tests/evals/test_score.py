@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from evals import samples, scorers
 from evals.samples import Sample, Score
 from evals.score import Finished, SampleScored, score, summarize
+from evals.tasks.task import Limits
 from workspace import RunRecord, Workspace
 from workspace.errors import Invalid, NotFound
 
@@ -14,7 +17,7 @@ Answered = Callable[..., RunRecord]
 EXACT = {"exact": scorers.get("exact")}
 
 
-def finished(workspace: Workspace, run: RunRecord, **options: str) -> Finished:
+def finished(workspace: Workspace, run: RunRecord, **options: Any) -> Finished:
     *_, last = score(workspace, run, EXACT, **{"expected": "answer", **options})
     assert isinstance(last, Finished)
     return last
@@ -80,6 +83,20 @@ def test_a_scorer_that_raises_spoils_its_row_only(workspace: Workspace, answered
     *_, last = score(workspace, answered("mine"), {"fussy": fussy})
     assert isinstance(last, Finished)
     assert (last.errors, last.metrics["fussy"].estimate) == (1, 1.0)
+
+
+def test_a_scorer_that_never_ends_is_an_error_of_its_row(workspace: Workspace, answered: Answered) -> None:
+    ended = threading.Event()
+
+    def stuck(sample: Sample) -> Score:
+        if sample.number == 3:
+            ended.wait()
+        return Score(value=1.0)
+
+    *_, last = score(workspace, answered("mine"), {"stuck": stuck}, limits=Limits(scorer_seconds=0.5))
+    ended.set()
+    assert isinstance(last, Finished)
+    assert (last.errors, last.metrics["stuck"].estimate) == (1, 1.0)
 
 
 def test_a_scoring_in_which_no_row_could_be_scored_has_failed(workspace: Workspace, answered: Answered) -> None:
