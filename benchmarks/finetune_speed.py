@@ -156,11 +156,11 @@ def llamafactory(asked: argparse.Namespace) -> dict[str, Any]:
             "learning_rate": RATE, "lr_scheduler_type": "constant", "logging_steps": 1, "seed": SEED, "use_cpu": True,
             "report_to": "none", "include_num_input_tokens_seen": "non_padding", "bf16": False, "plot_loss": False,
         }  # fmt: skip
-        (place / "run.json").write_text(json.dumps(config))
-        code = "import sys; sys.argv = ['llamafactory-cli', 'train', sys.argv[1]]\n"
+        (place / "run.yaml").write_text(json.dumps(config))
+        code = "import sys; sys.argv = ['llamafactory-cli', sys.argv[1]]\n"
         code += "from llamafactory.train.tuner import run_exp; run_exp()\n"
         code += "print([line for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
-        line = [str(asked.llamafactory), "-c", code, str(place / "run.json")]
+        line = [str(asked.llamafactory), "-c", code, str(place / "run.yaml")]
         done = subprocess.run(line, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stdout[-1500:] + done.stderr[-3000:])

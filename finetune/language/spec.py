@@ -158,11 +158,8 @@ class Distributed:
     """Several processes that train one model together."""
 
     engine: Annotated[
-        Literal["none", "accelerate", "ray"], "accelerate: on one machine; ray: Ray Train, on several."
+        Literal["none", "accelerate"], "accelerate: on this machine, each process with the whole model (DDP)."
     ] = "none"
-    strategy: Annotated[Literal["ddp", "fsdp"], "ddp: each process has the whole model; fsdp: each a part of it."] = (
-        "ddp"
-    )
     processes: Annotated[int, Whole(least=1), "How many in all."] = 1
 
 
@@ -260,6 +257,6 @@ class TuneJob(Job):
                 "nothing-to-validate", "early stopping needs validation rows", hint=hint
             )
         if self.distributed.processes > 1 and self.distributed.engine == "none":
-            hint = "accelerate for one machine, ray for several"
+            hint = "distributed.engine: accelerate"
             place.under("distributed").object("no-engine", "several processes need an `engine`", hint=hint)
         return self
