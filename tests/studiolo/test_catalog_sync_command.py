@@ -86,7 +86,7 @@ def _killed(hub: LocalHub, home: Path, kills: int, seed: int) -> tuple[int, int]
     return killed, resumed
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_a_killed_sync_loses_and_doubles_nothing(hub: LocalHub, tmp_path: Path, kills: int) -> None:
     hub.asked.clear()
     killed, resumed = _killed(hub, tmp_path, kills, seed=kills)
