@@ -199,11 +199,14 @@ def compared(name: str, ours: Sequence[Sample], other: Sequence[Sample], answers
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--lm-eval", type=Path, required=True, help="a virtual environment with lm-eval")
+    options.add_argument("--lm-eval", type=Path, help="a virtual environment with lm-eval")
     options.add_argument("--only", default="mmlu,truthfulqa,humaneval,gsm8k")
     options.add_argument("--rows", default="114,60,40,40", help="of each of them")
     options.add_argument("--keep", type=Path, help="a folder for tasks, logs and answers")
     given = options.parse_args()
+    if given.lm_eval is None:
+        print("nothing to compare with: --lm-eval VENV names a virtual environment with lm-eval")
+        return
     (site,) = (given.lm_eval / "lib").glob("python*/site-packages")
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.keep or Path(temporary)).resolve()
