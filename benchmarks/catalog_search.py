@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import orjson
 import uvicorn
 from catalog_models import Grown, Seed, seeds
 from huggingface_hub import HfApi
@@ -52,7 +53,8 @@ def fill(folder: Path, grown: Grown) -> None:
     begun = time.perf_counter()
     with Arriving.open(folder, Scope(), complete=True, first="0") as sync:
         for start in range(sync.sofar.rows, grown.count, PAGE):
-            page = [Listed.of(grown.model(n)) for n in range(start, min(start + PAGE, grown.count))]
+            told = orjson.dumps([grown.model(n) for n in range(start, min(start + PAGE, grown.count))])
+            page = [Listed.of(each) for each in orjson.loads(told)]  # as the Hub's JSON is read
             sync.add(page, str(start + PAGE))
         listed = time.perf_counter()
         changes = publish(folder, sync, Scope(), complete=True)

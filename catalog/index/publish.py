@@ -36,6 +36,7 @@ _TABLES = {
     "tags": "code UINTEGER, tag VARCHAR",
     "tagged": "tag UINTEGER, n UINTEGER",
     "words": "code UINTEGER, word VARCHAR, models UINTEGER",
+    "spellings": "length UTINYINT, word VARCHAR, code UINTEGER, models UINTEGER",
     "says": "word UINTEGER, n UINTEGER, named BOOLEAN",
     "gone": "key VARCHAR, id VARCHAR, noticed UINTEGER",
     "renamed": "key VARCHAR, old VARCHAR, new VARCHAR, noticed UINTEGER",
@@ -69,16 +70,12 @@ def publish(folder: Path, sync: Arriving, scope: Scope, *, complete: bool) -> Ch
     import duckdb
 
     before = newest(folder)
-    anew = complete and not str(scope)
+    sync.detach()
     try:
-        with _coming(folder, None if anew else before) as (file, path):
-            sync.detach()
-            file.execute(f"ATTACH '{_quoted(sync.path)}' AS came (READ_ONLY)")
-            if anew and before is not None:
-                file.execute(f"ATTACH '{_quoted(before)}' AS old (READ_ONLY)")
-            changes = _merge(file, scope, sync.started, complete=complete, old="old" if anew and before else "")
-            file.execute("DETACH came")
-            file.execute("CHECKPOINT")
+        try:
+            path, changes = _made(folder, sync, scope, before, complete=complete)
+        except duckdb.InternalException:  # seen once with DuckDB 2.0.0, and not again with the same rows
+            path, changes = _made(folder, sync, scope, before, complete=complete)
         now = path.rename(folder / f"models-v{FORMAT}-{_number(before) + 1 if before else 1:06}.duckdb")
     except (duckdb.Error, OSError) as error:
         hint = "what has been fetched is kept: sync again when there is room"
@@ -88,6 +85,18 @@ def publish(folder: Path, sync: Arriving, scope: Scope, *, complete: bool) -> Ch
         if path != now:
             path.unlink(missing_ok=True)
     return changes
+
+
+def _made(folder: Path, sync: Arriving, scope: Scope, before: Path | None, *, complete: bool) -> tuple[Path, Changes]:
+    anew = complete and not str(scope)
+    with _coming(folder, None if anew else before) as (file, path):
+        file.execute(f"ATTACH '{_quoted(sync.path)}' AS came (READ_ONLY)")
+        if anew and before is not None:
+            file.execute(f"ATTACH '{_quoted(before)}' AS old (READ_ONLY)")
+        changes = _merge(file, scope, sync.started, complete=complete, old="old" if anew and before else "")
+        file.execute("DETACH came")
+        file.execute("CHECKPOINT")
+    return path, changes
 
 
 @contextmanager
@@ -200,6 +209,9 @@ def _add_words(file: duckdb.DuckDBPyConnection) -> None:
         FROM words LEFT JOIN (SELECT word AS code, count(*) AS models FROM says GROUP BY ALL) counted USING (code)
         WHERE counted.models > 0 ORDER BY word""")
     file.execute("DROP TABLE pairs")
+    # What may be meant by a mistyped word: words that more than one model has, and no numbers.
+    file.execute("""CREATE OR REPLACE TABLE spellings AS SELECT length(word)::UTINYINT AS length, word, code, models
+        FROM words WHERE models > 1 AND length(word) < 40 AND NOT regexp_matches(word, '[0-9]') ORDER BY ALL""")
 
 
 def _within(scope: Scope, known: str) -> str:

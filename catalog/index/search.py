@@ -207,9 +207,12 @@ class Shelf:
             rare = 1 / (1 + word.rarity) ** 0.05
             score = f"{rare:.4f}::FLOAT * max(weight * CASE WHEN named THEN 1 ELSE {_NOT_NAMED} END)"
             before, among = ("", "") if first else ("any_value(score) + ", "JOIN matching USING (n)")
+            grouped = "GROUP BY n" if len(word.codes) > 1 else ""  # a word names a model once
+            if not grouped:
+                score, before = score.replace("max(", "("), before.replace("any_value(score)", "score")
             self._file.execute(
                 f"""CREATE OR REPLACE TEMP TABLE fitting AS SELECT n, {before}{score} AS score
-                FROM says JOIN (VALUES {codes}) AS meant (word, weight) USING (word) {among} GROUP BY n"""
+                FROM says JOIN (VALUES {codes}) AS meant (word, weight) USING (word) {among} {grouped}"""
             )
             if not first and not self._one("SELECT count(*) FROM fitting"):
                 without.append(word.asked)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"[^\W_]+(?:\.\d+)*")
 _WHOLE, _BEGINNING, _MISTYPED = 1.0, 0.7, 0.5
 _MOST = 200  # words that one beginning may stand for
+_COMMON = 50  # models that have a word, from where on it is meant itself and is no beginning of others
 _LAST = "\U0010ffff"
 # What people say, and what models are called: either will do.
 _ALSO = {
@@ -59,6 +60,8 @@ def meant(shelf: duckdb.DuckDBPyConnection, question: str) -> list[Meant]:
 def _meant(shelf: duckdb.DuckDBPyConnection, word: str) -> Meant:
     stem = word.removesuffix("s") if len(word) > 4 else word
     found = _beginning(shelf, word) or _beginning(shelf, stem)
+    if found and found[0][1] == word and found[0][2] >= _COMMON:
+        found = found[:1]
     codes = {code: _WHOLE if known == word else _BEGINNING for code, known, _ in found}
     rarity = sum(models for *_, models in found)
     for also in _ALSO.get(stem, ()):
@@ -82,8 +85,8 @@ def _mistyped(shelf: duckdb.DuckDBPyConnection, word: str) -> Meant:
     """Look among words that begin alike or have nearly the same letters; two slips are seen through in long words."""
     slips = 0 if len(word) < 4 else 1 if len(word) < 8 else 2
     found = shelf.execute(
-        """SELECT code, word, models, damerau_levenshtein(word, $word) AS slips FROM words
-        WHERE length(word) BETWEEN $size - $slips AND $size + $slips AND models > 1
+        """SELECT code, word, models, damerau_levenshtein(word, $word) AS slips FROM spellings
+        WHERE length BETWEEN $size - $slips AND $size + $slips
         AND (word[1] = $word[1] OR word[2] = $word[1] OR word[2] = $word[2]) AND slips <= $slips
         ORDER BY slips, models DESC LIMIT 3""",
         {"word": word, "size": len(word), "slips": slips},
