@@ -68,7 +68,7 @@ class _Suggested:
         self._trial = trial
 
     def unit(self, name: str) -> float:
-        return self._trial.suggest_float(name, 0.0, 1.0)
+        return float(self._trial.suggest_float(name, 0.0, 1.0))
 
     def index(self, name: str, count: int) -> int:
         found: int = self._trial.suggest_categorical(name, list(range(count)))

@@ -69,7 +69,8 @@ def sync_command(
 @contextmanager
 def _shown() -> Iterator[Callable[[Event], None]]:
     """Show how far a sync is: a bar in a terminal, a line now and then elsewhere."""
-    from catalog.sync import Arrived, Begun, Waiting
+    from catalog.hub import Waiting
+    from catalog.sync import Arrived, Begun
 
     def say(event: Event) -> None:
         if isinstance(event, Begun):

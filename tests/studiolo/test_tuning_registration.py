@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 
 from finetune.after.model_card import Result
 from studiolo.tuning.registration import Trained, base_of, register, story_of
@@ -69,7 +69,9 @@ def test_results_that_come_later_make_the_card_anew_with_their_intervals(
     told = story_of(
         workspace, kept, [Result(dataset="sums", metric="exact", value=0.5, low=0.4, high=0.6, base=0.1, rows=100)]
     )
-    found = ModelCard(told).data.eval_results
+    data = ModelCard(told).data
+    assert isinstance(data, ModelCardData)
+    found = data.eval_results
     assert found is not None
     assert (found[0].dataset_name, found[0].metric_value) == ("sums", 0.5)
     assert found[0].metric_args["confidence_interval"] == [0.4, 0.6]
