@@ -74,7 +74,7 @@ def test_results_that_come_later_make_the_card_anew_with_their_intervals(
     found = data.eval_results
     assert found is not None
     assert (found[0].dataset_name, found[0].metric_value) == ("sums", 0.5)
-    assert found[0].metric_args["confidence_interval"] == [0.4, 0.6]
+    assert (found[0].metric_args or {})["confidence_interval"] == [0.4, 0.6]
     assert "| sums | exact | 0.100 | 0.500 | 0.400 to 0.600 | 100 |" in told
 
 
