@@ -128,6 +128,17 @@ class _Ranked:
     value: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """Where a question is answered from: what holds for its models, and for each kind what holds without it."""
+
+    source: str
+    by: str
+    where: str
+    without: Mapping[str, str]
+    everything: bool = False
+
+
 class Shelf:
     """One snapshot, open for reading: `with Shelf.open(folder) as shelf: shelf.search(Wanted(words="qwen"))`."""
 
@@ -174,9 +185,10 @@ class Shelf:
         rules = self._rules(wanted)
         if rules is None or (words and len(without) == len(words)):
             return Found(models=(), total=0, instead=instead, without=without), []
-        source = "facts JOIN matching USING (n)" if words else "facts"
-        total, counts = self._count(source, rules, wanted=facets)
-        ranked = self._page(source, rules, self._by(wanted, scored=bool(words)), wanted)
+        by = self._by(wanted, scored=bool(words))
+        near = self._near(rules, by, scored=bool(words))
+        total, counts = self._count(near, wanted=facets)
+        ranked = self._page(near, wanted)
         return Found(models=(), total=total, facets=counts, instead=instead, without=without), ranked
 
     def get(self, name: str) -> Model:
@@ -254,52 +266,68 @@ class Shelf:
         assert wanted.sort is not None  # noqa: S101  said above
         return _BY[wanted.sort].replace("newest", "(SELECT max(modified) FROM facts)")
 
-    def _page(self, source: str, rules: Mapping[str, str], by: str, wanted: Wanted) -> list[_Ranked]:
+    def _near(self, rules: Mapping[str, str], by: str, *, scored: bool) -> _Near:
+        """Settle what is counted and sorted, so that the millions are looked through once.
+
+        Where several kinds are asked for, or words, models that are what was asked but for one kind at most are set
+        apart; where `missed` is 0 they are all of it.
+        """
+        asked = [kind for kind in KINDS if kind in rules]
+        others = [rule for name, rule in rules.items() if name not in asked]
+        if not scored and len(asked) < 2:
+            plain = {kind: _where(others) for kind in asked}
+            return _Near("facts", by, _where(rules.values()), plain, everything=not rules)
+        missed = " ".join(f"WHEN {rules[kind]} IS NOT TRUE THEN {place}" for place, kind in enumerate(asked, 1))
+        misses = " + ".join(f"({rules[kind]} IS NOT TRUE)::UTINYINT" for kind in asked)
+        rules_ = [*others, f"{misses} <= 1"] if len(asked) > 1 else others
+        source = "facts JOIN matching USING (n)" if scored else "facts"
+        self._file.execute(
+            f"""CREATE OR REPLACE TEMP TABLE near AS SELECT n, {", ".join(KINDS)}, ({by})::DOUBLE AS value,
+            {f"CASE {missed} ELSE 0 END" if asked else "0"} AS missed FROM {source} {_where(rules_)}"""
+        )
+        free = {kind: f"WHERE missed IN (0, {place})" for place, kind in enumerate(asked, 1)}
+        return _Near("near", "value", "WHERE missed = 0", free)
+
+    def _page(self, near: _Near, wanted: Wanted) -> list[_Ranked]:
         rows = self._file.execute(
-            f"""SELECT n, ({by})::DOUBLE AS value FROM {source} {_where(rules.values())}
+            f"""SELECT n, ({near.by})::DOUBLE AS value FROM {near.source} {near.where}
             ORDER BY value DESC, n LIMIT {wanted.offset + wanted.limit}"""
         )
         return [_Ranked(*row) for row in rows.fetchall()]
 
-    def _count(
-        self, source: str, rules: Mapping[str, str], *, wanted: bool
-    ) -> tuple[int, dict[str, tuple[tuple[str, int], ...]]]:
+    def _count(self, near: _Near, *, wanted: bool) -> tuple[int, dict[str, tuple[tuple[str, int], ...]]]:
         """Count all, and by every kind; a kind that is itself asked for is counted as though it were not."""
         if not wanted:
-            return int(self._one(f"SELECT count(*) FROM {source} {_where(rules.values())}")), {}
-        if not rules and source == "facts":
-            total = int(self._one("SELECT count(*) FROM facts"))
-            counts = _Counts(list)
-            for (kind, code), models in self._models_of.items():
-                counts[kind].append((code, models))
-        else:
-            total, counts = self._counted(source, rules)
+            return int(self._one(f"SELECT count(*) FROM {near.source} {near.where}")), {}
+        total, counts = self._all() if near.everything else self._counted(near)
         return total, {
             kind: tuple((self._words[kind, code], count) for code, count in sorted(counts[kind], key=_often)[:_FACET])
             for kind in KINDS
         }
 
-    def _counted(self, source: str, rules: Mapping[str, str]) -> tuple[int, _Counts]:
-        free = [kind for kind in KINDS if kind not in rules]
-        sets = ", ".join(f"({kind})" for kind in free)
+    def _all(self) -> tuple[int, _Counts]:
         counts = _Counts(list)
-        total = 0
+        for (kind, code), models in self._models_of.items():
+            counts[kind].append((code, models))
+        return int(self._one("SELECT count(*) FROM facts")), counts
+
+    def _counted(self, near: _Near) -> tuple[int, _Counts]:
+        counts = _Counts(list)
+        free = [kind for kind in KINDS if kind not in near.without]
+        sets = "".join(f"({kind}), " for kind in free)
         rows = self._file.execute(
-            f"""SELECT grouping({", ".join(free)}), {", ".join(free)}, count(*) FROM {source} {_where(rules.values())}
-            GROUP BY GROUPING SETS ({sets}, ())"""
-        )
-        for grouped, *codes, count in rows.fetchall():
-            if grouped == 2 ** len(free) - 1:
-                total = count
+            f"""SELECT {"".join(f"{kind}, " for kind in free)} count(*) FROM {near.source} {near.where}
+            GROUP BY GROUPING SETS ({sets} ())"""
+        ).fetchall()
+        for *codes, count in rows:
             for kind, code in zip(free, codes, strict=True):
                 if code is not None:
                     counts[kind].append((code, count))
-        for kind in rules.keys() & set(KINDS):
-            others = _where(rule for name, rule in rules.items() if name != kind)
+        for kind, where in near.without.items():
             counts[kind] = self._file.execute(
-                f"SELECT {kind}, count(*) FROM {source} {others} GROUP BY ALL HAVING {kind} IS NOT NULL"
+                f"SELECT {kind}, count(*) FROM {near.source} {where} GROUP BY ALL HAVING {kind} IS NOT NULL"
             ).fetchall()
-        return total, counts
+        return max(count for *_, count in rows), counts  # the largest group is that of all
 
     def models(self, numbers: Sequence[int]) -> tuple[Model, ...]:
         """Return models by their numbers, in that order."""

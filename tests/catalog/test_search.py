@@ -110,6 +110,18 @@ def test_facets_count_what_each_choice_would_leave(shelf: Shelf) -> None:
     assert shelf.search(Wanted(words="instruct")).facets["library"] == (("transformers", 1), ("gguf", 1))
 
 
+def test_facets_are_the_same_whichever_way_they_are_counted(shelf: Shelf) -> None:
+    every = {"task": "text-generation", "library": "transformers", "license": "apache-2.0", "type": "qwen3"}
+    asked = Wanted(**every, precision="BF16")  # type: ignore[arg-type]
+    assert shelf.search(asked).total == 0
+    assert shelf.search(asked).facets["type"] == ()  # the other model has no architecture that is known
+    found = shelf.search(Wanted(words="qwen", task="text-generation", license="apache-2.0"))
+    assert (found.total, found.facets["license"]) == (2, (("apache-2.0", 2),))
+    one = shelf.search(Wanted(words="instruct", task="text-generation", gated=False))
+    assert (one.total, one.facets["task"]) == (2, (("text-generation", 2),))
+    assert one.facets["library"] == (("transformers", 1), ("gguf", 1))
+
+
 def test_a_model_is_shown_with_all_that_its_tags_say(shelf: Shelf) -> None:
     model = shelf.get("Bartowski/llama-3.1-8b-instruct-gguf")
     assert (model.base, model.relation) == ("meta-llama/Llama-3.1-8B-Instruct", "quantized")
