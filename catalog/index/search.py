@@ -267,26 +267,25 @@ class Shelf:
         return _BY[wanted.sort].replace("newest", "(SELECT max(modified) FROM facts)")
 
     def _near(self, rules: Mapping[str, str], by: str, *, scored: bool) -> _Near:
-        """Settle what is counted and sorted, so that the millions are looked through once.
+        """Settle what is counted and sorted; where words were asked for, what has them is set apart once.
 
-        Where several kinds are asked for, or words, models that are what was asked but for one kind at most are set
-        apart; where `missed` is 0 they are all of it.
+        There, models are set apart that are what was asked but for one kind at most; `missed` is that kind's place.
         """
         asked = [kind for kind in KINDS if kind in rules]
         others = [rule for name, rule in rules.items() if name not in asked]
-        if not scored and len(asked) < 2:
-            plain = {kind: _where(others) for kind in asked}
-            return _Near("facts", by, _where(rules.values()), plain, everything=not rules)
+        if not scored:
+            without = {kind: _where(rule for name, rule in rules.items() if name != kind) for kind in asked}
+            return _Near("facts", by, _where(rules.values()), without, everything=not rules)
         missed = " ".join(f"WHEN {rules[kind]} IS NOT TRUE THEN {place}" for place, kind in enumerate(asked, 1))
         misses = " + ".join(f"({rules[kind]} IS NOT TRUE)::UTINYINT" for kind in asked)
         rules_ = [*others, f"{misses} <= 1"] if len(asked) > 1 else others
-        source = "facts JOIN matching USING (n)" if scored else "facts"
         self._file.execute(
             f"""CREATE OR REPLACE TEMP TABLE near AS SELECT n, {", ".join(KINDS)}, ({by})::DOUBLE AS value,
-            {f"CASE {missed} ELSE 0 END" if asked else "0"} AS missed FROM {source} {_where(rules_)}"""
+            {f"CASE {missed} ELSE 0 END" if asked else "0"} AS missed
+            FROM facts JOIN matching USING (n) {_where(rules_)}"""
         )
-        free = {kind: f"WHERE missed IN (0, {place})" for place, kind in enumerate(asked, 1)}
-        return _Near("near", "value", "WHERE missed = 0", free)
+        without = {kind: f"WHERE missed IN (0, {place})" for place, kind in enumerate(asked, 1)}
+        return _Near("near", "value", "WHERE missed = 0", without)
 
     def _page(self, near: _Near, wanted: Wanted) -> list[_Ranked]:
         rows = self._file.execute(
@@ -333,10 +332,11 @@ class Shelf:
         """Return models by their numbers, in that order."""
         if not numbers:
             return ()
-        among = ", ".join(map(str, numbers))
+        # A join finds a few rows among millions; an IN would look at every row.
+        few = "(VALUES " + ", ".join(f"({number}::UINTEGER)" for number in numbers) + ") AS few (n)"
         found: dict[int, dict[str, Any]] = {number: {} for number in numbers}
         for table in ("facts", "texts"):
-            rows = self._file.execute(f"SELECT * FROM {table} WHERE n IN ({among})")
+            rows = self._file.execute(f"SELECT {table}.* FROM {few} JOIN {table} USING (n)")
             names = [column[0] for column in rows.description]
             for row in rows.fetchall():
                 told = dict(zip(names, row, strict=True))
