@@ -3,7 +3,7 @@
     python benchmarks/automl.py adult diabetes --seconds 300 --tools ours,flaml,autogluon --autogluon PYTHON
 
 AutoGluon runs in a Python of its own. All are held against the same test rows; differences have a paired bootstrap
-interval. The data lies in DATA, or where STUDIOLO_BENCH_DATA says; `diabetes` is scikit-learn's.
+interval. The data lies beside the repository, in `../shared/data/classical`; `diabetes` is scikit-learn's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-DATA = Path(os.environ.get("STUDIOLO_BENCH_DATA", "/work/shared/data/classical"))
+DATA = Path(__file__).parents[2] / "shared" / "data" / "classical"
 TOOLS = ("ours", "flaml", "autogluon")
 SETS = {  # task, target, metric
     "adult": ("classification", "income", "auc"),

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studiolo.automl_records import keep_told, record, say
+from studiolo.automl_records import follow, keep_told, say
 
 if TYPE_CHECKING:
-    from finetune.automl.search import Found
+    from finetune.automl.search import Began, Found
     from finetune.automl.wanted import Wanted
     from jobs.files.automl import AutoMLJob
     from jobs.parents import Family
@@ -22,34 +22,25 @@ def work(family: Family, job: AutoMLJob, wanted: Wanted, *, tables: Mapping[str,
     """Search for the best forecaster, and leave it."""
     from finetune.automl import workers
     from finetune.automl.forecasting import forecast
-    from finetune.automl.search import Began, Found, Said, Tried
 
-    best: float | None = None
-    for event in forecast(tables["training_data"], wanted, folder=folder):
-        family.heed()
-        if isinstance(event, Began):
-            frame = event.rows.frame
-            say(
-                f"{len(event.rows.lines)} series, a step is {frame.frequency}, {frame.steps} steps ahead, "
-                f"seasons of {', '.join(map(str, frame.seasons))} steps, held against {len(event.rows.cuts)} origins"
-            )
-            if event.before:
-                say(f"going on with {len(event.before)} trials that had ended before")
-            for outcome in event.before:  # the last one may not have been recorded any more
-                best = record(family, outcome, wanted.metric, best)
-        elif isinstance(event, Said):
-            say(f"warning: {event.words}")
-        elif isinstance(event, Tried):
-            best = record(family, event.outcome, wanted.metric, best)
-        elif isinstance(event, Found):
-            told = workers.apart(partial(_told, event, tables.get("test_data")), threads=wanted.threads)
-            told["job"] = family.job.name
-            keep_told(family, told)
-            for name, output in job.outputs.items():
-                if output.type == "mlflow_model":
-                    model = partial(_model, event, told, tables["training_data"], family.output(name))
-                    workers.apart(model, threads=wanted.threads)
-            say(f"the best is {event.kind} with {wanted.metric} {event.score:.6g}; it ended because {event.why}")
+    events = forecast(tables["training_data"], wanted, folder=folder)
+    found = follow(family, events, wanted.metric, began=_say_series)
+    told = workers.apart(partial(_told, found, tables.get("test_data")), threads=wanted.threads)
+    told["job"] = family.job.name
+    keep_told(family, told)
+    for name, output in job.outputs.items():
+        if output.type == "mlflow_model":
+            model = partial(_model, found, told, tables["training_data"], family.output(name))
+            workers.apart(model, threads=wanted.threads)
+    say(f"the best is {found.kind} with {wanted.metric} {found.score:.6g}; it ended because {found.why}")
+
+
+def _say_series(began: Began) -> None:
+    frame = began.rows.frame
+    say(
+        f"{len(began.rows.lines)} series, a step is {frame.frequency}, {frame.steps} steps ahead, "
+        f"seasons of {', '.join(map(str, frame.seasons))} steps, held against {len(began.rows.cuts)} origins"
+    )
 
 
 def _told(found: Found, test: Any) -> dict[str, Any]:

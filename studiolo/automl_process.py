@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jobs import run_log
 from jobs.folders import job_folder
 from jobs.parents import Family, lead
-from studiolo.automl_records import OUTPUTS, keep_told, record, say
+from studiolo.automl_records import OUTPUTS, follow, keep_told, say
 
 if TYPE_CHECKING:
     from finetune.automl.search import Began, Found
@@ -47,24 +47,10 @@ def work(family: Family) -> None:
 
 def _searched(family: Family, wanted: Wanted, tables: Mapping[str, Any], folder: Path) -> Found:
     """Search, and record each trial as a run of its own."""
-    from finetune.automl.search import Began, Found, Said, Tried, search
+    from finetune.automl.search import search
 
-    best: float | None = None
-    for event in search(tables["training_data"], wanted, folder=folder, validation=tables.get("validation_data")):
-        family.heed()
-        if isinstance(event, Began):
-            _say_columns(event)
-            if event.before:
-                say(f"going on with {len(event.before)} trials that had ended before")
-            for outcome in event.before:  # the last one may not have been recorded any more
-                best = record(family, outcome, wanted.metric, best)
-        elif isinstance(event, Said):
-            say(f"warning: {event.words}")
-        elif isinstance(event, Tried):
-            best = record(family, event.outcome, wanted.metric, best)
-        elif isinstance(event, Found):
-            return event
-    raise AssertionError("a search ends with what it has found")
+    events = search(tables["training_data"], wanted, folder=folder, validation=tables.get("validation_data"))
+    return follow(family, events, wanted.metric, began=_say_columns)
 
 
 def _keep(family: Family, job: AutoMLJob, found: Found, test: Any) -> None:

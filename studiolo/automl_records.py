@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from jobs import run_log
 from workspace.errors import NotFound
 
 if TYPE_CHECKING:
+    from finetune.automl.search import Began, Event, Found
     from finetune.automl.trial import Outcome
     from jobs.parents import Family
 
@@ -69,6 +70,28 @@ def keep_told(family: Family, told: Mapping[str, Any]) -> None:
     points = [run_log.Point(name, float(value), 0, now) for name, value in values.items()]
     tags = {"best_algorithm": str(told["best"]["kind"]), "best_score": f"{told['best']['score']:.6g}"}
     run_log.log(family.workspace.light, family.spec.run_id, points=points, tags=tags)
+
+
+def follow(family: Family, events: Iterator[Event], metric: str, *, began: Callable[[Began], None]) -> Found:
+    """Record each trial of a search as a run of its own, say what happens, and return what was found."""
+    from finetune.automl.search import Began, Found, Said, Tried
+
+    best: float | None = None
+    for event in events:
+        family.heed()
+        if isinstance(event, Began):
+            began(event)
+            if event.before:
+                say(f"going on with {len(event.before)} trials that had ended before")
+            for outcome in event.before:  # the last one may not have been recorded any more
+                best = record(family, outcome, metric, best)
+        elif isinstance(event, Said):
+            say(f"warning: {event.words}")
+        elif isinstance(event, Tried):
+            best = record(family, event.outcome, metric, best)
+        elif isinstance(event, Found):
+            return event
+    raise AssertionError("a search ends with what it has found")
 
 
 def say(words: str) -> None:

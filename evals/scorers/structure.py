@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evals.samples import Sample, Score
+from evals.scorers.patterns import SECONDS
 from evals.scorers.registry import Scorer, scorer, scorer_maker
 from workspace.errors import Invalid, MissingExtra, NotFound
 
@@ -17,11 +18,16 @@ _FENCE = re.compile(r"\A\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 
 
 @scorer_maker("json_schema", needs=("jsonschema",))
-def json_schema(*, schema: Mapping[str, Any] | str) -> Scorer:
-    """1.0 when the answer is JSON that the schema allows; the first mistake is told."""
+def json_schema(*, schema: Mapping[str, Any] | str, seconds: float = SECONDS) -> Scorer:
+    """1.0 when the answer is JSON that the schema allows; the first mistake is told.
+
+    A pattern of the schema that needs longer than so many `seconds` for a text is an error of that row.
+    """
     try:
         from jsonschema import SchemaError
         from jsonschema.validators import validator_for
+
+        from evals.scorers.schema_patterns import in_bounded_time
     except ImportError:
         raise MissingExtra("schemas are checked by jsonschema", hint="pip install 'studiolo[evals]'") from None
     wanted = _schema(schema)
@@ -30,7 +36,7 @@ def json_schema(*, schema: Mapping[str, Any] | str) -> Scorer:
         kind.check_schema(wanted)
     except SchemaError as error:
         raise Invalid(f"the schema is none: {error.message}", hint="see json-schema.org") from None
-    validator = kind(wanted)
+    validator = in_bounded_time(kind, seconds)(wanted)
 
     def score(sample: Sample) -> Score:
         if sample.answer is None:

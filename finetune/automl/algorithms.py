@@ -9,6 +9,7 @@ from typing import Any
 from sklearn import ensemble, linear_model, naive_bayes, neighbors, svm, tree
 from sklearn.calibration import CalibratedClassifierCV
 
+from finetune.automl.boosters import BOOSTERS
 from finetune.automl.featurizer import CODES, COUNTS, LEVELS, NUMBERS, VECTORS
 
 Params = dict[str, Any]
@@ -74,11 +75,6 @@ def _svm(params: Params, classes: int, _threads: int) -> Any:
 def _knn(params: Params, classes: int, threads: int) -> Any:
     kind = neighbors.KNeighborsClassifier if classes else neighbors.KNeighborsRegressor
     return kind(**params, n_jobs=threads)
-
-
-def _booster(params: Params, classes: int, threads: int) -> Any:
-    """Boosters are trained elsewhere: they end early, and are kept as text."""
-    raise NotImplementedError
 
 
 _TREE_VIEWS = (CODES, LEVELS)
@@ -211,7 +207,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     for each in (
         Algorithm(
             name="light_gbm",
-            make=_booster,
+            make=BOOSTERS["lightgbm"],
             views=_TREE_VIEWS,
             first=_LIGHT_GBM,
             space=_light_gbm_space,
@@ -220,7 +216,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         ),
         Algorithm(
             name="xg_boost",
-            make=_booster,
+            make=BOOSTERS["xgboost"],
             views=_TREE_VIEWS,
             first=_XG_BOOST,
             space=_xg_boost_space,

@@ -18,7 +18,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from finetune.automl import metrics
 from finetune.automl.algorithms import ALGORITHMS, shown
-from finetune.automl.boosters import BOOSTERS, Given
+from finetune.automl.boosters import Given
 from finetune.automl.featurizer import View
 from finetune.automl.rows import Rows
 
@@ -89,11 +89,8 @@ class Estimator:
         self._several = several
         self.name = algorithm.name
         self.boosts = algorithm.boosts
-        if self.boosts:
-            self.model: Any = BOOSTERS[self.boosts](proposal.own, classes, threads)
-        else:
-            made = algorithm.make(proposal.own, classes, threads)
-            self.model = OneVsRestClassifier(made) if several else made
+        made = algorithm.make(proposal.own, classes, threads)
+        self.model: Any = OneVsRestClassifier(made) if several and not self.boosts else made
         self.rounds = 0
 
     def fit(

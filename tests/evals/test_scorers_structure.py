@@ -46,6 +46,30 @@ def test_an_answer_is_checked_against_a_schema_and_its_first_mistake_is_told(ans
     assert score.details.get("mistake") == mistake
 
 
+@pytest.mark.parametrize(
+    ("answer", "mistake"),
+    [
+        ({"x-a": 1}, None),
+        ({"x-a": "one"}, "$['x-a']: 'one' is not of type 'integer'"),
+        ({"y": 1}, "$: Additional properties are not allowed ('y' was unexpected)"),
+        ({"code": "ab"}, "$.code: 'ab' does not match '^[0-9]+$'"),
+    ],
+)
+def test_patterns_of_a_schema_mean_what_they_mean_elsewhere(answer: dict[str, object], mistake: str | None) -> None:
+    schema = {
+        "properties": {"code": {"pattern": "^[0-9]+$"}},
+        "patternProperties": {"^x-": {"type": "integer"}},
+        "additionalProperties": False,
+    }
+    score = scored("json_schema", json.dumps(answer), schema=schema)
+    assert score.details.get("mistake") == mistake
+
+
+def test_a_pattern_of_a_schema_that_never_ends_is_an_error_of_its_row() -> None:
+    with pytest.raises(TimeoutError, match="takes longer than"):
+        scored("json_schema", json.dumps("a" * 40 + "!"), schema={"pattern": "^(a|a)+$"}, seconds=0.2)
+
+
 def test_a_schema_that_is_none_is_refused() -> None:
     with pytest.raises(Invalid, match="the schema is none"):
         scorers.get("json_schema", schema={"type": "whole"})

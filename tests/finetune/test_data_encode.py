@@ -28,6 +28,7 @@ from workspace.errors import Invalid
 # Of huggingface.js (MIT): templates that differ in how they end turns, write earlier ones and begin answers.
 SOME = Path(__file__).with_name("chat_templates.json")
 ALL = Path(__file__).parents[3] / "shared" / "data" / "hub-catalog" / "chat_templates.json"
+BESIDE = pytest.mark.skipif(not ALL.is_file(), reason="the 97 real templates lie beside the repository")
 # They make another text of an answer than a conversation: what is to be judged, or read aloud.
 JUDGES = ("guard", "shield")
 SPECIAL = re.compile(r"<\|[^|<>\s]+\|>|</?s>|<(?:end|start)_of_turn>|\[/?INST\]|<\uff5c[^\uff5c]+\uff5c>|<[A-Z_|]+>")
@@ -95,7 +96,7 @@ def _renders(template: str, talk: Sequence[Message]) -> bool:
 
 @pytest.mark.parametrize(
     "file",
-    [SOME, pytest.param(ALL, marks=[pytest.mark.slow, pytest.mark.skipif(not ALL.is_file(), reason="not beside us")])],
+    [SOME, pytest.param(ALL, marks=[pytest.mark.slow, BESIDE])],
 )
 def test_whatever_the_template_answers_are_learnt_behind_what_the_engine_reads(file: Path) -> None:
     checked = 0
